@@ -1,0 +1,35 @@
+# Two commands on a fresh machine: `make paper` and `make test`.
+# Both first make .venv from the lock, then print the command that they run.
+
+PYTHON ?= python3
+CORES ?= 1
+BIN := .venv/bin
+
+.PHONY: paper test check clean
+
+paper: .venv/ready
+	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
+
+test: .venv/ready
+	$(BIN)/python -m pytest tests
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+# torch's CUDA build (what the registry has for Linux) misses its libraries after the first step
+.venv/ready: envs/lock.txt envs/lock.cuda.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "steerpaper needs Python 3.11 or newer; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/lock.txt
+	$(BIN)/python -m pip check >/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/lock.cuda.txt
+	$(BIN)/python -m pip check
+	touch $@
+
+clean:
+	rm -rf .venv results figures .snakemake

@@ -1,0 +1,41 @@
+"""steerpaper: from raw prompts to the paper's figures. `snakemake --cores 1 --resources gpu=1`."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/model.smk"
+include: "rules/prompts.smk"
+include: "rules/activations.smk"
+include: "rules/vectors.smk"
+include: "rules/steering.smk"
+include: "rules/completions.smk"
+include: "rules/figures.smk"
+
+
+wildcard_constraints:
+    behavior="|".join(config["steering"]["behaviors"]),
+    contrast="|".join(CONTRASTS),
+
+
+localrules:
+    all,
+    steering,
+    figures,
+
+
+rule all:
+    """Everything: the steering study's tables and figures (the default target)."""
+    default_target: True
+    input:
+        rules.steering.input,
+        rules.figures.input,
+
+
+onsuccess:
+    print_run_times(RESULTS)

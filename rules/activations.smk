@@ -1,0 +1,34 @@
+rule activations:
+    """Read the residual stream after every block, mean over the tokens of each continuation."""
+    input:
+        prompts=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.train.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        model=f"{MODEL}/manifest.json",
+        code=code_of("activations"),
+    output:
+        activations=expand(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+    params:
+        contrasts=CONTRASTS,
+        **RUN_MODEL,
+    log:
+        f"{LOGS}/activations/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/activations/{{behavior}}.tsv"
+    threads: config["threads"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(3000),
+        runtime=scaled(60),
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Reading the activations of {wildcards.behavior}"
+    script:
+        "../scripts/activations.py"

@@ -1,0 +1,42 @@
+"""What all rules share: the checked configuration, folders, and each script's library files."""
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+SCRIPTS = Path(workflow.basedir) / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from steerpaper.config import validated
+from steerpaper.errors import UserError
+from steerpaper.provenance import imported_modules
+from steerpaper.run_times import print_run_times
+
+try:
+    config = validated(config, Path(workflow.basedir) / "config.schema.yaml")
+except UserError as error:
+    raise WorkflowError(str(error))
+
+RESULTS = f"results/{config['study']}"
+FIGURES = f"figures/{config['study']}"
+LOGS = f"{RESULTS}/logs"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+MODEL = f"results/models/{config['model']['name']}"
+
+STEERING = config["steering"]
+BEHAVIORS = STEERING["behaviors"]
+CONTRASTS = STEERING["contrasts"]
+SPLITS = ["train", "dev", "test"]
+# how every job that runs the model is told to run it
+RUN_MODEL = {key: config[key] for key in ("device", "dtype", "batch_tokens")}
+
+
+def code_of(script):
+    """The library files that a script imports, so that editing one re-runs what depends on it."""
+    return [str(path) for path in imported_modules(SCRIPTS / f"{script}.py", SCRIPTS)]
+
+
+def scaled(amount):
+    """A resource that grows with every retry."""
+    return lambda wildcards, attempt: amount * attempt

@@ -1,0 +1,29 @@
+rule model:
+    """Fetch the language model, pinned, and put it into one folder in Hugging Face format."""
+    input:
+        code=code_of("model"),
+        files=(
+            sorted(str(file) for file in Path(config["model"]["path"]).glob("*"))
+            if config["model"]["source"] == "path"
+            else []
+        ),
+    output:
+        manifest=f"{MODEL}/manifest.json",
+    params:
+        name=config["model"]["name"],
+        source=config["model"]["source"],
+        where=config["model"].get(config["model"]["source"]),
+    log:
+        f"{LOGS}/model.log",
+    benchmark:
+        f"{BENCHMARKS}/model.tsv"
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(120),
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Fetching the model {params.name} ({params.source})"
+    script:
+        "../scripts/model.py"

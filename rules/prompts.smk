@@ -1,0 +1,40 @@
+rule prompts:
+    """Serialize a behaviour's raw items: split, render, check the tokens, for every contrast."""
+    input:
+        raw=lambda wildcards: config["behaviors"][wildcards.behavior]["items"],
+        about=lambda wildcards: config["behaviors"][wildcards.behavior].get("about", []),
+        model=f"{MODEL}/manifest.json",
+        code=code_of("prompts"),
+    output:
+        prompts=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.jsonl",
+            contrast=CONTRASTS,
+            split=SPLITS,
+            allow_missing=True,
+        ),
+        open=f"{RESULTS}/prompts/{{behavior}}.open.jsonl",
+        csv=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
+            contrast=CONTRASTS if STEERING["prompts"]["csv"] else [],
+            split=SPLITS,
+            allow_missing=True,
+        ),
+    params:
+        contrasts=CONTRASTS,
+        split=STEERING["prompts"]["split"],
+        system=STEERING["prompts"]["system"],
+        seed=config["seed"],
+    log:
+        f"{LOGS}/prompts/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/prompts/{{behavior}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Serializing the prompts of {wildcards.behavior}"
+    script:
+        "../scripts/prompts.py"

@@ -1,0 +1,173 @@
+rule sweep:
+    """Score the dev items under steering at every chosen block: which block works best?"""
+    input:
+        prompts=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        vectors=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        model=f"{MODEL}/manifest.json",
+        code=code_of("sweep"),
+    output:
+        scores=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+    params:
+        contrasts=CONTRASTS,
+        positions=STEERING["positions"],
+        **STEERING["sweep"],
+        **RUN_MODEL,
+    log:
+        f"{LOGS}/sweep/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/sweep/{{behavior}}.tsv"
+    threads: config["threads"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(3000),
+        runtime=scaled(120),
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Sweeping blocks and multipliers for {wildcards.behavior}"
+    script:
+        "../scripts/sweep.py"
+
+
+rule best_block:
+    """Choose the block whose mean steerability slope on the dev items is highest."""
+    input:
+        scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
+        code=code_of("best_block"),
+    output:
+        block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
+    params:
+        layer=STEERING["layer"],
+    log:
+        f"{LOGS}/best_block/{{behavior}}.{{contrast}}.log",
+    benchmark:
+        f"{BENCHMARKS}/best_block/{{behavior}}.{{contrast}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(5),
+    conda:
+        "../envs/figures.yaml"
+    message:
+        "Choosing the block for {wildcards.behavior} ({wildcards.contrast})"
+    script:
+        "../scripts/best_block.py"
+
+
+rule dose_response:
+    """Score the test items at the chosen block under many multipliers; join them to dev's."""
+    input:
+        prompts=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        vectors=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        blocks=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        dev=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        model=f"{MODEL}/manifest.json",
+        code=code_of("dose_response"),
+    output:
+        scores=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.sweep.parquet",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+    params:
+        contrasts=CONTRASTS,
+        positions=STEERING["positions"],
+        **STEERING["dose_response"],
+        **RUN_MODEL,
+    log:
+        f"{LOGS}/dose_response/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/dose_response/{{behavior}}.tsv"
+    threads: config["threads"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(3000),
+        runtime=scaled(120),
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Measuring the dose response of {wildcards.behavior}"
+    script:
+        "../scripts/dose_response.py"
+
+
+rule steering_tables:
+    """Means with bootstrap intervals, steerability slopes and anti-steerable shares, as tables."""
+    input:
+        scores=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.sweep.parquet",
+            behavior=BEHAVIORS,
+            contrast=CONTRASTS,
+        ),
+        blocks=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
+            behavior=BEHAVIORS,
+            contrast=CONTRASTS,
+        ),
+        code=code_of("steering_tables"),
+    output:
+        layer_sweep=f"{RESULTS}/tables/layer_sweep.csv",
+        heatmap=f"{RESULTS}/tables/heatmap.csv",
+        dose_response=f"{RESULTS}/tables/dose_response.csv",
+        steerability=f"{RESULTS}/tables/steerability.csv",
+    params:
+        behaviors=BEHAVIORS,
+        contrasts=CONTRASTS,
+        seed=config["seed"],
+        **config["statistics"],
+    log:
+        f"{LOGS}/steering_tables.log",
+    benchmark:
+        f"{BENCHMARKS}/steering_tables.tsv"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    conda:
+        "../envs/figures.yaml"
+    message:
+        "Summarising the scores"
+    script:
+        "../scripts/steering_tables.py"
+
+
+rule steering:
+    """The steering study's tables."""
+    input:
+        rules.geometry.output,
+        rules.steering_tables.output,
+        f"{RESULTS}/tables/completions.csv",
+        expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
+            behavior=BEHAVIORS,
+            contrast=CONTRASTS if STEERING["prompts"]["csv"] else [],
+            split=SPLITS,
+        ),

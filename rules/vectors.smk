@@ -1,0 +1,67 @@
+rule vectors:
+    """Steering vectors of all blocks: the mean difference, and random directions of its norm."""
+    input:
+        activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+        code=code_of("vectors"),
+    output:
+        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+    params:
+        random_directions=max(
+            STEERING[part]["random"]["directions"] for part in ("sweep", "dose_response")
+        ),
+        seed=config["seed"],
+    log:
+        f"{LOGS}/vectors/{{behavior}}.{{contrast}}.log",
+    benchmark:
+        f"{BENCHMARKS}/vectors/{{behavior}}.{{contrast}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Computing the vectors of {wildcards.behavior} ({wildcards.contrast})"
+    script:
+        "../scripts/vectors.py"
+
+
+rule geometry:
+    """What the vectors look like: norms, cosine similarities, principal components, as tables."""
+    input:
+        activations=expand(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+            behavior=BEHAVIORS,
+            contrast=CONTRASTS,
+        ),
+        vectors=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            behavior=BEHAVIORS,
+            contrast=CONTRASTS,
+        ),
+        code=code_of("geometry"),
+    output:
+        norms=f"{RESULTS}/tables/norms.csv",
+        cosine_blocks=f"{RESULTS}/tables/cosine_blocks.csv",
+        cosine_behaviors=f"{RESULTS}/tables/cosine_behaviors.csv",
+        pca=f"{RESULTS}/tables/pca.csv",
+    params:
+        behaviors=BEHAVIORS,
+        contrasts=CONTRASTS,
+        layers=config["figures"]["layers"],
+        seed=config["seed"],
+        **config["statistics"],
+    log:
+        f"{LOGS}/geometry.log",
+    benchmark:
+        f"{BENCHMARKS}/geometry.tsv"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(10),
+    conda:
+        "../envs/model.yaml"
+    message:
+        "Comparing the vectors of all behaviours"
+    script:
+        "../scripts/geometry.py"

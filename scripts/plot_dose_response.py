@@ -1,0 +1,16 @@
+"""Draw the dose response of steering."""
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    from steerpaper.files import read_table
+    from steerpaper.plots.steering import dose_response
+    from steerpaper.plots.style import save
+
+    table = read_table(job.input["table"])
+    save(dose_response(table), job.output, table)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,17 @@
+"""Draw pca of one contrast."""
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    from steerpaper.files import read_table
+    from steerpaper.plots.geometry import pca
+    from steerpaper.plots.style import save
+
+    table = read_table(job.input["table"])
+    table = table[table["contrast"] == job.wildcards["contrast"]]
+    save(pca(table), job.output, table)
+
+
+if __name__ == "__main__":
+    run(main)

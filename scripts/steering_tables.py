@@ -1,0 +1,40 @@
+"""Summarise all scores: means and slopes with bootstrap intervals, anti-steerable shares."""
+
+from itertools import product
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    import pandas as pd
+
+    from steerpaper.files import read_json, read_table, write_table
+    from steerpaper.steering import tables
+
+    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in job.output}
+    for (behavior, contrast), path, block_path in zip(
+        product(job.params["behaviors"], job.params["contrasts"]),
+        job.input["scores"],
+        job.input["blocks"],
+        strict=True,
+    ):
+        scores = read_table(path)
+        block = read_json(block_path)
+        dev, test = (scores[scores["split"] == split] for split in ("dev", "test"))
+        parts = {
+            "layer_sweep": tables.slope_table(dev, **interval),
+            "heatmap": tables.change_table(dev, **interval),
+            "dose_response": tables.change_table(test, **interval),
+            "steerability": tables.slope_table(test, **interval).assign(chosen=block["chosen"]),
+        }
+        for name, table in parts.items():
+            table.insert(0, "contrast", contrast)
+            table.insert(0, "behavior", behavior)
+            found[name].append(table)
+    for name, path in job.output.items():
+        write_table(path, pd.concat(found[name], ignore_index=True))
+
+
+if __name__ == "__main__":
+    run(main)

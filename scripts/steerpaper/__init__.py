@@ -1,0 +1,1 @@
+"""steerpaper: the science behind the workflow's scripts, importable without Snakemake."""

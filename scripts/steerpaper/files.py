@@ -1,0 +1,98 @@
+"""Reading and writing the workflow's files: every output appears whole or not at all."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from steerpaper.errors import UserError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; on success it is moved into place, else removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        with open(part, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
+    """Read one JSON object a line."""
+    with open(path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    with whole(path) as part, open(part, "w", encoding="utf-8") as out:
+        for row in rows:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object."""
+    with open(path, encoding="utf-8") as source:
+        content: dict[str, Any] = json.load(source)
+    return content
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write one JSON object, indented so that a person can read it."""
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a Parquet or CSV table, by the file's ending."""
+    if Path(path).suffix == ".parquet":
+        return pd.read_parquet(path)
+    # "None" and "NA" are texts that a model may write, not missing values
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a Parquet or CSV table, by the file's ending."""
+    with whole(path) as part:
+        if Path(path).suffix == ".parquet":
+            table.to_parquet(part, index=False)
+        else:
+            table.to_csv(part, index=False, float_format="%.6g")
+
+
+def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
+    """Read all tensors of a safetensors file, and its metadata."""
+    with safe_open(str(path), framework="numpy") as source:
+        tensors = {key: source.get_tensor(key) for key in source.keys()}  # noqa: SIM118
+        return tensors, dict(source.metadata() or {})
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
+) -> None:
+    """Write tensors to a safetensors file; refuses numbers that are not finite."""
+    for key, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise UserError(
+                f"{path}: '{key}' has values that are not finite; "
+                "with dtype float16 the model may overflow: set dtype: float32 or bfloat16"
+            )
+    contiguous = {key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}
+    with whole(path) as part:
+        save_file(contiguous, part, metadata={key: str(value) for key, value in metadata.items()})

@@ -1,0 +1,87 @@
+"""The adapter between Snakemake and the scripts: the only place that knows of Snakemake.
+
+A script defines `main(job)` and ends with `run(main)`. Snakemake puts its job object into the
+script's globals; `run` turns it into a plain `Job`, notes it beside the log as `<log>.job.json`,
+and sends what the script logs to the log file and to the terminal. To debug a job by itself:
+
+    python scripts/vectors.py results/default/logs/vectors/optimism.answers.log.job.json
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from steerpaper.errors import UserError
+
+log = logging.getLogger("steerpaper")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a script is given: named files, the configuration values of its rule, and its threads."""
+
+    input: dict[str, Any]
+    output: dict[str, Any]
+    params: dict[str, Any]
+    wildcards: dict[str, str]
+    threads: int
+    log: str
+
+
+def _named(items: Any) -> dict[str, Any]:
+    return {
+        key: list(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        for key, value in items.items()
+    }
+
+
+def _current_job() -> Job:
+    snakemake = getattr(sys.modules["__main__"], "snakemake", None)
+    if snakemake is None:
+        if len(sys.argv) != 2:
+            raise UserError(
+                f"usage: python {sys.argv[0]} LOG.job.json (Snakemake writes one beside each log)"
+            )
+        return Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    job = Job(
+        input=_named(snakemake.input),
+        output=_named(snakemake.output),
+        params=dict(snakemake.params.items()),
+        wildcards=dict(snakemake.wildcards.items()),
+        threads=snakemake.threads,
+        log=str(snakemake.log[0]),
+    )
+    note = Path(job.log + ".job.json")
+    note.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
+    return job
+
+
+def run(main: Callable[[Job], None]) -> None:
+    """Run a script's `main` on the current job; a `UserError` becomes one line and exit status 1."""
+    try:
+        job = _current_job()
+    except UserError as error:
+        sys.exit(str(error))
+    # libraries read this when they are imported; main() imports what is heavy after it is set
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(job.threads)
+    Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+    handlers = [logging.FileHandler(job.log, mode="w"), logging.StreamHandler(sys.stderr)]
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=handlers)
+    log.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        main(job)
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        with open(job.log, "a", encoding="utf-8") as out:
+            traceback.print_exc(file=out)
+        raise

@@ -1,0 +1,24 @@
+"""Which blocks a configuration names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from steerpaper.errors import UserError
+
+
+def resolve_layers(layers: Any, n_layers: int, key: str) -> list[int]:
+    """Turn the configuration's `all`, list of blocks or `{every: n}` into block numbers.
+
+    Raises:
+        UserError: a block that the model does not have.
+    """
+    if layers == "all":
+        return list(range(n_layers))
+    if isinstance(layers, Mapping):
+        return list(range(0, n_layers, layers["every"]))
+    for layer in layers:
+        if not 0 <= layer < n_layers:
+            raise UserError(
+                f"{key}: block {layer} does not exist; the model has blocks 0 to {n_layers - 1}"
+            )
+    return sorted(layers)

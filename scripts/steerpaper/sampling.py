@@ -1,0 +1,38 @@
+"""Choosing next tokens, greedily or by a seeded draw, row by row independently of the batch."""
+
+import torch
+from torch import Tensor
+
+
+def nucleus(logits: Tensor, top_p: float) -> Tensor:
+    """Probabilities [row, V] with all but the smallest set of tokens of mass >= top_p set to zero.
+
+    Float64 on the CPU, not renormalised (Holtzman et al. 2020, section 3.1).
+    """
+    probabilities = torch.softmax(logits.double().cpu(), dim=-1)
+    if top_p >= 1:
+        return probabilities
+    # most of the mass lies in few tokens: sort those, and everything only where they fall short
+    for count in (256, probabilities.shape[-1]):
+        top = probabilities.topk(min(count, probabilities.shape[-1])).values
+        mass = top.cumsum(-1)
+        if (mass[:, -1] >= top_p).all() or count == probabilities.shape[-1]:
+            break
+    # the first token at which the mass reaches top_p is the last one kept
+    last = (mass < top_p).sum(-1, keepdim=True).clamp(max=top.shape[-1] - 1)
+    return probabilities.where(probabilities >= top.gather(-1, last), 0.0)
+
+
+def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
+    """Draw one token a row by inverting the cumulative distribution in the vocabulary's order.
+
+    Args:
+        logits: [row, V].
+        uniform: [row] numbers in [0, 1), one from each row's own stream.
+
+    Returns:
+        token ids [row].
+    """
+    mass = nucleus(logits / temperature, top_p).cumsum(-1)
+    target = uniform.double()[:, None] * mass[:, -1:]
+    return torch.searchsorted(mass, target, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)

@@ -1,0 +1,50 @@
+"""What a behaviour's second file says about it: title, open questions, markers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from steerpaper.errors import UserError
+from steerpaper.steering.items import Item
+
+KEYS = ("title", "measures", "open_questions", "markers")
+
+
+@dataclass(frozen=True)
+class About:
+    """Everything is optional: a behaviour can be studied with its items alone."""
+
+    title: str | None = None
+    measures: str | None = None
+    open_questions: list[str] = field(default_factory=list)
+    markers: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read_about(path: str | Path | None) -> About:
+    """Read a behaviour's YAML file.
+
+    Raises:
+        UserError: not YAML, an unknown key, or a value of the wrong kind.
+    """
+    if path is None:
+        return About()
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(content, dict) or set(content) - set(KEYS):
+        raise UserError(f"{path}: expected the keys {', '.join(KEYS)}")
+    questions = content.get("open_questions", [])
+    if not isinstance(questions, list) or not all(isinstance(q, str) and q for q in questions):
+        raise UserError(f"{path}: open_questions: expected a list of texts")
+    markers = content.get("markers", {})
+    if not isinstance(markers, dict) or set(markers) - {"matching", "other"}:
+        raise UserError(f"{path}: markers: expected the keys matching and other, a list of words each")
+    return About(content.get("title"), content.get("measures"), questions, markers)
+
+
+def open_questions(about: About, test_items: Sequence[Item]) -> list[str]:
+    """The behaviour's open questions; where it has none, the test items' own."""
+    return about.open_questions or [item.question for item in test_items]

@@ -1,0 +1,194 @@
+"""Behaviour data: reading raw items and dealing them into train, dev and test."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steerpaper.errors import UserError
+from steerpaper.seeds import stream
+
+OWN = ("question", "matching", "other")
+PUBLISHED = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
+SPLITS = ("train", "dev", "test")
+
+# "(A) text", at the start of a line or after white space
+_CHOICE = re.compile(r"(?:^|\s)\(([A-Z])\)\s")
+_LETTER = re.compile(r"^\s*\(([A-Za-z])\)\s*$")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A question without choices, and the texts of the two answers to it."""
+
+    question: str
+    matching: str
+    other: str
+    number: int
+    source: str
+
+
+def read_items(path: str | Path) -> list[Item]:
+    """Read a behaviour's raw items from JSON Lines or a JSON list.
+
+    An item is `question`, `matching`, `other`, or the published format (Perez et al. 2022,
+    Panickssery et al. 2023): `question`, `answer_matching_behavior`,
+    `answer_not_matching_behavior`. There an answer such as "(A)" names one of the choices that
+    the question holds; the choices' texts become the answers, and the question loses its
+    choices. Any other answer (" Yes", " No") is taken as the answer's own text.
+
+    Raises:
+        UserError: names the file and line of what is missing, malformed or doubled.
+    """
+    items: list[Item] = []
+    seen: dict[str, str] = {}
+    for where, number, record in _records(Path(path)):
+        items.append(_item(where, number, record))
+        # the raw question, choices included: one stem with other choices is another question
+        key = " ".join(record["question"].lower().split())
+        if key in seen:
+            raise UserError(
+                f"{where}: the question of {seen[key]} again; remove one of them "
+                "(a doubled question could be in train and test at once)"
+            )
+        seen[key] = where
+    if not items:
+        raise UserError(f"{path}: the file is empty; expected one JSON object a line")
+    return items
+
+
+def _records(path: Path) -> list[tuple[str, int, Any]]:
+    """Every record with where it stands, for messages."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    if text.lstrip().startswith("["):
+        try:
+            return [(f"{path}, item {n}", n, r) for n, r in enumerate(json.loads(text), 1)]
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {error.lineno}: not a JSON list: {error.msg}") from error
+    records = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            records.append((where, number, json.loads(line)))
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{where}: not JSON: {error.msg} (column {error.colno}); "
+                "expected one JSON object a line"
+            ) from error
+    return records
+
+
+def _item(where: str, number: int, record: Any) -> Item:
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: expected a JSON object, found {type(record).__name__}")
+    published = "answer_matching_behavior" in record or "answer_not_matching_behavior" in record
+    texts = []
+    for field in PUBLISHED if published else OWN:
+        value = record.get(field)
+        if value is None:
+            raise UserError(
+                f"{where}: field '{field}' is missing; expected {', '.join(OWN)}, "
+                f"or {', '.join(PUBLISHED)}"
+            )
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{where}: field '{field}' must be text and not empty, found {value!r}")
+        texts.append(value.strip())
+    question, matching, other = texts
+    if published:
+        question, matching, other = _from_choices(where, question, matching, other)
+    if " ".join(matching.lower().split()) == " ".join(other.lower().split()):
+        raise UserError(f"{where}: both answers are the same: {matching!r}")
+    return Item(question, matching, other, number, where)
+
+
+def _from_choices(where: str, question: str, matching: str, other: str) -> tuple[str, str, str]:
+    letters = [_LETTER.match(matching), _LETTER.match(other)]
+    if not any(letters):
+        if re.match(r"^\(|^[A-Z]\)?$", matching) or re.match(r"^\(|^[A-Z]\)?$", other):
+            raise UserError(
+                f"{where}: answers {matching!r} and {other!r} are neither '(A)' and '(B)' nor texts"
+            )
+        return question, matching, other
+    stem, choices = split_choices(question)
+    found = ", ".join(f"({letter})" for letter in choices) or "none"
+    if len(choices) < 2:
+        raise UserError(
+            f"{where}: the answers {matching!r} and {other!r} name choices, but the question "
+            f"does not hold the two choices '(A) …' and '(B) …' (found: {found})"
+        )
+    texts = []
+    for answer, letter in zip((matching, other), letters, strict=True):
+        name = letter.group(1).upper() if letter else None
+        if name not in choices:
+            raise UserError(f"{where}: answer {answer!r} names none of the choices {found}")
+        texts.append(choices[name])
+    if not stem or not all(texts):
+        raise UserError(f"{where}: the question or one of its choices has no text")
+    return stem, texts[0], texts[1]
+
+
+def split_choices(question: str) -> tuple[str, dict[str, str]]:
+    """Split a question with choices "(A) …", "(B) …" into its stem and the choices' texts."""
+    marks = list(_CHOICE.finditer(question))
+    # the list of choices is the last run of marks that begins with (A)
+    starts = [index for index, mark in enumerate(marks) if mark.group(1) == "A"]
+    if not starts:
+        return question, {}
+    marks = marks[starts[-1] :]
+    expected = [chr(ord("A") + index) for index in range(len(marks))]
+    if [mark.group(1) for mark in marks] != expected:
+        return question, {}
+    ends = [mark.start() for mark in marks[1:]] + [len(question)]
+    choices = {
+        mark.group(1): question[mark.end() : end].strip()
+        for mark, end in zip(marks, ends, strict=True)
+    }
+    stem = re.sub(r"\s*(Choices|Options|Answers):?\s*$", "", question[: marks[0].start()])
+    return stem.strip(), choices
+
+
+def split_items(
+    items: Sequence[Item], sizes: Mapping[str, int], seed: int, behavior: str
+) -> dict[str, list[Item]]:
+    """Deal items into disjoint train, dev and test sets by seed.
+
+    Raises:
+        UserError: fewer items than the three sizes add up to.
+    """
+    wanted = sum(sizes[name] for name in SPLITS)
+    if len(items) < wanted:
+        raise UserError(
+            f"behaviors.{behavior}.items: {len(items)} items, but steering.prompts.split asks for "
+            f"{' + '.join(str(sizes[name]) for name in SPLITS)} = {wanted}; "
+            "add items or lower the sizes"
+        )
+    order = stream(seed, "split", behavior).permutation(len(items))
+    parts = {}
+    start = 0
+    for name in SPLITS:
+        parts[name] = [items[index] for index in order[start : start + sizes[name]]]
+        start += sizes[name]
+    return parts
+
+
+def deal_letters(n: int, seed: int, behavior: str, split: str) -> list[str]:
+    """The matching answer's letter for each of n items: A and B equally often, order by seed.
+
+    With an odd n one letter has one item more.
+    """
+    letters = np.array(["A", "B"] * ((n + 1) // 2))
+    generator = stream(seed, "letters", behavior, split)
+    if n % 2 and generator.random() < 0.5:
+        letters = letters[::-1]
+    return [str(letter) for letter in generator.permutation(letters[:n])]

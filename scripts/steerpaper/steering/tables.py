@@ -1,0 +1,169 @@
+"""Tidy tables of scores, and what is read off them: effects, slopes, the block to report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+from steerpaper.errors import UserError
+from steerpaper.stats import Floats, bootstrap_mean, slopes
+from steerpaper.steering.conditions import UNSTEERED, Condition
+
+BEHAVIOR = "behavior"  # the direction of the behaviour's own vector, in tables
+
+
+def conditions(
+    layers: Sequence[int], multipliers: Sequence[float], random: Mapping[str, Any]
+) -> list[Condition]:
+    """Every block × direction × multiplier but 0: the unsteered run is one, not one per block."""
+    wanted = {"mean_difference": multipliers}
+    for number in range(random["directions"]):
+        wanted[f"random-{number}"] = random["multipliers"]
+    return [
+        Condition((layer,), direction, float(multiplier))
+        for layer in layers
+        for direction, chosen in wanted.items()
+        for multiplier in sorted(chosen)
+        if multiplier
+    ]
+
+
+def score_table(
+    prompts: Sequence[Mapping[str, Any]],
+    wanted: Sequence[Condition],
+    unsteered: Floats,
+    steered: Floats,
+) -> pd.DataFrame:
+    """One row per prompt and condition, the unsteered run first.
+
+    Args:
+        unsteered: [prompt, 2] log-probability of the matching and the other continuation, nats.
+        steered: [prompt, condition, 2] likewise.
+    """
+    letters = prompts[0]["contrast"] == "letters"
+    logprob = np.concatenate([unsteered[:, None], steered], axis=1)
+    layers = [UNSTEERED, *(condition.layers[0] for condition in wanted)]
+    names = [BEHAVIOR, *(condition.direction for condition in wanted)]
+    n, k = logprob.shape[:2]
+    matching, other = (logprob[..., side].ravel() for side in (0, 1))
+    difference = matching - other
+    return pd.DataFrame(
+        {
+            "behavior": np.repeat([prompt["behavior"] for prompt in prompts], k),
+            "prompt_id": np.repeat([prompt["id"] for prompt in prompts], k),
+            "split": np.repeat([prompt["split"] for prompt in prompts], k),
+            "matching": np.repeat([p["matching"] if letters else None for p in prompts], k),
+            "layer": np.tile(layers, n),
+            "multiplier": np.tile([0.0, *(condition.multiplier for condition in wanted)], n),
+            "direction": np.tile(
+                [BEHAVIOR if name == "mean_difference" else name for name in names], n
+            ),
+            "logprob_matching": matching,
+            "logprob_other": other,
+            "logit_diff": difference,
+            "p_matching": 1 / (1 + np.exp(-difference)),
+            "ab_mass": np.exp(matching) + np.exp(other) if letters else np.nan,
+        }
+    )
+
+
+def _wide(scores: pd.DataFrame, layer: int, direction: str) -> tuple[Floats, Floats, "pd.Index[Any]"]:
+    """Multipliers [condition], logit differences [item, condition] with the unsteered run as 0."""
+    chosen = scores[
+        (scores["layer"] == UNSTEERED)
+        | ((scores["layer"] == layer) & (scores["direction"] == direction))
+    ]
+    wide = chosen.pivot(index="prompt_id", columns="multiplier", values="logit_diff")
+    return wide.columns.to_numpy(dtype=float), wide.to_numpy(dtype=float), wide.index
+
+
+def _steered(scores: pd.DataFrame) -> list[tuple[int, str]]:
+    pairs = scores.loc[scores["layer"] != UNSTEERED, ["layer", "direction"]].drop_duplicates()
+    return sorted((int(layer), str(direction)) for layer, direction in pairs.to_numpy())
+
+
+def slope_table(
+    scores: pd.DataFrame, *, seed: int, resamples: int, confidence: float
+) -> pd.DataFrame:
+    """Steerability per block and direction: mean slope with interval, anti-steerable share.
+
+    For letters also the mean slope of the items whose matching letter is A, and is B: their
+    difference is the position bias of Tan et al. 2024 (arXiv 2407.12404), section 5.
+    """
+    letter = scores.drop_duplicates("prompt_id").set_index("prompt_id")["matching"]
+    rows = []
+    for layer, direction in _steered(scores):
+        multipliers, values, items = _wide(scores, layer, direction)
+        slope = slopes(multipliers, values)
+        mean, low, high = bootstrap_mean(
+            slope, seed=seed, resamples=resamples, confidence=confidence
+        )
+        rows.append(
+            {
+                "layer": layer,
+                "direction": direction,
+                "n": len(slope),
+                "slope": float(mean),
+                "low": float(low),
+                "high": float(high),
+                "anti_steerable": float((slope < 0).mean()),
+                "slope_a": _mean(slope[letter.loc[items].to_numpy() == "A"]),
+                "slope_b": _mean(slope[letter.loc[items].to_numpy() == "B"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else np.nan
+
+
+def change_table(
+    scores: pd.DataFrame, *, seed: int, resamples: int, confidence: float
+) -> pd.DataFrame:
+    """Mean logit difference and its change from the unsteered run, per block × multiplier."""
+    tables = []
+    for layer, direction in _steered(scores):
+        multipliers, values, _ = _wide(scores, layer, direction)
+        change = values - values[:, multipliers == 0]
+        mean, low, high = bootstrap_mean(
+            np.stack([values, change], axis=1), seed=seed, resamples=resamples, confidence=confidence
+        )
+        tables.append(
+            pd.DataFrame(
+                {
+                    "layer": layer,
+                    "direction": direction,
+                    "multiplier": multipliers,
+                    "n": len(values),
+                    "logit_diff": mean[0],
+                    "logit_diff_low": low[0],
+                    "logit_diff_high": high[0],
+                    "change": mean[1],
+                    "change_low": low[1],
+                    "change_high": high[1],
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def best_block(scores: pd.DataFrame, layer: int | str) -> dict[str, Any]:
+    """The block to report: the configured one, or that of the highest mean slope on these items.
+
+    Raises:
+        UserError: the scores hold test items: the best block is never chosen on what it reports.
+    """
+    if set(scores["split"]) != {"dev"}:
+        raise UserError("the best block must be chosen on dev items alone")
+    if layer != "auto":
+        return {"layer": int(layer), "chosen": "by configuration"}
+    found: list[tuple[float, int]] = []
+    for block, direction in _steered(scores):
+        if direction == BEHAVIOR:
+            multipliers, values, _ = _wide(scores, block, direction)
+            found.append((float(slopes(multipliers, values).mean()), block))
+    slope, block = max(found, key=lambda entry: (entry[0], -entry[1]))
+    return {"layer": block, "chosen": "on dev", "slope": slope, "n": scores["prompt_id"].nunique()}

@@ -1,0 +1,52 @@
+"""Steering vectors from activations: pure functions on arrays."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steerpaper.seeds import stream
+
+Floats = NDArray[np.floating]
+
+
+def mean_difference(matching: Floats, other: Floats) -> NDArray[np.float64]:
+    """Mean over all items of matching minus other (Panickssery et al. 2023, equation 1).
+
+    Args:
+        matching, other: [item, L, d].
+
+    Returns:
+        float64 [L, d]; the mean over the whole set, accumulated in float64.
+    """
+    return np.mean(matching.astype(np.float64) - other.astype(np.float64), axis=0)
+
+
+def random_direction(like: Floats, seed: int, behavior: str, number: int) -> NDArray[np.float64]:
+    """A random direction for every block with the norm of `like` [L, d] there: the control.
+
+    One direction is drawn a block, from the seed, the behaviour and its number alone.
+    """
+    noise = stream(seed, "random direction", behavior, number).standard_normal(like.shape)
+    norms = np.linalg.norm(like, axis=-1, keepdims=True)
+    return noise / np.linalg.norm(noise, axis=-1, keepdims=True) * norms
+
+
+def cosine(a: Floats, b: Floats) -> NDArray[np.float64]:
+    """Cosine similarity of every row of a [m, d] with every row of b [n, d]: float64 [m, n]."""
+    a, b = (x.astype(np.float64) for x in (a, b))
+    # a vector of norm zero (block 0 of two equal prompts) is similar to nothing
+    norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None, :]
+    return np.divide(a @ b.T, norms, out=np.zeros_like(norms), where=norms > 0)
+
+
+def principal_components(points: Floats, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Project points [item, d] on their first n principal components.
+
+    Returns:
+        projections [item, n] and the share of variance that each component explains [n]. Signs
+        are fixed: the largest loading of every component is positive.
+    """
+    centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
+    _, scale, axes = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
+    projected = centred @ (axes[:n] * signs[:n, None]).T
+    return projected, scale[:n] ** 2 / max(float((scale**2).sum()), np.finfo(float).tiny)

@@ -1,0 +1,35 @@
+"""Compute a behaviour's steering vectors from its activations."""
+
+from steerpaper.job import Job, log, run
+
+
+def main(job: Job) -> None:
+    import numpy as np
+
+    from steerpaper.files import read_tensors, write_tensors
+    from steerpaper.steering.vectors import mean_difference, random_direction
+
+    behavior, seed = job.wildcards["behavior"], job.params["seed"]
+    activations, metadata = read_tensors(job.input["activations"])
+    vector = mean_difference(activations["matching"], activations["other"])
+    vectors = {"mean_difference": vector}
+    for number in range(job.params["random_directions"]):
+        vectors[f"random-{number}"] = random_direction(vector, seed, behavior, number)
+    norms = np.linalg.norm(vector, axis=1)
+    log.info(
+        "%s: vector of %s items, norm %.3g (block 0) to %.3g (block %d)",
+        behavior,
+        metadata["n"],
+        norms[0],
+        norms[-1],
+        len(norms) - 1,
+    )
+    write_tensors(
+        job.output["vectors"],
+        {name: value.astype(np.float32) for name, value in vectors.items()},
+        {**metadata, "method": "mean over all items of matching - other", "seed": seed},
+    )
+
+
+if __name__ == "__main__":
+    run(main)

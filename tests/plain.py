@@ -1,0 +1,102 @@
+"""The plain way: one sequence at a time, transformers' own forward pass with hooks, no cache.
+
+Slow and obviously right: what the library's fast paths are compared with.
+"""
+
+import numpy as np
+import torch
+
+
+def forward(lm, ids, pushes=None):
+    """Logits [token, V] and the residual stream after every block [L, token, d].
+
+    `pushes` has, per block, what is added to the residual stream after it: [token, d].
+    """
+    residuals = {}
+
+    def hook(layer):
+        def change(module, inputs, output):
+            if pushes and layer in pushes:
+                output = output + pushes[layer]
+            residuals[layer] = output[0].clone()
+            return output
+
+        return change
+
+    handles = [
+        block._module.register_forward_hook(hook(layer)) for layer, block in enumerate(lm.blocks)
+    ]
+    try:
+        with torch.no_grad():
+            logits = lm.nn._module(input_ids=torch.tensor([list(ids)])).logits[0]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, torch.stack([residuals[layer] for layer in range(lm.n_layers)])
+
+
+def activations(lm, pairs):
+    """Mean residual stream over each continuation: matching, other [pair, L, d]."""
+    found = []
+    for side in ("matching", "other"):
+        rows = []
+        for pair in pairs:
+            _, residual = forward(lm, pair.text + getattr(pair, side))
+            rows.append(residual[:, len(pair.text) :].mean(dim=1).numpy())
+        found.append(np.array(rows))
+    return found
+
+
+def push(length, start, positions, layers, vector, multiplier):
+    """What is added per block, for a sequence whose last prompt token is at `start`."""
+    where = torch.zeros(length, 1)
+    if positions == "all":
+        where[:] = 1
+    elif positions == "last":
+        where[start] = 1
+    else:
+        where[start:] = 1
+    return {layer: where * torch.tensor(vector[layer], dtype=torch.float32) * multiplier for layer in layers}
+
+
+def logprob(lm, text, continuation, pushes=None):
+    """Sum of the log-probabilities of the continuation's tokens."""
+    logits, _ = forward(lm, text + continuation, pushes)
+    logprobs = torch.log_softmax(logits.double(), dim=-1)
+    return sum(
+        logprobs[len(text) - 1 + index, token].item() for index, token in enumerate(continuation)
+    )
+
+
+def scores(lm, pairs, vectors, conditions, positions):
+    """Unsteered [pair, 2] and steered [pair, condition, 2] log-probabilities."""
+    unsteered = np.zeros((len(pairs), 2))
+    steered = np.zeros((len(pairs), len(conditions), 2))
+    for i, pair in enumerate(pairs):
+        for side, continuation in enumerate((pair.matching, pair.other)):
+            unsteered[i, side] = logprob(lm, pair.text, continuation)
+            length = len(pair.text) + len(continuation)
+            for c, condition in enumerate(conditions):
+                pushes = push(
+                    length,
+                    len(pair.text) - 1,
+                    positions,
+                    condition.layers,
+                    vectors[condition.direction],
+                    condition.multiplier,
+                )
+                steered[i, c, side] = logprob(lm, pair.text, continuation, pushes)
+    return unsteered, steered
+
+
+def greedy(lm, prompt, layers, vector, multiplier, positions, max_new_tokens):
+    """Token by token with full forward passes."""
+    ids = list(prompt)
+    for _ in range(max_new_tokens):
+        pushes = push(len(ids), len(prompt) - 1, positions, layers, vector, multiplier)
+        logits, _ = forward(lm, ids, pushes)
+        token = int(logits[-1].argmax())
+        if token in lm.ends:
+            break
+        ids.append(token)
+    return ids[len(prompt) :]

@@ -14,20 +14,20 @@ rule activations:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-    params:
-        contrasts=CONTRASTS,
-        **RUN_MODEL,
     log:
         f"{LOGS}/activations/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/activations/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(60),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **RUN_MODEL,
+        contrasts=CONTRASTS,
     message:
         "Reading the activations of {wildcards.behavior}"
     script:

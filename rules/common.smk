@@ -28,6 +28,8 @@ STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 CONTRASTS = STEERING["contrasts"]
 SPLITS = ["train", "dev", "test"]
+# the look of all figures
+STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
 # how every job that runs the model is told to run it
 RUN_MODEL = {key: config[key] for key in ("device", "dtype", "batch_tokens")}
 
@@ -40,3 +42,8 @@ def code_of(script):
 def scaled(amount):
     """A resource that grows with every retry."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def figure_files(name):
+    """A figure's three files: PDF, PNG and the data that it shows."""
+    return {kind: f"{FIGURES}/{name}.{kind}" for kind in ("pdf", "png", "csv")}

@@ -9,20 +9,20 @@ rule model:
         ),
     output:
         manifest=f"{MODEL}/manifest.json",
-    params:
-        name=config["model"]["name"],
-        source=config["model"]["source"],
-        where=config["model"].get(config["model"]["source"]),
     log:
         f"{LOGS}/model.log",
     benchmark:
         f"{BENCHMARKS}/model.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=scaled(4000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        name=config["model"]["name"],
+        source=config["model"]["source"],
+        where=config["model"].get(config["model"]["source"]),
     message:
         "Fetching the model {params.name} ({params.source})"
     script:

@@ -19,21 +19,21 @@ rule prompts:
             split=SPLITS,
             allow_missing=True,
         ),
+    log:
+        f"{LOGS}/prompts/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/prompts/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
     params:
         contrasts=CONTRASTS,
         split=STEERING["prompts"]["split"],
         system=STEERING["prompts"]["system"],
         seed=config["seed"],
-    log:
-        f"{LOGS}/prompts/{{behavior}}.log",
-    benchmark:
-        f"{BENCHMARKS}/prompts/{{behavior}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=scaled(1000),
-        runtime=scaled(10),
-    conda:
-        "../envs/model.yaml"
     message:
         "Serializing the prompts of {wildcards.behavior}"
     script:

@@ -1,4 +1,4 @@
-"""Tiny random models of several architectures, with a real tokenizer trained on the project's text."""
+"""Tiny random models of several architectures, with a tokenizer trained on the project's text."""
 
 import json
 from pathlib import Path

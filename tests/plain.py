@@ -56,7 +56,10 @@ def push(length, start, positions, layers, vector, multiplier):
         where[start] = 1
     else:
         where[start:] = 1
-    return {layer: where * torch.tensor(vector[layer], dtype=torch.float32) * multiplier for layer in layers}
+    return {
+        layer: where * torch.tensor(vector[layer], dtype=torch.float32) * multiplier
+        for layer in layers
+    }
 
 
 def logprob(lm, text, continuation, pushes=None):

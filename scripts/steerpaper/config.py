@@ -60,35 +60,36 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
     """One sentence for each problem: the key's path, what is wrong, what is allowed."""
     schema: Mapping[str, Any] = error.schema if isinstance(error.schema, dict) else {}
     allowed = schema.get("description")
+    asked: Any = error.validator_value
+    value: Any = error.instance
     match error.validator:
         case "additionalProperties":
             known = list(schema.get("properties", {}))
-            unknown = [key for key in error.instance if key not in known]
+            unknown = [key for key in value if key not in known]
             return [
                 f"unknown key '{_at(error.path, key)}'{_nearest(str(key), known)}; "
                 f"allowed here: {', '.join(known)}"
                 for key in unknown
             ]
         case "required":
-            missing = [key for key in error.validator_value if key not in error.instance]
+            missing = [key for key in asked if key not in value]
             return [f"key '{_at(error.path, key)}' is missing" for key in missing]
         case "enum":
-            allowed = f"one of {', '.join(map(str, error.validator_value))}"
+            allowed = f"one of {', '.join(map(str, asked))}"
         case "anyOf":
             allowed = allowed or "another form"
         case "type":
-            types = error.validator_value
-            allowed = allowed or " or ".join([types] if isinstance(types, str) else types)
+            allowed = allowed or " or ".join([asked] if isinstance(asked, str) else asked)
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<="}
-            allowed = f"a number {bounds.get(error.validator, '<')} {error.validator_value}"
+            allowed = f"a number {bounds.get(error.validator, '<')} {asked}"
         case "minItems" | "minProperties":
             allowed = "at least one entry"
         case "uniqueItems":
             allowed = "entries that differ from each other"
         case "pattern":
-            allowed = allowed or f"text that matches {error.validator_value}"
-    return [f"{_at(error.path)}: {error.instance!r} is not allowed; expected {allowed}"]
+            allowed = allowed or f"text that matches {asked}"
+    return [f"{_at(error.path)}: {value!r} is not allowed; expected {allowed}"]
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -121,9 +122,7 @@ def _check_meaning(config: Config) -> list[str]:
     for key, multipliers in lists.items():
         for position, multiplier in enumerate(multipliers):
             if not math.isfinite(multiplier):
-                problems.append(
-                    f"steering.{key}[{position}]: {multiplier} is not a finite number"
-                )
+                problems.append(f"steering.{key}[{position}]: {multiplier} is not a finite number")
         if not any(multipliers) and not key.startswith("completions"):
             problems.append(
                 f"steering.{key}: needs a multiplier other than 0 "

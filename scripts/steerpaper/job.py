@@ -24,7 +24,7 @@ log = logging.getLogger("steerpaper")
 
 @dataclass(frozen=True)
 class Job:
-    """What a script is given: named files, the configuration values of its rule, and its threads."""
+    """What a script is given: named files, its rule's configuration values, its threads."""
 
     input: dict[str, Any]
     output: dict[str, Any]
@@ -63,7 +63,7 @@ def _current_job() -> Job:
 
 
 def run(main: Callable[[Job], None]) -> None:
-    """Run a script's `main` on the current job; a `UserError` becomes one line and exit status 1."""
+    """Run a script's `main` on the current job; a `UserError` is one line and exit status 1."""
     try:
         job = _current_job()
     except UserError as error:
@@ -72,8 +72,11 @@ def run(main: Callable[[Job], None]) -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(job.threads)
     Path(job.log).parent.mkdir(parents=True, exist_ok=True)
-    handlers = [logging.FileHandler(job.log, mode="w"), logging.StreamHandler(sys.stderr)]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=handlers)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        handlers=[logging.FileHandler(job.log, mode="w"), logging.StreamHandler(sys.stderr)],
+    )
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
     try:

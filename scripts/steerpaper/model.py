@@ -196,7 +196,9 @@ def _part(nn: Any, path: str, name: str) -> Any:
         try:
             part = getattr(part, step)
         except AttributeError as error:
-            raise UserError(f"model {name}: has no module '{path}' ('{step}' is missing)") from error
+            raise UserError(
+                f"model {name}: has no module '{path}' ('{step}' is missing)"
+            ) from error
     return part
 
 
@@ -223,7 +225,9 @@ def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
 
 
 def _shape(value: Any) -> str:
-    return f"[{', '.join(map(str, value.shape))}]" if isinstance(value, Tensor) else str(type(value))
+    return (
+        f"[{', '.join(map(str, value.shape))}]" if isinstance(value, Tensor) else str(type(value))
+    )
 
 
 def forward(
@@ -278,7 +282,7 @@ def forward(
 
 
 def load_job_model(job: Job) -> tuple[LanguageModel, dict[str, Any]]:
-    """Load the model that a job names by its manifest, as the job's configuration says to run it."""
+    """Load the model of the manifest that a job names, as its configuration says to run it."""
     manifest = read_json(job.input["model"])
     directory = Path(job.input["model"]).parent
     device, dtype = job.params["device"], job.params["dtype"]

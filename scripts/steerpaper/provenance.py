@@ -17,7 +17,7 @@ def imported_modules(script: Path, root: Path) -> tuple[Path, ...]:
     while todo:
         for node in ast.walk(ast.parse(todo.pop().read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                # `from package import module` names a file below, `from module import name` one above
+                # what is imported from a package may be a module in it, or a name in its __init__
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]

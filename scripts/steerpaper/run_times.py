@@ -14,7 +14,9 @@ def run_times(folder: Path) -> dict[str, tuple[int, float, float]]:
             for row in csv.DictReader(lines, delimiter="\t"):
                 # a job shorter than the first measurement has no memory figure
                 memory = row["max_rss"]
-                found[rule].append((float(row["s"]), 0.0 if memory in ("-", "NA") else float(memory)))
+                found[rule].append(
+                    (float(row["s"]), 0.0 if memory in ("-", "NA") else float(memory))
+                )
     return {
         rule: (len(jobs), sum(s for s, _ in jobs), max(rss for _, rss in jobs))
         for rule, jobs in found.items()
@@ -29,6 +31,7 @@ def print_run_times(results: str) -> None:
     print(f"\n{'rule':24}{'jobs':>6}{'wall time':>12}{'peak memory':>14}")
     for rule, (jobs, seconds, memory) in sorted(rules.items(), key=lambda entry: -entry[1][1]):
         print(f"{rule:24}{jobs:>6}{seconds:>10.1f} s{memory:>11.0f} MB")
-    jobs, seconds = (sum(entry[i] for entry in rules.values()) for i in (0, 1))
+    jobs = sum(entry[0] for entry in rules.values())
+    seconds = sum(entry[1] for entry in rules.values())
     memory = max(entry[2] for entry in rules.values())
     print(f"{'total':24}{jobs:>6}{seconds:>10.1f} s{memory:>11.0f} MB")

@@ -1,11 +1,14 @@
 """Figures of the vectors' geometry: principal components, cosine similarities, norms."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, panels, plt
+from steerpaper.plots.style import COLUMN, GREY, colours, panels
 
 
 def pca(table: pd.DataFrame) -> Figure:
@@ -57,18 +60,20 @@ def cosine_blocks(table: pd.DataFrame) -> Figure:
     """
     behaviors = list(table["behavior"].unique())
     figure, axes = panels(behaviors, height=1.5, sharex=True, sharey=True)
-    image = None
+    norm = Normalize(-1, 1)
     for ax, behavior in zip(axes, behaviors, strict=True):
         cells = table[table["behavior"] == behavior].pivot(
             index="layer", columns="other_layer", values="cosine"
         )
-        image = ax.imshow(cells, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower")
+        ax.imshow(cells, cmap="RdBu_r", norm=norm, origin="lower")
         ax.set_title(behavior)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     figure.supxlabel("block", fontsize=7)
     figure.supylabel("block", fontsize=7)
-    figure.colorbar(image, ax=axes, label="cosine similarity", shrink=0.7, aspect=30)
+    figure.colorbar(
+        ScalarMappable(norm, "RdBu_r"), ax=axes, label="cosine similarity", shrink=0.7, aspect=30
+    )
     return figure
 
 
@@ -122,7 +127,12 @@ def norms(table: pd.DataFrame) -> Figure:
         first = here[here["behavior"] == here["behavior"].iloc[0]]
         ax.plot(first["layer"], first["residual"], color=GREY, ls="--", label="residual stream")
         ax.fill_between(
-            first["layer"], first["residual_low"], first["residual_high"], color=GREY, alpha=0.2, lw=0
+            first["layer"],
+            first["residual_low"],
+            first["residual_high"],
+            color=GREY,
+            alpha=0.2,
+            lw=0,
         )
         ax.set_yscale("log")
         ax.set_title(f"{contrast} (n = {here['n'].iloc[0]} pairs)")

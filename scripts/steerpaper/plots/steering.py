@@ -1,19 +1,25 @@
 """Figures of steering's effect: by block, by multiplier, by both."""
 
+from typing import Any
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, panels, plt
+from steerpaper.plots.style import COLUMN, GREY, colours, panels
 
 BEHAVIOR = "behavior"
 
 
-def _band(axes: Axes, table: pd.DataFrame, x: str, y: str, low: str, high: str, **look: str) -> None:
+def _band(
+    axes: Axes, table: pd.DataFrame, x: str, y: str, low: str, high: str, **look: Any
+) -> None:
     """A line with its interval."""
     table = table.sort_values(x)
     (line,) = axes.plot(table[x], table[y], marker="o", **look)
@@ -86,7 +92,10 @@ def dose_response(table: pd.DataFrame) -> Figure:
                 color=colour,
                 label=contrast,
             )
-        ax.set_title(f"{behavior}, block {here['layer'].iloc[0]} ({_counts(here)})")
+        # in the order of the contrasts, which may have been given different blocks
+        blocks = here[here["direction"] == BEHAVIOR].drop_duplicates("contrast")["layer"]
+        label = " / ".join(map(str, blocks.unique()))
+        ax.set_title(f"{behavior}, block {label} ({_counts(here)})")
     figure.supxlabel("multiplier", fontsize=7)
     figure.supylabel("change of logit difference (nats)", fontsize=7)
     _legend(figure, axes[0])
@@ -119,26 +128,26 @@ def heatmap(table: pd.DataFrame) -> Figure:
         sharey=True,
         layout="constrained",
     )
-    # one scale a contrast, centred on no change: letters and answers differ in size
-    for column, contrast in enumerate(contrasts):
-        of_contrast = table[table["contrast"] == contrast]
-        limit = max(float(of_contrast["change"].abs().max()), 1e-6)
-        for row, behavior in enumerate(behaviors):
-            here = of_contrast[of_contrast["behavior"] == behavior]
+    # one scale for all: an effect that is nothing beside another's must look like nothing
+    limit = max(float(table["change"].abs().max()), 1e-6)
+    norm = TwoSlopeNorm(0, -limit, limit)
+    for row, behavior in enumerate(behaviors):
+        for column, contrast in enumerate(contrasts):
+            here = table[(table["behavior"] == behavior) & (table["contrast"] == contrast)]
             ax = grid[row, column]
             cells = here.pivot(index="layer", columns="multiplier", values="change")
-            sns.heatmap(
-                cells.sort_index(ascending=False).rename(columns="{:g}".format),
-                ax=ax,
-                cmap="RdBu_r",
-                norm=TwoSlopeNorm(0, -limit, limit),
-                cbar=row == len(behaviors) - 1,
-                cbar_ax=None,
-                cbar_kws={"location": "bottom", "label": "nats", "pad": 0.02},
-            )
+            cells = cells.sort_index(ascending=False).rename(columns="{:g}".format)
+            sns.heatmap(cells, ax=ax, cmap="RdBu_r", norm=norm, cbar=False)
             ax.set_title(f"{behavior}, {contrast} ({_counts(here)})")
             ax.set_ylabel("block" if column == 0 else "")
             ax.set_xlabel("multiplier" if row == len(behaviors) - 1 else "")
             ax.tick_params(axis="y", rotation=0)
-    figure.suptitle("change of logit difference", fontsize=7)
+    figure.colorbar(
+        ScalarMappable(norm, "RdBu_r"),
+        ax=grid,
+        label="change of logit difference (nats)",
+        location="bottom",
+        aspect=40,
+        shrink=0.8,
+    )
     return figure

@@ -41,7 +41,9 @@ def read_about(path: str | Path | None) -> About:
         raise UserError(f"{path}: open_questions: expected a list of texts")
     markers = content.get("markers", {})
     if not isinstance(markers, dict) or set(markers) - {"matching", "other"}:
-        raise UserError(f"{path}: markers: expected the keys matching and other, a list of words each")
+        raise UserError(
+            f"{path}: markers: expected the keys matching and other, a list of words each"
+        )
     return About(content.get("title"), content.get("measures"), questions, markers)
 
 

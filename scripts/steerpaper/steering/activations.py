@@ -47,9 +47,11 @@ def read_activations(
             read={layer: lambda h: mean_over_tokens(h, mask) for layer in range(lm.n_layers)},
         )
         stacked = torch.stack([means[layer] for layer in range(lm.n_layers)], dim=1)
-        return stacked.unflatten(0, (2, len(batch))).cpu()
+        by_side: Tensor = stacked.unflatten(0, (2, len(batch))).cpu()
+        return by_side
 
-    batches = run_batches([pair.length for pair in pairs], budget, run)
-    for batch, means in progress(batches, len(pairs), "activations"):
+    # a prompt's own prefix once, or both its continuations: whichever is longer fills the pass
+    lengths = [max(len(pair.text) - root[1], 2 * (pair.length - len(pair.text))) for pair in pairs]
+    for batch, means in progress(run_batches(lengths, budget, run), len(pairs), "activations"):
         found[:, batch] = means.numpy()
     return found[0], found[1]

@@ -11,7 +11,12 @@ def completions_page(table: pd.DataFrame) -> str:
         block = f", block {layers[0]}" if layers else ""
         lines += [f"## {behavior}{block}", ""]
         for question, answers in of_behavior.groupby("question", sort=False):
-            lines += [f"### {question}", "", "| multiplier | decoding | completion |", "|---:|---|---|"]
+            lines += [
+                f"### {question}",
+                "",
+                "| multiplier | decoding | completion |",
+                "|---:|---|---|",
+            ]
             for row in answers.sort_values(["multiplier", "decoding", "sample"]).itertuples():
                 decoding = f"sample {row.sample}" if row.decoding == "sample" else "greedy"
                 text = " ".join(str(row.text).split()).replace("|", "\\|")

@@ -9,8 +9,8 @@ from jinja2.exceptions import TemplateError
 
 from steerpaper.errors import UserError
 from steerpaper.files import read_json
-from steerpaper.tokenizer import load_tokenizer
 from steerpaper.steering.items import Item, deal_letters
+from steerpaper.tokenizer import load_tokenizer
 
 LETTERS = ("A", "B")
 
@@ -76,8 +76,8 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
             no system prompt.
     """
     for token in tokenizer.all_special_tokens:
-        for name, text in (("question", question), ("system prompt", system or "")):
-            if token in text:
+        for name, written in (("question", question), ("system prompt", system or "")):
+            if token in written:
                 raise UserError(f"{source}: the {name} holds the model's control token {token!r}")
     if not tokenizer.chat_template:
         begin = tokenizer("", add_special_tokens=True)["input_ids"][:1]

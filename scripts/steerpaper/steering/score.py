@@ -19,8 +19,6 @@ from steerpaper.progress import progress
 from steerpaper.steering.conditions import Condition
 from steerpaper.steering.pairs import Pair
 
-POSITIONS = ("response", "last", "all")
-
 
 @dataclass(frozen=True)
 class _Rows:
@@ -35,16 +33,13 @@ class _Rows:
     targets: list[list[int]]
     start: Tensor  # [score] column whose logits predict the first target
 
-    def steered_columns(self, positions: str, width: int) -> Tensor:
-        """[column] 1 where the residual stream is steered; columns begin at the last prompt token."""
-        columns = torch.ones(width)
-        if positions == "last":
-            columns[1:] = 0
-        return columns
-
 
 def _rows(pairs: Sequence[Pair], whole: bool) -> _Rows:
-    items, tokens, rows, targets, starts = [], [], [], [], []
+    items: list[int] = []
+    tokens: list[list[int]] = []
+    rows: list[int] = []
+    targets: list[list[int]] = []
+    starts: list[int] = []
     known: dict[tuple[int, tuple[int, ...]], int] = {}
     for continuations in ("matching", "other"):
         for item, pair in enumerate(pairs):
@@ -61,7 +56,9 @@ def _rows(pairs: Sequence[Pair], whole: bool) -> _Rows:
     return _Rows(torch.tensor(items), tokens, torch.tensor(rows), targets, torch.tensor(starts))
 
 
-def sum_logprobs(logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+def sum_logprobs(
+    logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
+) -> Tensor:
     """Sum of log p(target) over each continuation's tokens, in nats.
 
     Args:
@@ -72,11 +69,15 @@ def sum_logprobs(logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, ma
     Returns:
         float32 [score].
     """
-    normaliser = torch.logsumexp(logits.float(), dim=-1)
+    # in parts: the sum needs a copy of what it is given, and logits are large
+    parts = logits.flatten(0, 1).split(64)
+    normaliser = torch.cat([torch.logsumexp(part.float(), dim=-1) for part in parts])
+    normaliser = normaliser.unflatten(0, logits.shape[:2])
     columns = start[:, None] + torch.arange(targets.shape[1], device=logits.device)
     columns = columns.clamp(max=logits.shape[1] - 1)
     logprob = logits[row[:, None], columns, targets].float() - normaliser[row[:, None], columns]
-    return (logprob * mask).sum(dim=1)
+    total: Tensor = (logprob * mask).sum(dim=1)
+    return total
 
 
 def score(
@@ -119,7 +120,8 @@ def score(
 
     # a prompt's prefix once, or both its suffixes: whichever is longer fills the pass
     lengths = [
-        max(len(text), 2 * (pair.length - len(text))) for pair, text in zip(pairs, texts, strict=True)
+        max(len(text) - root[1], 2 * (pair.length - len(text)))
+        for pair, text in zip(pairs, texts, strict=True)
     ]
     for batch, (base, moved) in progress(run_batches(lengths, budget, run), len(pairs), "scores"):
         unsteered[batch] = base.double().unflatten(0, (2, len(batch))).T.numpy()
@@ -144,7 +146,10 @@ def _score_batch(
     targets, target_mask = (part.to(device) for part in padded(rows.targets, lm.pad))
     score_row, start = rows.row.to(device), rows.start.to(device)
     dtype = next(lm.nn._module.parameters()).dtype
-    columns = rows.steered_columns(positions, ids.shape[1]).to(device, dtype)
+    # columns begin at the last prompt token, or with the prompt where all of it is steered
+    columns = torch.ones(ids.shape[1], device=device, dtype=dtype)
+    if positions == "last":
+        columns[1:] = 0
 
     clean = prefix.select(item)
     entries = sorted({layers[0] for layers in groups})
@@ -165,7 +170,9 @@ def _score_batch(
         push = {
             layer: torch.stack(
                 [
-                    torch.as_tensor(vectors[conditions[n].direction][layer] * conditions[n].multiplier)
+                    torch.as_tensor(
+                        vectors[conditions[n].direction][layer] * conditions[n].multiplier
+                    )
                     for n in numbers
                 ]
             ).to(device, dtype)

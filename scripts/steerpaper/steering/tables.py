@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-
 from steerpaper.errors import UserError
 from steerpaper.stats import Floats, bootstrap_mean, slopes
 from steerpaper.steering.conditions import UNSTEERED, Condition
@@ -69,7 +68,9 @@ def score_table(
     )
 
 
-def _wide(scores: pd.DataFrame, layer: int, direction: str) -> tuple[Floats, Floats, "pd.Index[Any]"]:
+def _wide(
+    scores: pd.DataFrame, layer: int, direction: str
+) -> tuple[Floats, Floats, "pd.Index[Any]"]:
     """Multipliers [condition], logit differences [item, condition] with the unsteered run as 0."""
     chosen = scores[
         (scores["layer"] == UNSTEERED)
@@ -129,7 +130,10 @@ def change_table(
         multipliers, values, _ = _wide(scores, layer, direction)
         change = values - values[:, multipliers == 0]
         mean, low, high = bootstrap_mean(
-            np.stack([values, change], axis=1), seed=seed, resamples=resamples, confidence=confidence
+            np.stack([values, change], axis=1),
+            seed=seed,
+            resamples=resamples,
+            confidence=confidence,
         )
         tables.append(
             pd.DataFrame(

@@ -17,7 +17,9 @@ def mean_difference(matching: Floats, other: Floats) -> NDArray[np.float64]:
     Returns:
         float64 [L, d]; the mean over the whole set, accumulated in float64.
     """
-    return np.mean(matching.astype(np.float64) - other.astype(np.float64), axis=0)
+    difference: NDArray[np.float64] = matching.astype(np.float64) - other.astype(np.float64)
+    vector: NDArray[np.float64] = difference.mean(axis=0)
+    return vector
 
 
 def random_direction(like: Floats, seed: int, behavior: str, number: int) -> NDArray[np.float64]:
@@ -27,7 +29,8 @@ def random_direction(like: Floats, seed: int, behavior: str, number: int) -> NDA
     """
     noise = stream(seed, "random direction", behavior, number).standard_normal(like.shape)
     norms = np.linalg.norm(like, axis=-1, keepdims=True)
-    return noise / np.linalg.norm(noise, axis=-1, keepdims=True) * norms
+    direction: NDArray[np.float64] = noise / np.linalg.norm(noise, axis=-1, keepdims=True) * norms
+    return direction
 
 
 def cosine(a: Floats, b: Floats) -> NDArray[np.float64]:
@@ -35,7 +38,10 @@ def cosine(a: Floats, b: Floats) -> NDArray[np.float64]:
     a, b = (x.astype(np.float64) for x in (a, b))
     # a vector of norm zero (block 0 of two equal prompts) is similar to nothing
     norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None, :]
-    return np.divide(a @ b.T, norms, out=np.zeros_like(norms), where=norms > 0)
+    similarity: NDArray[np.float64] = np.divide(
+        a @ b.T, norms, out=np.zeros_like(norms), where=norms > 0
+    )
+    return similarity
 
 
 def principal_components(points: Floats, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

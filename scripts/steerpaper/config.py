@@ -79,7 +79,8 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
         case "anyOf":
             allowed = allowed or "another form"
         case "type":
-            allowed = allowed or " or ".join([asked] if isinstance(asked, str) else asked)
+            meant = f" ({allowed})" if allowed else ""
+            allowed = " or ".join([asked] if isinstance(asked, str) else asked) + meant
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<="}
             allowed = f"a number {bounds.get(error.validator, '<')} {asked}"

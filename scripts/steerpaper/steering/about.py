@@ -33,7 +33,9 @@ def read_about(path: str | Path | None) -> About:
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
+        raise UserError(
+            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from error
     if not isinstance(content, dict) or set(content) - set(KEYS):
         raise UserError(f"{path}: expected the keys {', '.join(KEYS)}")
     questions = content.get("open_questions", [])

@@ -1,0 +1,94 @@
+"""How fast is the steering study, against the plain way? `python benchmarks/steering.py [MODEL]`.
+
+Both sides run in one process on one thread, in turn, and ratios are printed: absolute times depend
+on the machine. The plain way is one full forward pass per prompt, answer, block and multiplier.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
+
+import plain  # noqa: E402
+import torch  # noqa: E402
+
+from steerpaper.batching import padded, run_batches  # noqa: E402
+from steerpaper.model import load  # noqa: E402
+from steerpaper.steering.activations import read_activations  # noqa: E402
+from steerpaper.steering.conditions import Condition  # noqa: E402
+from steerpaper.steering.items import read_items  # noqa: E402
+from steerpaper.steering.pairs import tokenize  # noqa: E402
+from steerpaper.steering.prompts import as_rows, serialize  # noqa: E402
+from steerpaper.steering.score import score  # noqa: E402
+from steerpaper.steering.vectors import mean_difference  # noqa: E402
+
+BUDGET = 1024
+
+
+def seconds(run) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def pairs_of(lm, contrast, n):
+    """The first items of a behaviour as token ids."""
+    items = read_items(ROOT / "data/behaviors/optimism.jsonl")[:n]
+    options = {"behavior": "optimism", "split": "test", "system": None, "seed": 1}
+    prompts = serialize(lm.tokenizer, items, contrast=contrast, context=lm.context, **options)
+    return tokenize(lm.tokenizer, as_rows(prompts))
+
+
+def batched_forward(lm, rows):
+    """transformers' own batched forward pass over every row, logits included."""
+    module = lm.nn._module
+
+    def run(batch):
+        ids, mask = padded([rows[row] for row in batch], lm.pad)
+        module(input_ids=ids, attention_mask=mask)
+
+    list(run_batches([len(row) for row in rows], BUDGET, run))
+
+
+def main() -> None:
+    """Print one line a comparison: both times and their ratio."""
+    folder = ROOT / "results/models/smollm2-135m-instruct"
+    lm = load(sys.argv[1] if sys.argv[1:] else folder, device="cpu", dtype="float32", threads=1)
+    torch.set_num_threads(1)
+    print(f"{lm.name}: {lm.n_layers} blocks, one thread\n")
+    print(f"{'what':58}{'plain':>9}{'ours':>9}{'ratio':>8}")
+
+    def compare(what, slow, fast):
+        fast()  # warm
+        ours, theirs = seconds(fast), seconds(slow)
+        print(f"{what:58}{theirs:>7.2f} s{ours:>7.2f} s{theirs / ours:>8.1f}", flush=True)
+
+    for contrast in ("answers", "letters"):
+        pairs = pairs_of(lm, contrast, 24)
+        rows = [pair.text + answer for pair in pairs for answer in (pair.matching, pair.other)]
+        compare(
+            f"activations, {contrast}: transformers' batched forward",
+            lambda rows=rows: batched_forward(lm, rows),
+            lambda pairs=pairs: read_activations(lm, pairs, BUDGET),
+        )
+        vector = mean_difference(*read_activations(lm, pairs, BUDGET))
+        few = pairs[:2]
+        conditions = [
+            Condition((layer,), "v", multiplier)
+            for layer in range(lm.n_layers)
+            for multiplier in (-1.0, 1.0)
+        ]
+        compare(
+            f"sweep, {contrast}: {len(conditions)} conditions, plain full passes",
+            lambda few=few, c=conditions, v=vector: plain.scores(lm, few, {"v": v}, c, "response"),
+            lambda few=few, c=conditions, v=vector: score(
+                lm, few, {"v": v}, c, positions="response", budget=BUDGET
+            ),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Running the real workflow on a tiny study in a folder of its own."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from conftest import ROOT
+
+BEHAVIOR = ROOT / "data/behaviors/sociability.jsonl"
+TINY = {
+    "study": "tiny",
+    "seed": 1,
+    "threads": 1,
+    "batch_tokens": 512,
+    "behaviors": {
+        "one": {"items": "one.jsonl", "about": "one.yaml"},
+        "two": {"items": "two.json"},
+    },
+    "steering": {
+        "behaviors": ["one", "two"],
+        "prompts": {"split": {"train": 6, "dev": 4, "test": 6}},
+        "sweep": {"layers": "all", "multipliers": [-1, 1]},
+        "dose_response": {"multipliers": [-1, 1], "random": {"directions": 2}},
+        "completions": {"questions": 1, "multipliers": [0, 1], "samples": 1, "max_new_tokens": 4},
+    },
+    "statistics": {"resamples": 200},
+    "figures": {"layers": [0, 2]},
+}
+
+
+def make_study(folder: Path, model: Path) -> dict:
+    """Write a tiny study's data: one behaviour in our format, one in the published format."""
+    items = [json.loads(line) for line in BEHAVIOR.read_text().splitlines()[:40]]
+    (folder / "one.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items[:16]))
+    (folder / "one.yaml").write_text("open_questions:\n- What will you do tonight?\n")
+    published = [
+        {
+            "question": f"{item['question']}\n\nChoices:\n"
+            f" (A) {item['other']}\n (B) {item['matching']}",
+            "answer_matching_behavior": " (B)",
+            "answer_not_matching_behavior": "(A)",
+        }
+        for item in items[16:34]
+    ]
+    (folder / "two.json").write_text(json.dumps(published))
+    config = copy.deepcopy(TINY)
+    config["model"] = {"name": "tiny", "source": "path", "path": str(model)}
+    return config
+
+
+def snakemake(folder: Path, config: dict | None, *arguments: str, **options):
+    """Run the workflow in `folder` with a configuration; returns the finished process."""
+    if config is not None:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    # targets first: --resources would take them for its own values
+    command += [*arguments, "--directory", folder, "--cores", "1", "--resources", "gpu=1"]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, env=environment, **options
+    )
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Every table and figure's data of a finished study, by name."""
+    found = [*(folder / "results/tiny").rglob("*.csv"), *(folder / "results/tiny").rglob("*.md")]
+    found += [*(folder / "results/tiny").rglob("*.parquet"), *(folder / "figures").rglob("*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found if path.is_file()}

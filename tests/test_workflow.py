@@ -1,0 +1,166 @@
+"""The whole workflow on a tiny model: from raw prompts to figures, resumed, re-run, moved."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+from study import make_study, snakemake, tables
+
+FIGURES = [
+    "layer_sweep",
+    "dose_response",
+    "heatmap",
+    "norms",
+    *(
+        f"{name}.{contrast}"
+        for name in ("pca", "cosine_blocks", "cosine_behaviors")
+        for contrast in ("answers", "letters")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, model_folders):
+    """A folder with a finished tiny study, its configuration, and what Snakemake printed."""
+    folder = tmp_path_factory.mktemp("study")
+    config = make_study(folder, model_folders["llama"])
+    config["steering"]["prompts"]["csv"] = True
+    process = snakemake(folder, config)
+    assert process.returncode == 0, process.stderr
+    return folder, config, process
+
+
+def test_one_command_makes_every_figure_and_table(finished):
+    folder, _, process = finished
+    for name in FIGURES:
+        for kind in ("pdf", "png", "csv"):
+            assert (folder / f"figures/tiny/{name}.{kind}").stat().st_size > 100
+    sweep = pd.read_parquet(folder / "results/tiny/steering/one.answers.sweep.parquet")
+    assert list(sweep.columns) == [
+        "behavior",
+        "prompt_id",
+        "split",
+        "matching",
+        "layer",
+        "multiplier",
+        "direction",
+        "logprob_matching",
+        "logprob_other",
+        "logit_diff",
+        "p_matching",
+        "ab_mass",
+    ]
+    dev, test = (sweep[sweep["split"] == split] for split in ("dev", "test"))
+    # 4 items: unsteered once, and 4 blocks x (2 multipliers + 1 random x 2 multipliers)
+    assert len(dev) == 4 * (1 + 4 * 4)
+    assert len(test) == 6 * (1 + 2 + 2 * 2)
+    assert not set(dev["prompt_id"]) & set(test["prompt_id"])
+    assert (folder / "results/tiny/prompts/one.letters.dev.csv").exists()
+    # wall time and memory of every rule are told at the end
+    assert "peak memory" in process.stdout
+    assert "dose_response" in process.stdout
+
+
+def test_a_finished_study_has_nothing_to_be_done(finished):
+    folder, config, _ = finished
+    process = snakemake(folder, config, "--dry-run")
+    assert process.returncode == 0
+    assert "Nothing to be done" in process.stdout + process.stderr
+
+
+def planned(folder, config, *arguments):
+    """The rules that a dry run would run."""
+    process = snakemake(folder, config, "--dry-run", *arguments)
+    assert process.returncode == 0, process.stderr
+    _, _, stats = (process.stdout + process.stderr).partition("Job stats:")
+    rows = [line.split() for line in stats.partition("total")[0].splitlines()[3:]]
+    return {row[0] for row in rows if row}
+
+
+@pytest.mark.parametrize(
+    ("change", "first", "kept"),
+    [
+        ({"dose_response": {"multipliers": [-2, 1]}}, "dose_response", "sweep"),
+        ({"completions": {"samples": 2}}, "completions", "dose_response"),
+        ({"sweep": {"multipliers": [-1, 2]}}, "sweep", "activations"),
+        ({"positions": "last"}, "sweep", "vectors"),
+    ],
+)
+def test_a_changed_key_reruns_what_depends_on_it_and_nothing_before(finished, change, first, kept):
+    folder, config, _ = finished
+    steering = {**config["steering"]}
+    for key, value in change.items():
+        old = steering.get(key)
+        steering[key] = {**old, **value} if isinstance(value, dict) and old else value
+    try:
+        rules = planned(folder, {**config, "steering": steering})
+        assert first in rules
+        assert "completions_table" in rules or "plot_heatmap" in rules
+        assert kept not in rules
+    finally:
+        snakemake(folder, config, "--dry-run")  # writes the old configuration back
+
+
+def test_figures_are_regenerated_from_tables_alone(finished):
+    folder, config, _ = finished
+    before = tables(folder)
+    for path in (folder / "figures/tiny").iterdir():
+        path.unlink()
+    rules = planned(folder, config, "figures")
+    assert rules
+    assert all(rule.startswith(("plot_", "figures")) for rule in rules), rules
+    assert snakemake(folder, config, "figures").returncode == 0
+    assert tables(folder) == before
+
+
+def test_results_do_not_depend_on_the_batch_budget(finished, tmp_path, model_folders):
+    folder, config, _ = finished
+    make_study(tmp_path, model_folders["llama"])
+    process = snakemake(tmp_path, {**config, "batch_tokens": 51}, "steering")
+    assert process.returncode == 0, process.stderr
+    for name in ("layer_sweep", "heatmap", "dose_response", "steerability", "norms", "completions"):
+        one, other = (
+            pd.read_csv(where / f"results/tiny/tables/{name}.csv") for where in (folder, tmp_path)
+        )
+        pd.testing.assert_frame_equal(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(finished, tmp_path, model_folders):
+    folder, config, _ = finished
+    make_study(tmp_path, model_folders["llama"])
+    snakemake(tmp_path, config, "--dry-run")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["steering", "--directory", str(tmp_path), "--cores", "1", "--resources", "gpu=1"]
+    running = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "results/tiny/activations").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert snakemake(tmp_path, config, "--unlock").returncode == 0
+    todo = planned(tmp_path, config, "steering")
+    assert "activations" in todo
+    assert "prompts" not in todo
+    process = snakemake(tmp_path, config, "steering")
+    assert process.returncode == 0, process.stderr
+    whole = {name: data for name, data in tables(folder).items() if name.startswith("results")}
+    assert tables(tmp_path) == whole
+
+
+def test_a_script_runs_by_itself_from_its_job_note(finished):
+    folder, _, _ = finished
+    note = "results/tiny/logs/vectors/one.answers.log.job.json"
+    vectors = folder / "results/tiny/vectors/one.answers.safetensors"
+    before = vectors.read_bytes()
+    vectors.unlink()
+    script = ROOT / "scripts/vectors.py"
+    process = subprocess.run([sys.executable, script, note], cwd=folder, capture_output=True)
+    assert process.returncode == 0, process.stderr
+    assert vectors.read_bytes() == before

@@ -33,6 +33,9 @@ rule prompts:
         contrasts=CONTRASTS,
         split=STEERING["prompts"]["split"],
         system=STEERING["prompts"]["system"],
+        bad_items=lambda wildcards: config["behaviors"][wildcards.behavior].get(
+            "bad_items", "stop"
+        ),
         seed=config["seed"],
     message:
         "Serializing the prompts of {wildcards.behavior}"

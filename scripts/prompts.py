@@ -19,7 +19,7 @@ def main(job: Job) -> None:
     manifest = read_json(job.input["model"])
     tokenizer, context = load_for_prompts(job.input["model"])
 
-    items = read_items(job.input["raw"])
+    items = read_items(job.input["raw"], job.params["bad_items"])
     parts = split_items(items, job.params["split"], seed, behavior)
     names = list(product(job.params["contrasts"], SPLITS))
     files = {}

@@ -39,6 +39,7 @@ def prompts_job(folder, raw, model):
             "split": {"train": 2, "dev": 2, "test": 2},
             "system": None,
             "seed": 1,
+            "bad_items": "stop",
         },
         wildcards={"behavior": "tea"},
         threads=1,
@@ -125,6 +126,18 @@ def test_raw_data_that_is_not_text_is_refused(tmp_path):
         read_items(tmp_path / "tea.jsonl")
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
         read_items(tmp_path / "none.jsonl")
+
+
+def test_bad_items_are_dropped_where_the_configuration_says_so(tmp_path, caplog):
+    (tmp_path / "tea.jsonl").write_text(lines(GOOD, NEITHER, NO_CHOICES, GOOD, PUBLISHED))
+    items = read_items(tmp_path / "tea.jsonl", "drop")
+    assert [item.number for item in items] == [1, 5]
+    reasons = [record.getMessage() for record in caplog.records]
+    assert [("line 2" in r, "line 3" in r, "line 4" in r) for r in reasons] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
 
 
 def test_a_script_prints_the_message_alone_and_fails(tmp_path, model_folders):

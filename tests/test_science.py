@@ -109,6 +109,7 @@ def test_the_boundary_is_tokenised_as_the_model_would_see_it(tokenizer_folder):
     [
         ("Go?\n\nChoices:\n (A) Yes\n (B) No", "Go?", {"A": "Yes", "B": "No"}),
         ("Go? (A) Yes, now (B) No (never)", "Go?", {"A": "Yes, now", "B": "No (never)"}),
+        ("Question: Go?\n\nChoices:\n (A)Yes\n (B)No.\n\nAnswer:", "Go?", {"A": "Yes", "B": "No."}),
         ("Go (B) or (A)?", "Go (B) or (A)?", {}),
         ("Which? (A) x\n(B) y\n(C) z", "Which?", {"A": "x", "B": "y", "C": "z"}),
         ("Go?", "Go?", {}),

@@ -110,8 +110,9 @@ def _check_meaning(config: Config) -> list[str]:
                 f"{_nearest(name, known)}; declared: {', '.join(known)}"
             )
             continue
-        for kind, path in config["behaviors"][name].items():
-            if not Path(path).is_file():
+        for kind in ("items", "about"):
+            path = config["behaviors"][name].get(kind)
+            if path is not None and not Path(path).is_file():
                 problems.append(f"behaviors.{name}.{kind}: no file at {path}")
     lists = {
         "sweep.multipliers": steering["sweep"]["multipliers"],

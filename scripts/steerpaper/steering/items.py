@@ -1,6 +1,7 @@
 """Behaviour data: reading raw items and dealing them into train, dev and test."""
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ import numpy as np
 from steerpaper.errors import UserError
 from steerpaper.seeds import stream
 
+log = logging.getLogger(__name__)
+
 OWN = ("question", "matching", "other")
 PUBLISHED = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
 SPLITS = ("train", "dev", "test")
 
 # "(A) text", at the start of a line or after white space
-_CHOICE = re.compile(r"(?:^|\s)\(([A-Z])\)\s")
+_CHOICE = re.compile(r"(?:^|\s)\(([A-Z])\)(?:\s+|(?=[\w'\"]))")
 _LETTER = re.compile(r"^\s*\(([A-Za-z])\)\s*$")
 
 
@@ -32,7 +35,7 @@ class Item:
     source: str
 
 
-def read_items(path: str | Path) -> list[Item]:
+def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
     """Read a behaviour's raw items from JSON Lines or a JSON list.
 
     An item is `question`, `matching`, `other`, or the published format (Perez et al. 2022,
@@ -41,23 +44,36 @@ def read_items(path: str | Path) -> list[Item]:
     the question holds; the choices' texts become the answers, and the question loses its
     choices. Any other answer (" Yes", " No") is taken as the answer's own text.
 
+    Args:
+        bad_items: `stop` raises at the first item that is malformed or doubled, `drop` leaves
+            such items out and logs each with its reason.
+
     Raises:
         UserError: names the file and line of what is missing, malformed or doubled.
     """
     items: list[Item] = []
     seen: dict[str, str] = {}
-    for where, number, record in _records(Path(path)):
-        items.append(_item(where, number, record))
-        # the raw question, choices included: one stem with other choices is another question
-        key = " ".join(record["question"].lower().split())
-        if key in seen:
-            raise UserError(
-                f"{where}: the question of {seen[key]} again; remove one of them "
-                "(a doubled question could be in train and test at once)"
-            )
+    records = _records(Path(path))
+    for where, number, record in records:
+        try:
+            item = _item(where, number, record)
+            # the raw question, choices included: one stem with other choices is another question
+            key = " ".join(record["question"].lower().split())
+            if key in seen:
+                raise UserError(
+                    f"{where}: the question of {seen[key]} again; remove one of them "
+                    "(a doubled question could be in train and test at once)"
+                )
+        except UserError as error:
+            if bad_items == "drop":
+                log.warning("dropped: %s", error)
+                continue
+            raise
+        items.append(item)
         seen[key] = where
     if not items:
-        raise UserError(f"{path}: the file is empty; expected one JSON object a line")
+        found = "every item was dropped" if records else "the file is empty"
+        raise UserError(f"{path}: {found}; expected one JSON object a line")
     return items
 
 
@@ -149,13 +165,15 @@ def split_choices(question: str) -> tuple[str, dict[str, str]]:
     expected = [chr(ord("A") + index) for index in range(len(marks))]
     if [mark.group(1) for mark in marks] != expected:
         return question, {}
-    ends = [mark.start() for mark in marks[1:]] + [len(question)]
+    # some files frame the whole as "Question: … Choices: … Answer:"
+    end = re.search(r"\s*Answer:?\s*$", question)
+    ends = [mark.start() for mark in marks[1:]] + [end.start() if end else len(question)]
     choices = {
         mark.group(1): question[mark.end() : end].strip()
         for mark, end in zip(marks, ends, strict=True)
     }
     stem = re.sub(r"\s*(Choices|Options|Answers):?\s*$", "", question[: marks[0].start()])
-    return stem.strip(), choices
+    return re.sub(r"^\s*Question:\s*", "", stem).strip(), choices
 
 
 def split_items(

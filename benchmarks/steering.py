@@ -58,24 +58,26 @@ def main() -> None:
     folder = ROOT / "results/models/smollm2-135m-instruct"
     lm = load(sys.argv[1] if sys.argv[1:] else folder, device="cpu", dtype="float32", threads=1)
     torch.set_num_threads(1)
-    print(f"{lm.name}: {lm.n_layers} blocks, one thread\n")
+    print(f"{lm.name}: {lm.n_layers} blocks, one thread; milliseconds an item\n")
     print(f"{'what':58}{'plain':>9}{'ours':>9}{'ratio':>8}")
 
-    def compare(what, slow, fast):
+    def compare(what, n, slow, fast, of_slow=1):
         fast()  # warm
-        ours, theirs = seconds(fast), seconds(slow)
-        print(f"{what:58}{theirs:>7.2f} s{ours:>7.2f} s{theirs / ours:>8.1f}", flush=True)
+        # milliseconds an item; the plain way may run on fewer items, since it takes long
+        ours, theirs = seconds(fast) / n * 1000, seconds(slow) / n * of_slow * 1000
+        print(f"{what:58}{theirs:>9.0f}{ours:>9.0f}{theirs / ours:>8.1f}", flush=True)
 
     for contrast in ("answers", "letters"):
         pairs = pairs_of(lm, contrast, 24)
         rows = [pair.text + answer for pair in pairs for answer in (pair.matching, pair.other)]
         compare(
             f"activations, {contrast}: transformers' batched forward",
+            len(pairs),
             lambda rows=rows: batched_forward(lm, rows),
             lambda pairs=pairs: read_activations(lm, pairs, BUDGET),
         )
         vector = mean_difference(*read_activations(lm, pairs, BUDGET))
-        few = pairs[:2]
+        few, some = pairs[:2], pairs[:12]
         conditions = [
             Condition((layer,), "v", multiplier)
             for layer in range(lm.n_layers)
@@ -83,10 +85,12 @@ def main() -> None:
         ]
         compare(
             f"sweep, {contrast}: {len(conditions)} conditions, plain full passes",
+            len(some),
             lambda few=few, c=conditions, v=vector: plain.scores(lm, few, {"v": v}, c, "response"),
-            lambda few=few, c=conditions, v=vector: score(
-                lm, few, {"v": v}, c, positions="response", budget=BUDGET
+            lambda some=some, c=conditions, v=vector: score(
+                lm, some, {"v": v}, c, positions="response", budget=BUDGET
             ),
+            len(some) / len(few),
         )
 
 

@@ -23,6 +23,7 @@ def main(job: Job) -> None:
             "n": len(pairs),
             "mean_over": "the continuation's tokens",
             "dtype": job.params["dtype"],
+            "config_digest": job.config_digest,
         }
         write_tensors(path, {"matching": matching, "other": other}, metadata)
 

@@ -27,7 +27,12 @@ def main(job: Job) -> None:
     write_tensors(
         job.output["vectors"],
         {name: value.astype(np.float32) for name, value in vectors.items()},
-        {**metadata, "method": "mean over all items of matching - other", "seed": seed},
+        {
+            **metadata,
+            "method": "mean over all items of matching - other",
+            "seed": seed,
+            "config_digest": job.config_digest,
+        },
     )
 
 

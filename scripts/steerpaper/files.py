@@ -24,6 +24,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success it is moved into place, else removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
+        left_by_a_kill.unlink(missing_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part

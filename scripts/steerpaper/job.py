@@ -7,6 +7,7 @@ and sends what the script logs to the log file and to the terminal. To debug a j
     python scripts/vectors.py results/default/logs/vectors/optimism.answers.log.job.json
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -32,6 +33,11 @@ class Job:
     wildcards: dict[str, str]
     threads: int
     log: str
+
+    @property
+    def config_digest(self) -> str:
+        """Hex digest of the configuration values that this job was given."""
+        return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
 
 def _named(items: Any) -> dict[str, Any]:

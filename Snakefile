@@ -16,6 +16,7 @@ include: "rules/vectors.smk"
 include: "rules/steering.smk"
 include: "rules/completions.smk"
 include: "rules/figures.smk"
+include: "rules/lookups.smk"
 
 
 wildcard_constraints:

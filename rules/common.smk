@@ -28,6 +28,7 @@ STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 CONTRASTS = STEERING["contrasts"]
 SPLITS = ["train", "dev", "test"]
+LOOKUPS = config["lookups"]
 # how every job that runs the model is told to run it
 RUN_MODEL = {key: config[key] for key in ("device", "dtype", "batch_tokens")}
 

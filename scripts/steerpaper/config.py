@@ -129,4 +129,7 @@ def _check_meaning(config: Config) -> list[str]:
                 f"steering.{key}: needs a multiplier other than 0 "
                 "(the unsteered run is always there)"
             )
+    lowest, highest = config["lookups"]["heads"]["active"]
+    if lowest > highest:
+        problems.append(f"lookups.heads.active: [{lowest}, {highest}] has its bounds the wrong way round")
     return problems

@@ -306,6 +306,7 @@ def forward(
     inside: Mapping[Site, Callable[[Tensor], Tensor]] | None = None,
     edit: Mapping[Site, Callable[[Tensor], Tensor]] | None = None,
     logits: Callable[[Tensor], Tensor] | None = None,
+    logits_of_last: int = 0,
 ) -> tuple[dict[int | Site, Tensor], Tensor | None]:
     """Run one forward pass of new tokens after a cache, and keep only what is asked for.
 
@@ -318,6 +319,7 @@ def forward(
         read: per block, a function of the residual stream after it [row, token, d] (with what
             was added); the value is kept. The pass stops after the last block that is read.
         logits: a function of the logits [row, token, V]; without it no logits are computed.
+        logits_of_last: compute them for so many last columns only; 0 for all.
 
     Returns:
         what `read` gave per block and `inside` per site, and what `logits` gave (None without).
@@ -334,8 +336,9 @@ def forward(
         kept += [layer] if layer in read else []
     whole = not kept or kept[-1] == last
     skipped = enter[0] if enter else -1
+    options = {"logits_to_keep": logits_of_last} if logits_of_last else {}
     saved: list[Tensor]
-    with lm.nn.trace(inputs, past_key_values=cache, use_cache=True) as tracer:
+    with lm.nn.trace(inputs, past_key_values=cache, use_cache=True, **options) as tracer:
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
         for layer in range(skipped + 1):
             lm.blocks[layer].skip(enter[1])  # type: ignore[index]

@@ -1,0 +1,214 @@
+"""What a head or a neuron does for the next token: its contribution set to zero.
+
+Neo et al. 2024 (arXiv 2402.15055), section 5: a head that looks up the context for a neuron should,
+when it is taken away, lower the probability of the neuron's token on the prompts on which it is
+active, and less on the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+from torch import Tensor
+
+from steerpaper.batching import empty_prefix, padded, run_batches
+from steerpaper.lookups.heads import NEURON
+from steerpaper.model import LanguageModel, forward
+from steerpaper.progress import progress
+from steerpaper.seeds import stream
+from steerpaper.stats import bootstrap_mean
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One head or neuron, taken out of one prompt.
+
+    Attributes:
+        prompt: token ids.
+        layer, unit: the head or neuron.
+        token: whose log-probability after the prompt's last token is asked for.
+    """
+
+    prompt: tuple[int, ...]
+    layer: int
+    unit: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Per ablation, float64 [ablation].
+
+    Attributes:
+        logprob: of the token, nothing taken out.
+        ablated_logprob: of the token, the unit's contribution set to zero at every position.
+        activation: what was set to zero, at the last token: a neuron's activation, or the norm of
+            a head's output before the projection.
+    """
+
+    logprob: Floats
+    ablated_logprob: Floats
+    activation: Floats
+
+
+def ablate(
+    lm: LanguageModel, ablations: Sequence[Ablation], *, site: str, units: int, budget: int
+) -> Effects:
+    """Take each head or neuron out of its prompt, many at a time.
+
+    A prompt is run once as it is; each ablation enters behind the block before its own, with
+    every row of a batch losing its own unit.
+
+    Args:
+        site: `heads` (a head's slice of what the output projection reads) or `neurons`.
+        units: heads or neurons a block: what the site's width is divided by.
+        budget: tokens a forward pass may hold.
+    """
+    prompts = sorted({ablation.prompt for ablation in ablations})
+    of_prompt: dict[tuple[int, ...], list[int]] = {prompt: [] for prompt in prompts}
+    for number, ablation in enumerate(ablations):
+        of_prompt[ablation.prompt].append(number)
+    effects = Effects(*(np.zeros(len(ablations)) for _ in range(3)))
+
+    def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
+        chosen = [prompts[number] for number in batch]
+        numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
+        return _ablate_batch(lm, chosen, ablations, numbers, site, units, budget)
+
+    batches = run_batches([len(prompt) for prompt in prompts], budget, run)
+    for _, found in progress(batches, len(prompts), "ablations"):
+        for numbers, (logprob, ablated, activation) in found:
+            effects.logprob[numbers] = logprob.numpy()
+            effects.ablated_logprob[numbers] = ablated.numpy()
+            effects.activation[numbers] = activation.numpy()
+    return effects
+
+
+def _ablate_batch(
+    lm: LanguageModel,
+    prompts: Sequence[tuple[int, ...]],
+    ablations: Sequence[Ablation],
+    numbers: Sequence[tuple[int, int]],
+    site: str,
+    units: int,
+    budget: int,
+) -> list[tuple[list[int], Tensor]]:
+    """Numbers of ablations, and float64 [3, ablation] their effects; `numbers` has (row, number)."""
+    # left-padded: the last token of every prompt is in the last column
+    ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, side="left"))
+    layers = sorted({ablations[number].layer for _, number in numbers})
+    clean, logprobs = forward(
+        lm,
+        ids,
+        mask,
+        empty_prefix(lm, len(prompts)).cache,
+        read={layer - 1: lambda h: h.clone() for layer in layers if layer},
+        inside={(layer, site): lambda x: x[:, -1].clone() for layer in layers},
+        logits=lambda x: x[:, -1].float().log_softmax(-1),
+        logits_of_last=1,
+    )
+    assert logprobs is not None
+    found = []
+    for layer in layers:
+        here = [(row, number) for row, number in numbers if ablations[number].layer == layer]
+
+        def run(
+            batch: list[int], layer: int = layer, here: list[tuple[int, int]] = here
+        ) -> tuple[list[int], Tensor]:
+            chosen = [here[entry][1] for entry in batch]
+            row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
+            token = torch.tensor([ablations[n].token for n in chosen], device=lm.device)
+            unit = torch.tensor([ablations[n].unit for n in chosen], device=lm.device)
+            width = max(len(ablations[n].prompt) for n in chosen)
+            # [row, width of the site] false where the row's own unit is
+            size = clean[layer, site].shape[-1] // units
+            own = torch.arange(units * size, device=lm.device)[None] // size == unit[:, None]
+            _, ablated = forward(
+                lm,
+                ids[row, -width:],
+                mask[row, -width:],
+                empty_prefix(lm, len(chosen)).cache,
+                enter=(layer - 1, clean[layer - 1][row, -width:]) if layer else None,
+                edit={(layer, site): lambda x: x.masked_fill(own[:, None], 0)},
+                logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
+                logits_of_last=1,
+            )
+            assert ablated is not None
+            lost = clean[layer, site][row][own].unflatten(0, (len(chosen), size)).float()
+            value = lost[:, 0] if size == 1 else lost.norm(dim=-1)
+            return chosen, torch.stack([logprobs[row, token], ablated, value]).double().cpu()
+
+        lengths = [len(ablations[number].prompt) for _, number in here]
+        found += [result for _, result in run_batches(lengths, budget, run)]
+    return found
+
+
+def other_prompts(truncated: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """For every neuron, truncated prompts of other neurons, as many as its own, drawn by seed.
+
+    They are what the neuron's own, active prompts are compared with. A corpus prompt that is among
+    the neuron's own is not drawn.
+
+    Args:
+        truncated: layer, neuron, split, prompt_id, start, end.
+
+    Returns:
+        the same columns; layer and neuron are the neuron's, the rest the drawn prompt's.
+    """
+    columns = [*NEURON, "split", "prompt_id", "start", "end"]
+    drawn = []
+    for (layer, neuron, split), own in truncated.groupby([*NEURON, "split"], sort=True):
+        others = truncated[
+            (truncated["split"] == split) & ~truncated["prompt_id"].isin(own["prompt_id"])
+        ]
+        # one suffix may be the truncated prompt of several neurons
+        others = others[columns[2:]].drop_duplicates(ignore_index=True)
+        generator = stream(seed, "other prompts", int(layer), int(neuron), split)
+        order = generator.permutation(len(others))[: len(own)]
+        drawn.append(others.loc[sorted(order)].assign(layer=layer, neuron=neuron)[columns])
+    return pd.concat(drawn, ignore_index=True) if drawn else truncated[columns]
+
+
+def ablation_test(
+    drops: pd.DataFrame, unit: Sequence[str], *, seed: int, resamples: int, confidence: float
+) -> dict[str, float]:
+    """Does taking a unit out cost the token more where the unit is active?
+
+    The two-sample Kolmogorov-Smirnov test of the paper compares all drops on active prompts with
+    all on inactive ones. Prompts of one unit are not independent, so the effect sizes are means
+    within a unit, averaged over units, with bootstrap intervals over units.
+
+    Args:
+        drops: the columns of `unit`, active, drop (of the token's probability).
+        unit: the columns that name a unit.
+
+    Returns:
+        n_active, n_inactive, ks_statistic, ks_p, units (with both classes), and mean, low and high
+        of active, inactive and difference; NaN where there is nothing to compare.
+    """
+    active = drops["active"].astype(bool)
+    samples = drops["drop"][active], drops["drop"][~active]
+    found: dict[str, float] = {"n_active": len(samples[0]), "n_inactive": len(samples[1])}
+    test = ks_2samp(*samples) if all(map(len, samples)) else None
+    found["ks_statistic"] = float(test.statistic) if test else np.nan
+    found["ks_p"] = float(test.pvalue) if test else np.nan
+    means = drops.groupby([*unit, active])["drop"].mean().unstack().dropna()
+    found["units"] = len(means) if means.shape[1] == 2 else 0
+    names = ("active", "inactive", "difference")
+    if not found["units"]:
+        return found | {
+            f"{name}_{part}": np.nan for name in names for part in ("mean", "low", "high")
+        }
+    values = np.column_stack([means[True], means[False], means[True] - means[False]])
+    intervals = bootstrap_mean(values, seed=seed, resamples=resamples, confidence=confidence)
+    for part, numbers in zip(("mean", "low", "high"), intervals, strict=True):
+        found |= {
+            f"{name}_{part}": float(number) for name, number in zip(names, numbers, strict=True)
+        }
+    return found

@@ -99,7 +99,7 @@ def _ablate_batch(
     units: int,
     budget: int,
 ) -> list[tuple[list[int], Tensor]]:
-    """Numbers of ablations, and float64 [3, ablation] their effects; `numbers` has (row, number)."""
+    """Numbers of ablations and their effects, float64 [3, ablation]; `numbers` has (row, number)."""
     # left-padded: the last token of every prompt is in the last column
     ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, side="left"))
     layers = sorted({ablations[number].layer for _, number in numbers})

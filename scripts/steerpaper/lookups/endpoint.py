@@ -196,17 +196,25 @@ class EndpointExplainer:
         """Answers in the questions' order; equal questions are asked once."""
         requests = {self._key(request): request for request in map(self._request, questions)}
         todo = [key for key in requests if self._cache.get(key) is None]
+        failed = threading.Event()
+
+        def fetch(key: str) -> None:
+            # the first fault ends it: what is under way is kept, what waits is not asked
+            if failed.is_set():
+                return
+            try:
+                self._cache.put(key, requests[key], self._completion(requests[key]))
+            except UserError:
+                failed.set()
+                raise
+
         with (
             tqdm(total=len(todo), desc=what, unit="request", mininterval=10) as bar,
             ThreadPoolExecutor(self._endpoint.parallel) as pool,
         ):
-            # the first fault ends it: what is under way is kept, what waits is not asked
-            for _ in pool.map(lambda key: self._fetch(key, requests[key]), todo):
+            for _ in pool.map(fetch, todo):
                 bar.update()
         return [self._cache.get(self._key(self._request(question))) or "" for question in questions]
-
-    def _fetch(self, key: str, request: dict[str, Any]) -> None:
-        self._cache.put(key, request, self._completion(request))
 
     def _completion(self, request: dict[str, Any]) -> str:
         at = f"lookups.explanations.endpoint: {self._endpoint.base_url}"
@@ -240,7 +248,7 @@ class EndpointExplainer:
         except (openai.APIError, ValueError, AttributeError, TypeError, IndexError) as error:
             raise UserError(
                 f"{at} answers something else than a chat completion "
-                f"({self._without_key(str(error))}); is base_url right (it mostly ends in /v1)? {kept}"
+                f"({self._without_key(str(error))}); is base_url right? It mostly ends in /v1. {kept}"
             ) from None
 
     def _without_key(self, message: str) -> str:

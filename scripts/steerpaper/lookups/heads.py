@@ -41,3 +41,29 @@ def choose_heads(
             kept += sorted(of_neuron.index[order[:per_neuron]])
         pairs = pairs.loc[kept].reset_index(drop=True)
     return pairs, allowed
+
+
+def prompts_of_heads(
+    heads: pd.DataFrame, attribution: pd.DataFrame, truncated: pd.DataFrame
+) -> pd.DataFrame:
+    """The truncated prompts of every chosen pair, and whether the head is active on each.
+
+    Args:
+        heads: one row a pair: layer, neuron, head_layer, head.
+        attribution: layer, neuron, split, prompt_id, head_layer, head, active.
+        truncated: layer, neuron, split, prompt_id, rank, start, end, text.
+
+    Returns:
+        one row a pair and prompt: layer, neuron, head_layer, head, split, rank, prompt_id, start,
+        end, text, active, in the order of the pairs, train before test, highest rank first.
+    """
+    prompt = [*NEURON, "split", "prompt_id"]
+    rows = (
+        heads[PAIR]
+        .merge(attribution[[*prompt, "head_layer", "head", "active"]], on=PAIR, how="left")
+        .merge(truncated[[*prompt, "rank", "start", "end", "text"]], on=prompt, validate="m:1")
+    )
+    rows["active"] = rows["active"].astype(bool)
+    rows = rows.sort_values([*PAIR, "split", "rank"], ascending=[True] * 4 + [False, True])
+    columns = [*PAIR, "split", "rank", "prompt_id", "start", "end", "text", "active"]
+    return rows[columns].reset_index(drop=True)

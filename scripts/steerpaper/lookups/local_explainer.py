@@ -63,7 +63,7 @@ class LocalExplainer:
             of_explanation.setdefault(judgement.explanation, []).append(number)
         said: list[bool | None] = [None] * len(judgements)
         groups = (
-            (numbers, self._differences(explanation, [judgements[n].text for n in numbers]))
+            (numbers, self.differences(explanation, [judgements[n].text for n in numbers]))
             for explanation, numbers in of_explanation.items()
         )
         for numbers, differences in progress(groups, len(judgements), "judgements"):
@@ -71,7 +71,7 @@ class LocalExplainer:
                 said[number] = None if np.isnan(difference) else bool(difference > 0)
         return said
 
-    def _differences(self, explanation: str, texts: Sequence[str]) -> list[float]:
+    def differences(self, explanation: str, texts: Sequence[str]) -> list[float]:
         """Log p(Yes) - log p(No) for every text, less that for no text; NaN if it does not fit."""
         questions = [judgement_question(Judgement(explanation, text)) for text in (*texts, NO_TEXT)]
         pairs = [self._pair(question) for question in questions]

@@ -49,7 +49,7 @@ def _in_by_out(module: Any) -> Tensor:
 def heads_out(lm: LanguageModel, layer: int) -> Tensor:
     """W_O [head, z, d]: head h writes z_h @ W_O[h] to the residual stream (without bias)."""
     weight = _in_by_out(_module(lm, layer, _parts(lm).heads_out))
-    return weight.unflatten(0, (head_count(lm), -1))
+    return weight.reshape(head_count(lm), -1, weight.shape[-1])
 
 
 def neurons_out(lm: LanguageModel, layer: int) -> Tensor:
@@ -98,7 +98,7 @@ def fold_norm(lm: LanguageModel, norm: Any, directions: Tensor) -> Tensor:
     Args:
         directions: [..., d].
     """
-    folded = directions * (norm.weight + _parts(lm).gain_offset)
+    folded: Tensor = directions * (norm.weight + _parts(lm).gain_offset)
     if isinstance(norm, torch.nn.LayerNorm):
         folded = folded - folded.mean(dim=-1, keepdim=True)
     return folded
@@ -109,7 +109,8 @@ def norm_scale(norm: Any, residual: Tensor) -> Tensor:
     if isinstance(norm, torch.nn.LayerNorm):
         residual = residual - residual.mean(dim=-1, keepdim=True)
     epsilon = getattr(norm, "variance_epsilon", getattr(norm, "eps", 0.0))
-    return (residual.float().square().mean(dim=-1) + epsilon).rsqrt()
+    scale: Tensor = (residual.float().square().mean(dim=-1) + epsilon).rsqrt()
+    return scale
 
 
 def check_parts(lm: LanguageModel) -> None:

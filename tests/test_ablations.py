@@ -4,10 +4,15 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
-import torch
 from scipy.stats import ks_2samp
 
-from steerpaper.lookups.ablations import Ablation, ablate, ablation_test, other_prompts
+from steerpaper.lookups.ablations import (
+    Ablation,
+    ablate,
+    ablation_table,
+    ablation_test,
+    other_prompts,
+)
 from steerpaper.weights import head_count, neurons_out
 
 PROMPTS = [(5, 6, 7, 8), (9, 10), (11, 12, 13, 14, 15, 16, 17), (18,), (19, 20, 21, 22, 5)]
@@ -69,4 +74,110 @@ def test_ablations_do_not_depend_on_the_batch(load_tiny, site):
     one = ablate(lm, ablations, site=site, units=units, budget=1)
     other = ablate(lm, ablations[::-1], site=site, units=units, budget=10_000)
     for key in ("logprob", "ablated_logprob", "activation"):
-        np.testing.assert_allclose(getattr(one, key), getattr(other, key)[::-1], atol=1e-4)
+        np.testing.assert_array_equal(getattr(one, key), getattr(other, key)[::-1])
+
+
+@pytest.fixture
+def truncated():
+    """Three neurons with four prompts a split; neighbours share a corpus prompt."""
+    return pd.DataFrame(
+        [
+            {
+                "layer": 3,
+                "neuron": neuron,
+                "split": split,
+                "prompt_id": f"{split}-{neuron * 3 + number}",
+                "start": neuron,
+                "end": 9,
+            }
+            for neuron in range(3)
+            for split in ("train", "test")
+            for number in range(4)
+        ]
+    )
+
+
+def test_a_neurons_other_prompts_are_none_of_its_own_and_as_many(truncated):
+    others = other_prompts(truncated, seed=1)
+    for (layer, neuron, split), own in truncated.groupby(["layer", "neuron", "split"]):
+        drawn = others.query("layer == @layer and neuron == @neuron and split == @split")
+        assert len(drawn) == len(own)
+        assert not set(drawn["prompt_id"]) & set(own["prompt_id"])
+        assert set(drawn["prompt_id"].str.split("-").str[0]) == {split}
+    pd.testing.assert_frame_equal(others, other_prompts(truncated, seed=1))
+    assert not others.equals(other_prompts(truncated, seed=2))
+
+
+def test_a_neuron_alone_has_no_other_prompts(truncated):
+    assert other_prompts(truncated.query("neuron == 0"), seed=1).empty
+
+
+def test_a_tables_rows_are_ablated_at_their_own_tokens(load_tiny):
+    lm = load_tiny("llama")
+    ids = {"a": [5, 6, 7, 8, 9, 10], "b": [11, 12, 13, 14]}
+    table = pd.DataFrame(
+        {
+            "prompt_id": ["b", "a", "a"],
+            "start": [1, 0, 2],
+            "end": [4, 3, 6],
+            "token_id": [20, 21, 22],
+            "head_layer": [0, 2, 1],
+            "head": [3, 1, 0],
+        }
+    )
+    options = {"site": "heads", "unit": ("head_layer", "head"), "bos": True, "budget": 64}
+    got = ablation_table(lm, table, ids, **options)
+    for row in got.itertuples():
+        prompt = (lm.tokenizer.bos_token_id, *ids[row.prompt_id][row.start : row.end])
+        ablation = Ablation(prompt, row.head_layer, row.head, row.token_id)
+        clean, without, norm = plain_ablation(lm, ablation, "heads", 4)
+        assert row.logprob == pytest.approx(clean, abs=1e-4)
+        assert row.ablated_logprob == pytest.approx(without, abs=1e-4)
+        assert row.drop == pytest.approx(np.exp(clean) - np.exp(without), abs=1e-5)
+        assert row.activation == pytest.approx(norm, abs=1e-4)
+
+
+def drops(shift, units=30, prompts=20, seed=0):
+    """Drops of known difference between active and inactive prompts."""
+    generator = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        [(u, p < prompts // 2) for u in range(units) for p in range(prompts)],
+        columns=["unit", "active"],
+    )
+    noise = generator.normal(size=len(table)) + np.repeat(generator.normal(size=units), prompts)
+    return table.assign(drop=noise + shift * table["active"])
+
+
+STATISTICS = {"seed": 1, "resamples": 2000, "confidence": 0.95}
+
+
+def test_the_test_is_scipys_and_the_effect_is_recovered():
+    table = drops(1.0)
+    found = ablation_test(table, ["unit"], **STATISTICS)
+    expected = ks_2samp(table["drop"][table["active"]], table["drop"][~table["active"]])
+    assert found["ks_statistic"] == expected.statistic
+    assert found["ks_p"] == expected.pvalue
+    assert (found["n_active"], found["n_inactive"], found["units"]) == (300, 300, 30)
+    assert found["difference_low"] < 1.0 < found["difference_high"]
+    # units differ, the difference within a unit does not: its interval is the narrow one
+    width = {k: found[f"{k}_high"] - found[f"{k}_low"] for k in ("active", "difference")}
+    assert width["difference"] < width["active"] / 2
+
+
+def test_intervals_of_no_effect_cover_zero_in_about_nineteen_of_twenty_cases():
+    covered = [
+        (found := ablation_test(drops(0.0, seed=seed), ["unit"], **STATISTICS))["difference_low"]
+        <= 0
+        <= found["difference_high"]
+        for seed in range(100)
+    ]
+    assert 88 <= sum(covered) <= 99
+
+
+def test_with_one_class_or_nothing_the_numbers_are_missing_not_wrong():
+    one_class = drops(0.0).query("active")
+    for table in (one_class, one_class.iloc[:0]):
+        found = ablation_test(table, ["unit"], **STATISTICS)
+        assert found["units"] == 0
+        assert found["n_inactive"] == 0
+        assert np.isnan([found["ks_statistic"], found["ks_p"], found["difference_mean"]]).all()

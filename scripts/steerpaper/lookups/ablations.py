@@ -5,7 +5,7 @@ when it is taken away, lower the probability of the neuron's token on the prompt
 active, and less on the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,17 @@ from torch import Tensor
 
 from steerpaper.batching import empty_prefix, padded, run_batches
 from steerpaper.lookups.heads import NEURON
+from steerpaper.lookups.rows import beginning, width_of
 from steerpaper.model import LanguageModel, forward
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 from steerpaper.stats import bootstrap_mean
+from steerpaper.weights import head_count, neurons_out
 
 Floats = NDArray[np.float64]
+
+# one column's logits are asked for; products of fewer than four rows are summed in another order
+LOGITS = 4
 
 
 @dataclass(frozen=True)
@@ -76,32 +81,41 @@ def ablate(
         of_prompt[ablation.prompt].append(number)
     effects = Effects(*(np.zeros(len(ablations)) for _ in range(3)))
 
-    def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
-        chosen = [prompts[number] for number in batch]
-        numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
-        return _ablate_batch(lm, chosen, ablations, numbers, site, units, budget)
+    # a row's sums depend on its width alone, so results are the same in any batch (see rows.py)
+    groups: dict[int, list[tuple[int, ...]]] = {}
+    for prompt in prompts:
+        groups.setdefault(width_of(len(prompt)), []).append(prompt)
+    for width, members in groups.items():
 
-    batches = run_batches([len(prompt) for prompt in prompts], budget, run)
-    for _, found in progress(batches, len(prompts), "ablations"):
-        for numbers, (logprob, ablated, activation) in found:
-            effects.logprob[numbers] = logprob.numpy()
-            effects.ablated_logprob[numbers] = ablated.numpy()
-            effects.activation[numbers] = activation.numpy()
+        def run(
+            batch: list[int], width: int = width, members: list[tuple[int, ...]] = members
+        ) -> list[tuple[list[int], Tensor]]:
+            chosen = [members[number] for number in batch]
+            numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
+            return _ablate_batch(lm, chosen, width, ablations, numbers, site, units, budget)
+
+        batches = run_batches([width] * len(members), budget, run)
+        for _, found in progress(batches, len(members), f"ablations, {width} tokens"):
+            for numbers, (logprob, ablated, activation) in found:
+                effects.logprob[numbers] = logprob.numpy()
+                effects.ablated_logprob[numbers] = ablated.numpy()
+                effects.activation[numbers] = activation.numpy()
     return effects
 
 
 def _ablate_batch(
     lm: LanguageModel,
     prompts: Sequence[tuple[int, ...]],
+    width: int,
     ablations: Sequence[Ablation],
     numbers: Sequence[tuple[int, int]],
     site: str,
     units: int,
     budget: int,
 ) -> list[tuple[list[int], Tensor]]:
-    """Numbers of ablations and their effects, float64 [3, ablation]; `numbers` has (row, number)."""
+    """Numbers of ablations, and their effects float64 [3, n]; `numbers` has (row, number)."""
     # left-padded: the last token of every prompt is in the last column
-    ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, side="left"))
+    ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, side="left", width=width))
     layers = sorted({ablations[number].layer for _, number in numbers})
     clean, logprobs = forward(
         lm,
@@ -111,7 +125,7 @@ def _ablate_batch(
         read={layer - 1: lambda h: h.clone() for layer in layers if layer},
         inside={(layer, site): lambda x: x[:, -1].clone() for layer in layers},
         logits=lambda x: x[:, -1].float().log_softmax(-1),
-        logits_of_last=1,
+        logits_of_last=LOGITS,
     )
     assert logprobs is not None
     found = []
@@ -125,28 +139,62 @@ def _ablate_batch(
             row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
             token = torch.tensor([ablations[n].token for n in chosen], device=lm.device)
             unit = torch.tensor([ablations[n].unit for n in chosen], device=lm.device)
-            width = max(len(ablations[n].prompt) for n in chosen)
             # [row, width of the site] false where the row's own unit is
             size = clean[layer, site].shape[-1] // units
             own = torch.arange(units * size, device=lm.device)[None] // size == unit[:, None]
             _, ablated = forward(
                 lm,
-                ids[row, -width:],
-                mask[row, -width:],
+                ids[row],
+                mask[row],
                 empty_prefix(lm, len(chosen)).cache,
-                enter=(layer - 1, clean[layer - 1][row, -width:]) if layer else None,
+                enter=(layer - 1, clean[layer - 1][row]) if layer else None,
                 edit={(layer, site): lambda x: x.masked_fill(own[:, None], 0)},
                 logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
-                logits_of_last=1,
+                logits_of_last=LOGITS,
             )
             assert ablated is not None
             lost = clean[layer, site][row][own].unflatten(0, (len(chosen), size)).float()
             value = lost[:, 0] if size == 1 else lost.norm(dim=-1)
             return chosen, torch.stack([logprobs[row, token], ablated, value]).double().cpu()
 
-        lengths = [len(ablations[number].prompt) for _, number in here]
-        found += [result for _, result in run_batches(lengths, budget, run)]
+        found += [result for _, result in run_batches([width] * len(here), budget, run)]
     return found
+
+
+def ablation_table(
+    lm: LanguageModel,
+    table: pd.DataFrame,
+    ids: Mapping[str, Sequence[int]],
+    *,
+    site: str,
+    unit: tuple[str, str],
+    bos: bool,
+    budget: int,
+) -> pd.DataFrame:
+    """Ablate every row's unit in its prompt, and add what that does to the row's token.
+
+    Args:
+        table: token_id, prompt_id, start, end (tokens [start, end) of the prompt), and the unit.
+        ids: the corpus prompts' token ids.
+        unit: the columns that hold the unit's block and its number.
+
+    Returns:
+        the table with activation, logprob, ablated_logprob, and drop, of the token's probability.
+    """
+    begin = beginning(lm, bos)
+    columns = ["token_id", "prompt_id", "start", "end", *unit]
+    ablations = [
+        Ablation((*begin, *ids[prompt][start:end]), layer, number, token)
+        for token, prompt, start, end, layer, number in table[columns].itertuples(index=False)
+    ]
+    units = head_count(lm) if site == "heads" else len(neurons_out(lm, 0))
+    effects = ablate(lm, ablations, site=site, units=units, budget=budget)
+    return table.assign(
+        activation=effects.activation,
+        logprob=effects.logprob,
+        ablated_logprob=effects.ablated_logprob,
+        drop=np.exp(effects.logprob) - np.exp(effects.ablated_logprob),
+    )
 
 
 def other_prompts(truncated: pd.DataFrame, *, seed: int) -> pd.DataFrame:
@@ -198,7 +246,7 @@ def ablation_test(
     test = ks_2samp(*samples) if all(map(len, samples)) else None
     found["ks_statistic"] = float(test.statistic) if test else np.nan
     found["ks_p"] = float(test.pvalue) if test else np.nan
-    means = drops.groupby([*unit, active])["drop"].mean().unstack().dropna()
+    means = drops.pivot_table(index=list(unit), columns="active", values="drop").dropna()
     found["units"] = len(means) if means.shape[1] == 2 else 0
     names = ("active", "inactive", "difference")
     if not found["units"]:

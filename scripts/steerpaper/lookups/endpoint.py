@@ -248,7 +248,8 @@ class EndpointExplainer:
         except (openai.APIError, ValueError, AttributeError, TypeError, IndexError) as error:
             raise UserError(
                 f"{at} answers something else than a chat completion "
-                f"({self._without_key(str(error))}); is base_url right? It mostly ends in /v1. {kept}"
+                f"({self._without_key(str(error))}); is base_url right? It mostly ends in "
+                f"/v1. {kept}"
             ) from None
 
     def _without_key(self, message: str) -> str:

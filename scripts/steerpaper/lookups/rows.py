@@ -46,7 +46,8 @@ def run_rows(
     """
     groups = defaultdict(list)
     for item, row in enumerate(rows):
-        groups[len(start) + width_of(len(row))].append(item)
+        # one column more is padding in every row: without any, attention takes another way
+        groups[len(start) + width_of(len(row)) + 1].append(item)
     for width, items in sorted(groups.items()):
 
         def run(batch: list[int], width: int = width, items: list[int] = items) -> Result:

@@ -18,7 +18,7 @@ def main(job: Job) -> None:
     lm, _ = load_job_model(job)
     layers = resolve_layers(job.params["layers"], lm.n_layers, "lookups.layers")
     check_parts(lm)
-    best = model_congruence(lm)
+    best = model_congruence(lm, layers)
     texts = token_texts(lm.tokenizer, len(best.layer))
     special = frozenset(lm.tokenizer.all_special_ids)
     neurons, rejected = choose_neurons(

@@ -1,11 +1,11 @@
-"""The lookups study the plain way: one prompt, one neuron, one head at a time, hooks, no batches."""
+"""The lookups study the plain way: one prompt, neuron and head at a time, hooks, no batches."""
 
 import numpy as np
 import torch
 
 
 def watch(lm, ids):
-    """Inputs and outputs of every module inside the blocks, on one prompt: {(block, path): (in, out)}."""
+    """Input and output of every module inside the blocks, on one prompt, by (block, path)."""
     seen, handles = {}, []
     for layer, block in enumerate(lm.blocks):
         for path, module in block._module.named_modules():
@@ -37,7 +37,9 @@ def top(lm, neurons, prompts, k, bos):
     """Full sort of every prompt's maximum: [(layer, neuron, [(activation, prompt, position)])]."""
     result = []
     for layer, chosen in neurons.items():
-        tables = [activations(lm, start(lm, bos) + ids, layer)[len(start(lm, bos)) :] for ids in prompts]
+        tables = [
+            activations(lm, start(lm, bos) + ids, layer)[len(start(lm, bos)) :] for ids in prompts
+        ]
         for neuron in chosen:
             found = []
             for number, table in enumerate(tables):
@@ -95,7 +97,14 @@ def attribution(lm, layer, neuron, ids, bos, published=False):
     residual, normed = (part[-1] for part in seen[layer, parts.mlp_norm])
     direction = input_direction(lm, layer, neuron, normed, published)
     centred = isinstance(norm, torch.nn.LayerNorm)
-    scale = 1 / (residual - residual.mean() * centred).square().mean().add(1e-5 if centred else 1e-6).sqrt()
+    scale = (
+        1
+        / (residual - residual.mean() * centred)
+        .square()
+        .mean()
+        .add(1e-5 if centred else 1e-6)
+        .sqrt()
+    )
     if not centred:
         scale = 1 / (residual.square().mean() + norm.variance_epsilon).sqrt()
     last = layer - 1 if published or parallel(lm) else layer

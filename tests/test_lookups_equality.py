@@ -114,7 +114,9 @@ def make_pairs(lm, bos):
     names = [(layer, neuron) for layer, chosen in NEURONS.items() for neuron in chosen]
     return [
         Pair(layer, neuron, prompts[prompt][: position + 1], float(activation))
-        for (layer, neuron), *row in zip(names, top.prompt, top.position, top.activation, strict=True)
+        for (layer, neuron), *row in zip(
+            names, top.prompt, top.position, top.activation, strict=True
+        )
         for prompt, position, activation in zip(*row, strict=True)
         if activation > 0
     ]
@@ -169,9 +171,7 @@ def make_rows():
 @pytest.mark.parametrize("layer", [1, 3])
 def test_head_attribution_equals_one_head_at_a_time(lm, layer, published):
     neurons, rows = make_rows()
-    ours = head_attribution(
-        lm, layer, neurons, rows, bos=True, budget=200, published=published
-    )
+    ours = head_attribution(lm, layer, neurons, rows, bos=True, budget=200, published=published)
     theirs = np.array(
         [
             plain.attribution(lm, layer, neuron, ids, True, published)

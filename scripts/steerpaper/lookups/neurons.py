@@ -1,6 +1,6 @@
 """Next-token neurons: output weights that point at one token (Neo et al. 2024, section 3)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,23 +24,23 @@ class Best:
     """Highest congruence, seen from neurons and from tokens.
 
     Attributes:
-        token: [block, neuron] the token id that a neuron is most congruent with.
-        congruence: [block, neuron] how much.
+        token: per chosen block, the token id that each neuron is most congruent with [neuron].
+        congruence: per chosen block, how much [neuron].
         layer: [V] for every token, the block of the neuron most congruent with it.
         neuron: [V] that neuron.
         token_congruence: [V] how much.
     """
 
-    token: NDArray[np.int64]
-    congruence: NDArray[np.float32]
+    token: dict[int, NDArray[np.int64]]
+    congruence: dict[int, NDArray[np.float32]]
     layer: NDArray[np.int64]
     neuron: NDArray[np.int64]
     token_congruence: NDArray[np.float32]
 
 
 def congruence(written: Tensor, read: Tensor) -> Tensor:
-    """s_i(t) = <W_out[i], W_U[:, t]>: [token, neuron] of [neuron, d] and [token, d]."""
-    return read @ written.T
+    """s_i(t) = <W_out[i], W_U[:, t]>: [neuron, token] of [neuron, d] and [token, d]."""
+    return written @ read.T
 
 
 def read_directions(lm: LanguageModel) -> Tensor:
@@ -54,52 +54,46 @@ def read_directions(lm: LanguageModel) -> Tensor:
 
 
 def best_congruence(
-    blocks: Callable[[], Iterator[Tensor]], read: Tensor, chunk: int = CHUNK
+    blocks: Iterable[Tensor], read: Tensor, layers: Sequence[int], chunk: int = CHUNK
 ) -> Best:
-    """Best token of every neuron and best neuron of every token, in chunks.
+    """Best token of every neuron of some blocks and best neuron of every token, in chunks.
 
     Vocabulary × neurons is never held whole; of equals the lower token, block or neuron is taken.
 
     Args:
-        blocks: gives W_out [neuron, d] of block 0, 1, ….
+        blocks: W_out [neuron, d] of block 0, 1, ….
         read: [V, d] (see `read_directions`).
+        layers: the blocks whose neurons' tokens are asked for.
         chunk: numbers that a piece of the table may have.
     """
-    tokens, scores = [], []
-    vocabulary = len(read)
-    best = torch.full((vocabulary,), -torch.inf, device=read.device)
-    where = torch.zeros(2, vocabulary, dtype=torch.long, device=read.device)
-    for layer, written in enumerate(blocks()):
-        token = torch.zeros(len(written), dtype=torch.long, device=read.device)
-        score = torch.full((len(written),), -torch.inf, device=read.device)
-        size = max(1, chunk // len(written))
-        for start in range(0, vocabulary, size):
-            part = slice(start, start + size)
-            table = congruence(written, read[part])
-            top = table.argmax(dim=0)
-            high = table.gather(0, top[None])[0]
-            token = torch.where(high > score, top + start, token)
-            score = torch.maximum(score, high)
-            neuron = table.argmax(dim=1)
-            high = table.gather(1, neuron[:, None])[:, 0]
-            better = high > best[part]
-            where[0, part] = torch.where(better, layer, where[0, part])
-            where[1, part] = torch.where(better, neuron, where[1, part])
-            best[part] = torch.maximum(best[part], high)
-        tokens.append(token.cpu().numpy())
-        scores.append(score.cpu().numpy())
-    layers, neurons = where.cpu().numpy()
-    return Best(np.array(tokens), np.array(scores), layers, neurons, best.cpu().numpy())
+    tokens: dict[int, NDArray[np.int64]] = {}
+    scores: dict[int, NDArray[np.float32]] = {}
+    best = torch.full((len(read),), -torch.inf, device=read.device)
+    where = torch.zeros(2, len(read), dtype=torch.long, device=read.device)
+    size = max(1, chunk // len(read))
+    for layer, written in enumerate(blocks):
+        found = []
+        for start in range(0, len(written), size):
+            table = congruence(written[start : start + size], read)
+            if layer in layers:
+                found.append(table.max(dim=1))
+            high = table.amax(dim=0)
+            # argmax is slow and few tokens find a better neuron than before
+            better = (high > best).nonzero()[:, 0]
+            where[0, better] = layer
+            where[1, better] = table[:, better].argmax(dim=0) + start
+            best[better] = high[better]
+        if layer in layers:
+            scores[layer] = torch.cat([part.values for part in found]).cpu().numpy()
+            tokens[layer] = torch.cat([part.indices for part in found]).cpu().numpy()
+    block, neuron = where.cpu().numpy()
+    return Best(tokens, scores, block, neuron, best.cpu().numpy())
 
 
-def model_congruence(lm: LanguageModel) -> Best:
-    """`best_congruence` of all neurons of a model."""
-
-    def blocks() -> Iterator[Tensor]:
-        for layer in range(lm.n_layers):
-            yield neurons_out(lm, layer).float()
-
-    return best_congruence(blocks, read_directions(lm))
+def model_congruence(lm: LanguageModel, layers: Sequence[int]) -> Best:
+    """`best_congruence` of a model's neurons."""
+    blocks = (neurons_out(lm, layer).float() for layer in range(lm.n_layers))
+    return best_congruence(blocks, read_directions(lm), layers)
 
 
 def token_texts(tokenizer: Any, vocabulary: int) -> list[str]:

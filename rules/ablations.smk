@@ -14,21 +14,21 @@ rule ablations:
     output:
         heads=f"{RESULTS}/lookups/head_ablation.parquet",
         neurons=f"{RESULTS}/lookups/neuron_ablation.parquet",
-    params:
-        seed=config["seed"],
-        **BOS,
-        **RUN_MODEL,
     log:
         f"{LOGS}/ablations.log",
     benchmark:
         f"{BENCHMARKS}/ablations.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(240),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **BOS,
+        **RUN_MODEL,
+        seed=config["seed"],
     message:
         "Ablating heads and neurons"
     script:

@@ -11,19 +11,19 @@ rule chosen_heads:
         code=code_of("chosen_heads"),
     output:
         heads=f"{RESULTS}/lookups/chosen_heads.parquet",
-    params:
-        seed=config["seed"],
-        **LOOKUPS["heads"],
     log:
         f"{LOGS}/chosen_heads.log",
     benchmark:
         f"{BENCHMARKS}/chosen_heads.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        **LOOKUPS["heads"],
+        seed=config["seed"],
     message:
         "Choosing heads to explain"
     script:
@@ -42,25 +42,25 @@ rule explanations:
         explanations=f"{RESULTS}/lookups/explanations.jsonl",
         verdicts=f"{RESULTS}/lookups/explanation_verdicts.parquet",
         scores=f"{RESULTS}/lookups/explanation_scores.parquet",
+    log:
+        f"{LOGS}/explanations.log",
+    benchmark:
+        f"{BENCHMARKS}/explanations.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["threads"] if EXPLAINED_LOCALLY else 1
+    resources:
+        gpu=1 if EXPLAINED_LOCALLY else 0,
+        mem_mb=scaled(3000),
+        runtime=scaled(240),
     params:
+        **RUN_MODEL,
         explainer=EXPLANATIONS["explainer"],
         examples=EXPLANATIONS["examples"],
         max_new_tokens=EXPLANATIONS["max_new_tokens"],
         endpoint={} if EXPLAINED_LOCALLY else EXPLANATIONS["endpoint"],
         # not an output: what an endpoint has answered outlives a job that fails
         cache=f"{RESULTS}/lookups/cache/answers.jsonl",
-        **RUN_MODEL,
-    log:
-        f"{LOGS}/explanations.log",
-    benchmark:
-        f"{BENCHMARKS}/explanations.tsv"
-    threads: config["threads"] if EXPLAINED_LOCALLY else 1
-    resources:
-        gpu=1 if EXPLAINED_LOCALLY else 0,
-        mem_mb=scaled(3000),
-        runtime=scaled(240),
-    conda:
-        "../envs/model.yaml"
     message:
         "Explaining heads ({params.explainer})"
     script:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, sem, t
 
 from steerpaper.lookups.ablations import (
     Ablation,
@@ -99,8 +99,9 @@ def truncated():
 
 def test_a_neurons_other_prompts_are_none_of_its_own_and_as_many(truncated):
     others = other_prompts(truncated, seed=1)
+    drawn_for = dict(list(others.groupby(["layer", "neuron", "split"])))
     for (layer, neuron, split), own in truncated.groupby(["layer", "neuron", "split"]):
-        drawn = others.query("layer == @layer and neuron == @neuron and split == @split")
+        drawn = drawn_for[layer, neuron, split]
         assert len(drawn) == len(own)
         assert not set(drawn["prompt_id"]) & set(own["prompt_id"])
         assert set(drawn["prompt_id"].str.split("-").str[0]) == {split}
@@ -164,14 +165,17 @@ def test_the_test_is_scipys_and_the_effect_is_recovered():
     assert width["difference"] < width["active"] / 2
 
 
-def test_intervals_of_no_effect_cover_zero_in_about_nineteen_of_twenty_cases():
-    covered = [
-        (found := ablation_test(drops(0.0, seed=seed), ["unit"], **STATISTICS))["difference_low"]
-        <= 0
-        <= found["difference_high"]
-        for seed in range(100)
-    ]
-    assert 88 <= sum(covered) <= 99
+def test_intervals_are_those_of_students_t_on_normal_data():
+    # the percentile bootstrap is a little narrow with few units: it covers 93% where t covers 95%
+    for seed in range(10):
+        table = drops(0.5, units=100, seed=seed)
+        found = ablation_test(table, ["unit"], **STATISTICS)
+        means = table.groupby(["unit", "active"])["drop"].mean()
+        difference = means.xs(True, level="active") - means.xs(False, level="active")
+        low, high = t.interval(0.95, 99, difference.mean(), sem(difference))
+        assert found["difference_mean"] == pytest.approx(difference.mean())
+        assert found["difference_low"] == pytest.approx(low, abs=(high - low) / 20)
+        assert found["difference_high"] == pytest.approx(high, abs=(high - low) / 20)
 
 
 def test_with_one_class_or_nothing_the_numbers_are_missing_not_wrong():

@@ -14,18 +14,12 @@ def main(job: Job) -> None:
         heads_before,
         is_active,
     )
-    from steerpaper.lookups.corpus import SPLITS, read_corpus
+    from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.model import load_job_model
 
     lm, _ = load_job_model(job)
     truncated = read_table(job.input["truncated"])
-    wanted = set(truncated["prompt_id"])
-    ids = {
-        prompt.id: prompt.ids
-        for split in SPLITS
-        for prompt in read_corpus(job.input[split])
-        if prompt.id in wanted
-    }
+    ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
     published = job.params["published"]
     tables = []
     for layer, prompts in truncated.groupby("layer"):

@@ -1,5 +1,8 @@
 """Find every neuron's top-activating prompts in one shard of the corpus."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 from steerpaper.job import Job, run
 
 
@@ -17,16 +20,22 @@ def main(job: Job) -> None:
     shard, shards = int(job.wildcards["shard"]), job.params["shards"]
     tables = []
     for split in SPLITS:
-        prompts = read_corpus(job.input[split])[shard::shards]
+        names: list[str] = []
+
+        def prompts(split: str = split, names: list[str] = names) -> Iterator[list[int]]:
+            for prompt in islice(read_corpus(job.input[split]), shard, None, shards):
+                names.append(prompt.id)
+                yield prompt.ids
+
         top = top_activations(
             lm,
             neurons,
-            [prompt.ids for prompt in prompts],
+            prompts(),
             k=job.params["top"],
             bos=job.params["bos"],
             budget=job.params["batch_tokens"],
         )
-        tables.append(top_table(top, neurons, [prompt.id for prompt in prompts], split))
+        tables.append(top_table(top, neurons, names, split))
     write_table(job.output["part"], pd.concat(tables, ignore_index=True))
 
 

@@ -5,7 +5,7 @@ from steerpaper.job import Job, log, run
 
 def main(job: Job) -> None:
     from steerpaper.files import read_table, write_jsonl, write_table
-    from steerpaper.lookups.corpus import SPLITS, read_corpus
+    from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.lookups.truncation import (
         Pair,
         serialized,
@@ -18,13 +18,7 @@ def main(job: Job) -> None:
     lm, _ = load_job_model(job)
     neurons = read_table(job.input["neurons"])
     top = read_table(job.input["activations"])
-    wanted = set(top["prompt_id"])
-    ids = {
-        prompt.id: prompt.ids
-        for split in SPLITS
-        for prompt in read_corpus(job.input[split])
-        if prompt.id in wanted
-    }
+    ids = ids_of([job.input[split] for split in SPLITS], top["prompt_id"])
     pairs = [
         Pair(row.layer, row.neuron, ids[row.prompt_id][: row.position + 1], row.activation)
         for row in top.itertuples()

@@ -14,6 +14,7 @@ from steerpaper.lookups.corpus import (
     choose_prompts,
     count_prompts,
     file_texts,
+    ids_of,
     prose,
     read_corpus,
     read_raw,
@@ -101,7 +102,9 @@ def test_an_empty_corpus_is_refused(tokenizer):
 def test_a_corpus_file_is_read_back(tokenizer, tmp_path):
     prompts, _ = choose(tokenizer, texts())
     write_jsonl(tmp_path / "corpus.jsonl", as_rows(prompts["train"]))
-    assert read_corpus(tmp_path / "corpus.jsonl") == prompts["train"]
+    assert list(read_corpus(tmp_path / "corpus.jsonl")) == prompts["train"]
+    chosen = prompts["train"][3]
+    assert ids_of([tmp_path / "corpus.jsonl"], [chosen.id]) == {chosen.id: chosen.ids}
     assert count_prompts(tmp_path / "corpus.jsonl") == 10
 
 

@@ -19,7 +19,6 @@ from typing import Any
 import pandas as pd
 
 from steerpaper.errors import UserError
-from steerpaper.files import read_jsonl
 from steerpaper.seeds import stream
 
 log = logging.getLogger(__name__)
@@ -58,9 +57,22 @@ class Prompt:
     ids: list[int]
 
 
-def read_corpus(path: str | Path) -> list[Prompt]:
-    """Read a corpus file that this module wrote."""
-    return [Prompt(**row) for row in read_jsonl(path)]
+def read_corpus(path: str | Path) -> Iterator[Prompt]:
+    """Read a corpus file that this module wrote, one prompt after the other."""
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            yield Prompt(**json.loads(line))
+
+
+def ids_of(paths: Iterable[str | Path], wanted: Iterable[str]) -> dict[str, list[int]]:
+    """The token ids of some prompts of corpus files, by prompt id."""
+    names = set(wanted)
+    return {
+        prompt.id: prompt.ids
+        for path in paths
+        for prompt in read_corpus(path)
+        if prompt.id in names
+    }
 
 
 def count_prompts(path: str | Path) -> int:

@@ -1,8 +1,9 @@
 """Top-activating prompts: where in the corpus a neuron fires most (Neo et al. 2024, section 3)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from steerpaper.model import LanguageModel, Site
 from steerpaper.progress import progress
 
 # prompts that are planned into batches together; what memory there is to hold does not grow beyond
-PLANNED = 4096
+PLANNED = 1024
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,17 @@ def _columns(x: Tensor, columns: Tensor) -> Tensor:
     return x[..., columns]
 
 
-def _pieces(prompts: Sequence[Ids], size: int) -> Iterator[tuple[int, Sequence[Ids]]]:
-    for start in range(0, len(prompts), size):
-        yield start, prompts[start : start + size]
+def _pieces(prompts: Iterable[Ids], size: int) -> Iterator[tuple[int, list[Ids]]]:
+    source, start = iter(prompts), 0
+    while piece := list(islice(source, size)):
+        yield start, piece
+        start += len(piece)
 
 
 def top_activations(
     lm: LanguageModel,
     neurons: Mapping[int, Sequence[int]],
-    prompts: Sequence[Ids],
+    prompts: Iterable[Ids],
     *,
     k: int,
     bos: bool,
@@ -101,7 +104,8 @@ def top_activations(
 
     Args:
         neurons: per block, its neurons; the result has them in this order, block after block.
-        prompts: token ids, without a beginning-of-sequence token; none is empty.
+        prompts: token ids, without a beginning-of-sequence token; none is empty. They are
+            taken a piece at a time, so memory does not grow with their number.
 
     Returns:
         prompt numbers and positions are those of `prompts`.

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "test")
 # parts of the standard library whose text is code under test, not prose
 _NOT_PROSE = {"test", "tests", "idlelib", "turtledemo", "site-packages", "__pycache__"}
+# the formats of hub data sets that are read, the preferred first
+_HUB_ENDINGS = (".parquet", ".jsonl", ".csv")
 
 
 @dataclass(frozen=True)
@@ -216,10 +218,11 @@ def split_files(names: Iterable[str], split: str) -> list[str]:
 
     A file belongs to the split whose name is a word of its path (`data/train-00000-of-00001`).
     """
-    for ending in (".parquet", ".jsonl", ".csv"):
+    known = list(names)
+    for ending in _HUB_ENDINGS:
         found = [
             name
-            for name in names
+            for name in known
             if name.endswith(ending) and split in re.split(r"[/._-]", name.removesuffix(ending))
         ]
         if found:
@@ -228,27 +231,31 @@ def split_files(names: Iterable[str], split: str) -> list[str]:
 
 
 def _hub_texts(where: Mapping[str, str]) -> Iterator[Raw]:
-    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    known = {"repo_id": where["id"], "repo_type": "dataset", "revision": where["revision"]}
     try:
-        names = HfApi().list_repo_files(**known)
-        files = split_files(names, where["split"])
-        if not files:
-            raise UserError(
-                f"lookups.corpus.hub.split: {where['id']} has no Parquet, JSON Lines or CSV file "
-                f"of a split '{where['split']}'; it holds {', '.join(sorted(names)[:20])}"
-            )
-        local = [(name, hf_hub_download(filename=name, **known)) for name in files]
+        folder = snapshot_download(
+            where["id"],
+            repo_type="dataset",
+            revision=where["revision"],
+            allow_patterns=[f"*{where['split']}*{ending}" for ending in _HUB_ENDINGS],
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise UserError(
             f"lookups.corpus.hub: {where['id']} at revision {where['revision']} cannot be "
             f"fetched: {str(error).strip().splitlines()[0]}; check the id, the revision and the "
             "network"
         ) from error
-    for name, path in local:
-        yield from file_texts(Path(path), where["column"], f"{where['id']}/{name}")
+    held = (path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.*"))
+    files = split_files(held, where["split"])
+    if not files:
+        raise UserError(
+            f"lookups.corpus.hub.split: {where['id']} has no {', '.join(_HUB_ENDINGS)} file whose "
+            f"path names the split '{where['split']}'"
+        )
+    for name in files:
+        yield from file_texts(Path(folder) / name, where["column"], f"{where['id']}/{name}")
 
 
 # prompts

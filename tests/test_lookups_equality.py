@@ -65,7 +65,7 @@ def test_top_activations_are_the_same_bits_in_any_batch_and_shard(lm):
 def test_a_width_follows_from_the_length_alone_and_wastes_little():
     for length in range(1, 3000):
         width = width_of(length)
-        assert length <= width < length + max(8, length / 8)
+        assert length <= width < length + max(4, length / 8)
 
 
 def test_a_neuron_that_never_fires_is_counted_and_not_dropped_silently():

@@ -1,8 +1,11 @@
 """Heads and neurons are where the architecture says, can be read and edited, or are refused."""
 
+from dataclasses import replace
+
 import plain
 import pytest
 import torch
+from conftest import LLAMA
 
 from steerpaper.batching import empty_prefix
 from steerpaper.errors import UserError
@@ -77,3 +80,42 @@ def test_heads_and_neurons_write_what_their_weights_say(load_tiny, name):
     biases = got[1] - got[0] - written
     # what is left are the biases, the same at every token
     torch.testing.assert_close(biases, biases[:, :1].expand_as(biases), rtol=1e-3, atol=1e-4)
+
+
+def other_families():
+    import transformers as t
+
+    small = {**LLAMA, "num_hidden_layers": 2}
+    return {
+        "gemma": t.GemmaConfig(**small, head_dim=8),
+        "qwen3": t.Qwen3Config(**small, head_dim=8),
+        "smollm3": t.SmolLM3Config(**small),
+        "sequential gpt_neox": t.GPTNeoXConfig(
+            **{key: value for key, value in small.items() if key != "num_key_value_heads"},
+            use_parallel_residual=False,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", ["gemma", "qwen3", "smollm3", "sequential gpt_neox"])
+def test_parts_of_other_families_are_where_they_are_said_to_be(name, tmp_path, tokenizer_folder):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from steerpaper.model import load
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(other_families()[name])
+    for parameter in model.parameters():  # so that gains differ from one
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    model.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(tmp_path)
+    lm = load(tmp_path, device="cpu", dtype="float32", threads=1)
+    check_parts(lm)
+    assert not is_parallel(lm)
+
+
+def test_parts_that_are_not_where_they_are_said_to_be_are_noticed(load_tiny):
+    lm = load_tiny("llama")
+    gained = replace(lm.where.parts, gain_offset=1.0)
+    with pytest.raises(UserError, match="it does not hold that the neurons read the norm"):
+        check_parts(replace(lm, where=replace(lm.where, parts=gained)))

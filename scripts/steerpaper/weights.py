@@ -22,7 +22,7 @@ def _parts(lm: LanguageModel) -> Any:
         raise UserError(
             f"model {lm.name}: its heads and neurons cannot be told apart: its blocks have norms "
             "after attention or MLP, fused projections or experts. Look-ups need a model of the "
-            "GPT-2, GPT-Neo, GPT-NeoX, Llama, Mistral, Qwen2, Qwen3, Gemma 1 or SmolLM3 families"
+            "GPT-2, GPT-NeoX, Llama, Mistral, Qwen2, Qwen3, Gemma 1 or SmolLM3 families"
         )
     return lm.where.parts
 

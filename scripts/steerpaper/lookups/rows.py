@@ -27,8 +27,8 @@ def beginning(lm: LanguageModel, bos: bool) -> list[int]:
 
 
 def width_of(length: int) -> int:
-    """The width that a row of `length` tokens is padded to: at most 7 more, or an eighth."""
-    step = 8
+    """The width that a row of `length` tokens is padded to: at most 3 more, or an eighth."""
+    step = 4
     while length > 16 * step:
         step *= 2
     return -(-length // step) * step

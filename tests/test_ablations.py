@@ -9,20 +9,22 @@ from scipy.stats import ks_2samp, sem, t
 from steerpaper.lookups.ablations import (
     Ablation,
     ablate,
-    ablation_table,
     ablation_test,
+    ablations_of,
     other_prompts,
+    with_effects,
 )
+from steerpaper.lookups.rows import beginning
 from steerpaper.weights import head_count, neurons_out
 
 PROMPTS = [(5, 6, 7, 8), (9, 10), (11, 12, 13, 14, 15, 16, 17), (18,), (19, 20, 21, 22, 5)]
 
 
-def make_ablations(units):
+def make_ablations(site, units):
     """Every prompt with units of several blocks, the first and last among them."""
     generator = np.random.default_rng(0)
     return [
-        Ablation(prompt, layer, int(generator.integers(units)), int(generator.integers(600)))
+        Ablation(prompt, site, layer, int(generator.integers(units)), int(generator.integers(600)))
         for prompt in PROMPTS
         for layer in (0, 2, 3, 2)
     ]
@@ -58,21 +60,22 @@ def plain_ablation(lm, ablation, site, units):
 def test_ablations_equal_one_hook_at_a_time(load_tiny, name, site):
     lm = load_tiny(name)
     units = head_count(lm) if site == "heads" else len(neurons_out(lm, 0))
-    ablations = make_ablations(units)
-    effects = ablate(lm, ablations, site=site, units=units, budget=20)
+    ablations = make_ablations(site, units)
+    effects = ablate(lm, ablations, budget=20)
     expected = np.array([plain_ablation(lm, ablation, site, units) for ablation in ablations])
     got = np.column_stack([effects.logprob, effects.ablated_logprob, effects.activation])
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
     assert np.abs(expected[:, 0] - expected[:, 1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("site", ["heads", "neurons"])
-def test_ablations_do_not_depend_on_the_batch(load_tiny, site):
+def test_ablations_do_not_depend_on_the_batch(load_tiny):
     lm = load_tiny("llama")
-    units = head_count(lm) if site == "heads" else len(neurons_out(lm, 0))
-    ablations = make_ablations(units)
-    one = ablate(lm, ablations, site=site, units=units, budget=1)
-    other = ablate(lm, ablations[::-1], site=site, units=units, budget=10_000)
+    ablations = [
+        *make_ablations("heads", head_count(lm)),
+        *make_ablations("neurons", len(neurons_out(lm, 0))),
+    ]
+    one = ablate(lm, ablations, budget=1)
+    other = ablate(lm, ablations[::-1], budget=10_000)
     for key in ("logprob", "ablated_logprob", "activation"):
         np.testing.assert_array_equal(getattr(one, key), getattr(other, key)[::-1])
 
@@ -126,11 +129,12 @@ def test_a_tables_rows_are_ablated_at_their_own_tokens(load_tiny):
             "head": [3, 1, 0],
         }
     )
-    options = {"site": "heads", "unit": ("head_layer", "head"), "bos": True, "budget": 64}
-    got = ablation_table(lm, table, ids, **options)
+    start = beginning(lm, True)
+    made = ablations_of(table, ids, start, site="heads", unit=("head_layer", "head"))
+    got = with_effects(table, ablate(lm, [made[0], *made], budget=64), slice(1, None))
     for row in got.itertuples():
         prompt = (lm.tokenizer.bos_token_id, *ids[row.prompt_id][row.start : row.end])
-        ablation = Ablation(prompt, row.head_layer, row.head, row.token_id)
+        ablation = Ablation(prompt, "heads", row.head_layer, row.head, row.token_id)
         clean, without, norm = plain_ablation(lm, ablation, "heads", 4)
         assert row.logprob == pytest.approx(clean, abs=1e-4)
         assert row.ablated_logprob == pytest.approx(without, abs=1e-4)

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from steerpaper.batching import empty_prefix, padded, run_batches
 from steerpaper.lookups.heads import NEURON
-from steerpaper.lookups.rows import beginning, width_of
+from steerpaper.lookups.rows import width_of
 from steerpaper.model import LanguageModel, forward
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 from steerpaper.stats import bootstrap_mean
-from steerpaper.weights import head_count, neurons_out
+from steerpaper.weights import head_count
 
 Floats = NDArray[np.float64]
 
@@ -36,11 +36,13 @@ class Ablation:
 
     Attributes:
         prompt: token ids.
+        site: `heads` or `neurons`.
         layer, unit: the head or neuron.
         token: whose log-probability after the prompt's last token is asked for.
     """
 
     prompt: tuple[int, ...]
+    site: str
     layer: int
     unit: int
     token: int
@@ -62,17 +64,14 @@ class Effects:
     activation: Floats
 
 
-def ablate(
-    lm: LanguageModel, ablations: Sequence[Ablation], *, site: str, units: int, budget: int
-) -> Effects:
+def ablate(lm: LanguageModel, ablations: Sequence[Ablation], *, budget: int) -> Effects:
     """Take each head or neuron out of its prompt, many at a time.
 
     A prompt is run once as it is; each ablation enters behind the block before its own, with
-    every row of a batch losing its own unit.
+    every row of a batch losing its own unit: a head's slice of what the output projection reads,
+    or a neuron's activation.
 
     Args:
-        site: `heads` (a head's slice of what the output projection reads) or `neurons`.
-        units: heads or neurons a block: what the site's width is divided by.
         budget: tokens a forward pass may hold.
     """
     prompts = sorted({ablation.prompt for ablation in ablations})
@@ -92,7 +91,7 @@ def ablate(
         ) -> list[tuple[list[int], Tensor]]:
             chosen = [members[number] for number in batch]
             numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
-            return _ablate_batch(lm, chosen, width, ablations, numbers, site, units, budget)
+            return _ablate_batch(lm, chosen, width, ablations, numbers, budget)
 
         batches = run_batches([width] * len(members), budget, run)
         for _, found in progress(batches, len(members), f"ablations, {width} tokens"):
@@ -109,39 +108,44 @@ def _ablate_batch(
     width: int,
     ablations: Sequence[Ablation],
     numbers: Sequence[tuple[int, int]],
-    site: str,
-    units: int,
     budget: int,
 ) -> list[tuple[list[int], Tensor]]:
     """Numbers of ablations, and their effects float64 [3, n]; `numbers` has (row, number)."""
     # left-padded: the last token of every prompt is in the last column
     ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, side="left", width=width))
-    layers = sorted({ablations[number].layer for _, number in numbers})
+    of_site: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    for row, number in numbers:
+        of_site.setdefault((ablations[number].layer, ablations[number].site), []).append(
+            (row, number)
+        )
     clean, logprobs = forward(
         lm,
         ids,
         mask,
         empty_prefix(lm, len(prompts)).cache,
-        read={layer - 1: lambda h: h.clone() for layer in layers if layer},
-        inside={(layer, site): lambda x: x[:, -1].clone() for layer in layers},
+        read={layer - 1: lambda h: h.clone() for layer, _ in of_site if layer},
+        inside=dict.fromkeys(of_site, lambda x: x[:, -1].clone()),
         logits=lambda x: x[:, -1].float().log_softmax(-1),
         logits_of_last=LOGITS,
     )
     assert logprobs is not None
     found = []
-    for layer in layers:
-        here = [(row, number) for row, number in numbers if ablations[number].layer == layer]
+    for (layer, site), here in sorted(of_site.items()):
 
         def run(
-            batch: list[int], layer: int = layer, here: list[tuple[int, int]] = here
+            batch: list[int],
+            layer: int = layer,
+            site: str = site,
+            here: list[tuple[int, int]] = here,
         ) -> tuple[list[int], Tensor]:
             chosen = [here[entry][1] for entry in batch]
             row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
             token = torch.tensor([ablations[n].token for n in chosen], device=lm.device)
             unit = torch.tensor([ablations[n].unit for n in chosen], device=lm.device)
             # [row, width of the site] false where the row's own unit is
-            size = clean[layer, site].shape[-1] // units
-            own = torch.arange(units * size, device=lm.device)[None] // size == unit[:, None]
+            wide = clean[layer, site].shape[-1]
+            size = wide // head_count(lm) if site == "heads" else 1
+            own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
             _, ablated = forward(
                 lm,
                 ids[row],
@@ -153,7 +157,7 @@ def _ablate_batch(
                 logits_of_last=LOGITS,
             )
             assert ablated is not None
-            lost = clean[layer, site][row][own].unflatten(0, (len(chosen), size)).float()
+            lost = clean[layer, site][row][own].reshape(len(chosen), size).float()
             value = lost[:, 0] if size == 1 else lost.norm(dim=-1)
             return chosen, torch.stack([logprobs[row, token], ablated, value]).double().cpu()
 
@@ -161,39 +165,44 @@ def _ablate_batch(
     return found
 
 
-def ablation_table(
-    lm: LanguageModel,
+def ablations_of(
     table: pd.DataFrame,
     ids: Mapping[str, Sequence[int]],
+    start: Sequence[int],
     *,
     site: str,
     unit: tuple[str, str],
-    bos: bool,
-    budget: int,
-) -> pd.DataFrame:
-    """Ablate every row's unit in its prompt, and add what that does to the row's token.
+) -> list[Ablation]:
+    """An ablation for every row of a table.
 
     Args:
         table: token_id, prompt_id, start, end (tokens [start, end) of the prompt), and the unit.
         ids: the corpus prompts' token ids.
+        start: what every prompt begins with (see `rows.beginning`).
         unit: the columns that hold the unit's block and its number.
+    """
+    columns = ["token_id", "prompt_id", "start", "end", *unit]
+    return [
+        Ablation((*start, *ids[prompt][first:last]), site, layer, number, token)
+        for token, prompt, first, last, layer, number in table[columns].itertuples(index=False)
+    ]
+
+
+def with_effects(table: pd.DataFrame, effects: Effects, rows: slice) -> pd.DataFrame:
+    """A table with what its ablations did.
+
+    Args:
+        rows: which of all ablations are the table's.
 
     Returns:
         the table with activation, logprob, ablated_logprob, and drop, of the token's probability.
     """
-    begin = beginning(lm, bos)
-    columns = ["token_id", "prompt_id", "start", "end", *unit]
-    ablations = [
-        Ablation((*begin, *ids[prompt][start:end]), layer, number, token)
-        for token, prompt, start, end, layer, number in table[columns].itertuples(index=False)
-    ]
-    units = head_count(lm) if site == "heads" else len(neurons_out(lm, 0))
-    effects = ablate(lm, ablations, site=site, units=units, budget=budget)
+    logprob, ablated = effects.logprob[rows], effects.ablated_logprob[rows]
     return table.assign(
-        activation=effects.activation,
-        logprob=effects.logprob,
-        ablated_logprob=effects.ablated_logprob,
-        drop=np.exp(effects.logprob) - np.exp(effects.ablated_logprob),
+        activation=effects.activation[rows],
+        logprob=logprob,
+        ablated_logprob=ablated,
+        drop=np.exp(logprob) - np.exp(ablated),
     )
 
 
@@ -211,13 +220,14 @@ def other_prompts(truncated: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """
     columns = [*NEURON, "split", "prompt_id", "start", "end"]
     drawn = []
-    for (layer, neuron, split), own in truncated.groupby([*NEURON, "split"], sort=True):
+    for key, own in truncated.groupby([*NEURON, "split"], sort=True):
+        layer, neuron, split = int(own["layer"].iloc[0]), int(own["neuron"].iloc[0]), key[2]
         others = truncated[
             (truncated["split"] == split) & ~truncated["prompt_id"].isin(own["prompt_id"])
         ]
         # one suffix may be the truncated prompt of several neurons
         others = others[columns[2:]].drop_duplicates(ignore_index=True)
-        generator = stream(seed, "other prompts", int(layer), int(neuron), split)
+        generator = stream(seed, "other prompts", layer, neuron, split)
         order = generator.permutation(len(others))[: len(own)]
         drawn.append(others.loc[sorted(order)].assign(layer=layer, neuron=neuron)[columns])
     return pd.concat(drawn, ignore_index=True) if drawn else truncated[columns]

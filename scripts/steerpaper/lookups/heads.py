@@ -36,8 +36,9 @@ def choose_heads(
     allowed = len(pairs)
     if per_neuron is not None:
         kept: list[int] = []
-        for (layer, neuron), of_neuron in pairs.groupby(NEURON, sort=True):
-            order = stream(seed, "heads", int(layer), int(neuron)).permutation(len(of_neuron))
+        for _, of_neuron in pairs.groupby(NEURON, sort=True):
+            layer, neuron = (int(of_neuron[key].iloc[0]) for key in NEURON)
+            order = stream(seed, "heads", layer, neuron).permutation(len(of_neuron))
             kept += sorted(of_neuron.index[order[:per_neuron]])
         pairs = pairs.loc[kept].reset_index(drop=True)
     return pairs, allowed

@@ -272,23 +272,23 @@ def beside_published(
     scores = [
         {
             "quantity": "head explanation score",
-            "neurons": row.neurons,
-            "n": row.scored,
-            "value": row.mean,
-            "sd": row.sd,
+            "neurons": row["neurons"],
+            "n": row["scored"],
+            "value": row["mean"],
+            "sd": row["sd"],
         }
-        for row in explanations[["neurons", "scored", "mean", "sd"]].itertuples(index=False)
+        for row in explanations.to_dict("records")
     ]
     heads = ablations[(ablations["ablated"] == "head") & (ablations["measure"] == "probability")]
     tests = [
         {
             "quantity": "head ablation KS statistic",
-            "neurons": row.neurons,
-            "n": row.n_active + row.n_inactive,
-            "value": row.ks_statistic,
-            "p": row.ks_p,
+            "neurons": row["neurons"],
+            "n": row["n_active"] + row["n_inactive"],
+            "value": row["ks_statistic"],
+            "p": row["ks_p"],
         }
-        for row in heads.itertuples()
+        for row in heads.to_dict("records")
     ]
     ours = pd.DataFrame([*scores, *tests]).assign(model=model, source="ours")
     table = pd.concat([published.assign(source="published"), ours], ignore_index=True)

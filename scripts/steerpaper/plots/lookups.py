@@ -1,14 +1,15 @@
 """Figures of the lookups study: neurons and tokens, truncation, heads, explanations, ablations."""
 
-import numpy as np
+import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, panels, plt
+from steerpaper.plots.style import COLUMN, GREY, colours, panels
 
 KINDS = {"next_token": "next-token neurons", "random": "random neurons"}
 
@@ -74,54 +75,47 @@ def prompt_lengths(table: pd.DataFrame) -> Figure:
 
 
 def head_attribution(table: pd.DataFrame) -> Figure:
-    """How often each head is active (for kinds), and its mean attribution (for single neurons).
+    """How often each head is active, by kind of neurons; mean attributions of single neurons.
+
+    At most three single neurons are drawn, those of the last blocks.
 
     Args:
-        table: neurons, head_layer, head, n, attribution, active.
+        table: neurons ("all <kind>", or a single neuron's name), head_layer, head, n, attribution,
+            active.
     """
     names = list(table["neurons"].unique())
-    rows = -(-len(names) // 3)
-    figure, grid = plt.subplots(
-        rows,
-        min(3, len(names)),
-        figsize=(COLUMN, 2.3 * rows),
-        squeeze=False,
-        sharey=True,
-        layout="constrained",
-    )
-    single = [name for name in names if not name.startswith("all ")]
-    alone = table[table["neurons"].isin(single)]
-    limit = max(float(alone["attribution"].abs().max()), 1e-6) if single else 1.0
-    most = max(float(100 * table[~table["neurons"].isin(single)]["active"].max()), 1.0)
-    axes = list(grid.flat)
-    for ax in axes[len(names) :]:
-        ax.set_axis_off()
-    mappable = {}
-    for ax, name in zip(axes, names, strict=False):
-        here = table[table["neurons"] == name]
-        share = name not in single
-        cells = here.pivot_table(
-            index="head_layer", columns="head", values="active" if share else "attribution"
-        )
-        look = (
-            {"cmap": "Greys", "vmin": 0, "vmax": most}
-            if share
-            else {"cmap": "RdBu_r", "norm": TwoSlopeNorm(0, -limit, limit)}
-        )
-        values = cells.to_numpy() * (100 if share else 1)
-        mappable[share] = ax.pcolormesh(
-            cells.columns.to_numpy(), cells.index.to_numpy(), values, rasterized=True, **look
-        )
-        ax.set_title(f"{_short(name)}\nn = {here['n'].iloc[0]}")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.supxlabel("head", fontsize=7)
-    figure.supylabel("block of the head", fontsize=7)
-    labels = {True: "prompts on which\nthe head is active (%)", False: "mean attribution\n"}
-    for share, image in mappable.items():
-        figure.colorbar(
-            image, ax=axes, location="bottom", label=labels[share], shrink=0.4, pad=0.02
-        )
+    single = [name for name in names if not name.startswith("all ")][-3:]
+    rows = [[name for name in names if name.startswith("all ")], single]
+    rows = [row for row in rows if row]
+    figure = plt.figure(figsize=(COLUMN, 2.5 * len(rows)), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for part, row in zip(parts, rows, strict=True):
+        axes = part.subplots(1, len(row), sharey=True, squeeze=False)[0]
+        for ax, name in zip(axes, row, strict=True):
+            here = table[table["neurons"] == name]
+            value = "attribution" if name in single else "active"
+            cells = here.pivot_table(index="head_layer", columns="head", values=value)
+            title = f"{_short(name)}\nn = {here['n'].iloc[0]}"
+            if name in single:
+                # neurons differ in size: each is drawn relative to its own largest head
+                largest = float(cells.abs().to_numpy().max())
+                cells /= max(largest, 1e-12)
+                look = {"cmap": "RdBu_r", "norm": TwoSlopeNorm(0, -1, 1)}
+                title = name.replace(" (", "\n(") + f"\nlargest {largest:.2g}"
+            else:
+                cells *= 100
+                most = float(table[table["neurons"].isin(row)]["active"].max())
+                look = {"cmap": "Greys", "vmin": 0, "vmax": 100 * max(most, 0.01)}
+            image = ax.pcolormesh(
+                cells.columns.to_numpy(), cells.index.to_numpy(), cells, rasterized=True, **look
+            )
+            ax.set_title(title)
+            ax.set_xlabel("head")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+            ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[0].set_ylabel("block of the head")
+        label = "mean attribution (of the largest)" if row == single else "active (% of prompts)"
+        part.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.02)
     return figure
 
 
@@ -140,10 +134,10 @@ def explanation_scores(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     """
     figure, axes = panels(list(KINDS), columns=1, height=0.95, sharex=True, sharey=True)
     palette = colours(list(KINDS))
-    of_kind = summary.set_index("neurons")
+    of_kind = {row["neurons"]: row for row in summary.to_dict("records")}
     for ax, (kind, name) in zip(axes, KINDS.items(), strict=True):
         scores = table[table["kind"] == kind]["score"].dropna()
-        row = of_kind.loc[kind]
+        row = of_kind[kind]
         ax.set_title(f"{name}: {int(row['scored'])} of {int(row['heads'])} heads have a score")
         ax.axvline(0.5, color=GREY, lw=0.8, ls="--", label="chance")
         ax.set_ylabel("heads")
@@ -151,7 +145,7 @@ def explanation_scores(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         if scores.empty:
             _nothing(ax, "no head has both classes")
             continue
-        ax.hist(scores, bins=np.linspace(0, 1, 21), color=palette[kind], alpha=0.6)
+        ax.hist(scores, bins=20, range=(0, 1), color=palette[kind], alpha=0.6)
         top = ax.get_ylim()[1]
         ax.errorbar(
             row["neuron_mean"],
@@ -160,9 +154,10 @@ def explanation_scores(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             color="black",
             marker="o",
             capsize=2,
-            label="mean of neurons, 95% interval",
+            label="mean over neurons, with interval",
         )
-    axes[0].legend(loc="upper left")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)
     axes[-1].set_xlabel("head explanation score, (TPR + TNR) / 2")
     return figure
 
@@ -175,11 +170,12 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         summary: ablated, neurons, measure, ks_statistic, ks_p, n_active, n_inactive, units,
             difference_mean, difference_low, difference_high.
     """
-    figure, grid = plt.subplots(
-        1, 2, figsize=(COLUMN, 2.5), layout="constrained", gridspec_kw={"wspace": 0.05}
-    )
+    figure, grid = panels(["head", "neuron"], columns=1, height=1.8)
     palette = {"active": colours(["a"])["a"], "inactive": "0.8"}
-    tests = summary[summary["measure"] == "logprob"].set_index(["ablated", "neurons"])
+    tests = {
+        (row["ablated"], row["neurons"]): row
+        for row in summary[summary["measure"] == "logprob"].to_dict("records")
+    }
     for ax, ablated in zip(grid, ("head", "neuron"), strict=True):
         here = table[table["ablated"] == ablated]
         here = here.assign(
@@ -205,19 +201,22 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             linewidth=0.6,
             legend=ablated == "head",
         )
+        if legend := ax.get_legend():
+            handles, names = ax.get_legend_handles_labels()
+            legend.remove()
+            names = [f"{name} prompts" for name in names]
+            figure.legend(handles, names, loc="outside upper center", ncols=2)
         labels = []
         for kind, name in KINDS.items():
-            test = tests.loc[(ablated, kind)]
+            test = tests[ablated, kind]
             labels.append(
-                f"{name.split()[0]}\nn = {int(test['n_active'])}, {int(test['n_inactive'])}\n"
+                f"{name}\nn = {int(test['n_active'])} active, {int(test['n_inactive'])} inactive\n"
                 f"KS {test['ks_statistic']:.2f}, p {_p(test['ks_p'])}"
             )
         ax.set_xticks(range(len(labels)), labels)
         ax.set_xlabel("")
-        ax.set_ylabel("drop of log-probability (nats)" if ablated == "head" else "")
-    if grid[0].get_legend():
-        grid[0].legend(title="prompts", title_fontsize=6.5, loc="upper left")
-    figure.supxlabel("neurons (boxes: quartiles; whiskers: 5th to 95th percentile)", fontsize=7)
+        ax.set_ylabel("drop of log-probability\n(nats)")
+    figure.supxlabel("boxes: quartiles; whiskers: 5th to 95th percentile", fontsize=7)
     return figure
 
 
@@ -244,16 +243,16 @@ def published(table: pd.DataFrame) -> Figure:
     shades = {"ours": colours(["ours"])["ours"], "published": "0.6"}
     for ax, quantity in zip(axes[:, 0], quantities, strict=True):
         here = table[table["quantity"] == quantity].iloc[::-1]
-        names = [f"{row.model}, {row.neurons.replace('_', '-')}" for row in here.itertuples()]
+        names = here["model"] + ", " + here["neurons"].str.replace("_", "-")
         ax.barh(
             names, here["value"], color=[shades[source] for source in here["source"]], height=0.7
         )
         for row, (value, p) in enumerate(zip(here["value"], here["p"], strict=True)):
             text = f"{value:.3f}" + ("" if pd.isna(p) else f" (p {_p(p)})")
             ax.text(value, row, f" {text}", va="center", fontsize=6)
-        ax.set_xlim(0, 1.35 * max(float(here["value"].max()), 1e-6))
+        ax.set_xlim(0, 1.5 * max(float(here["value"].max()), 1e-6))
         ax.set_xlabel(quantity)
         ax.margins(y=0.02)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in shades.values()]
+    handles = [Patch(color=colour) for colour in shades.values()]
     figure.legend(handles, list(shades), loc="outside upper center", ncols=2)
     return figure

@@ -1,5 +1,7 @@
 """Top activations, truncation and head attribution equal the plain way, in any batch."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pandas as pd
 import plain_lookups as plain
@@ -60,6 +62,15 @@ def test_top_activations_are_the_same_bits_in_any_batch_and_shard(lm):
     first = table(1, 512)
     for shards, budget in ((1, 100), (1, 10_000), (3, 512), (7, 1)):
         pd.testing.assert_frame_equal(first, table(shards, budget), check_exact=True)
+
+
+def test_taking_prompts_a_piece_at_a_time_changes_nothing(lm, monkeypatch):
+    prompts = make_prompts(40)
+    whole = top_activations(lm, NEURONS, prompts, k=5, bos=True, budget=512)
+    monkeypatch.setattr("steerpaper.lookups.top_activations.PLANNED", 7)
+    pieces = top_activations(lm, NEURONS, iter(prompts), k=5, bos=True, budget=512)
+    for one, other in zip(astuple(whole), astuple(pieces), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_width_follows_from_the_length_alone_and_wastes_little():

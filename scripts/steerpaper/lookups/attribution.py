@@ -118,7 +118,9 @@ def head_attribution(
     readers = [
         torch.stack(
             [
-                contract(heads_out(lm, block), fold_norm(lm, norm, matrix[distinct]))
+                contract(
+                    heads_out(lm, block).float(), fold_norm(lm, norm, matrix[distinct]).float()
+                )
                 for block in blocks
             ],
             dim=1,
@@ -140,16 +142,16 @@ def head_attribution(
             inside[layer, "mlp_in"] = lambda x: x[row, token, mine]
         got: dict[Site, Tensor] = read_inside(lm, ids, mask, inside)
         z = torch.stack([got[block, "heads"] for block in blocks], dim=1)
-        z = z.reshape(len(items), *readers[0].shape[1:])
+        z = z.float().reshape(len(items), *readers[0].shape[1:])
         parts = [(z * matrix[reader]).sum(dim=-1) for matrix in readers]
         if gate is not None:
-            g, u = got[layer, "mlp_gate"], got[layer, "mlp_in"]
+            g, u = got[layer, "mlp_gate"].float(), got[layer, "mlp_in"].float()
             weights = [slope_of(function, g) * u, function(g)]
             parts = [
                 part * weight[:, None, None] for part, weight in zip(parts, weights, strict=True)
             ]
         scale = norm_scale(norm, got[layer, "mlp_norm"])
-        return (sum(parts) * scale[:, None, None]).float().cpu()
+        return (sum(parts) * scale[:, None, None]).cpu()
 
     batches = run_rows(lm, rows, start, budget, look)
     for items, values in progress(batches, len(rows), f"head attribution, block {layer}"):

@@ -16,6 +16,10 @@ include: "rules/vectors.smk"
 include: "rules/steering.smk"
 include: "rules/completions.smk"
 include: "rules/figures.smk"
+include: "rules/lookups.smk"
+include: "rules/explanations.smk"
+include: "rules/ablations.smk"
+include: "rules/lookups_figures.smk"
 
 
 wildcard_constraints:
@@ -27,14 +31,16 @@ localrules:
     all,
     steering,
     figures,
+    lookups,
 
 
 rule all:
-    """Everything: the steering study's tables and figures (the default target)."""
+    """Everything: the tables and figures of both studies (the default target)."""
     default_target: True
     input:
         rules.steering.input,
         rules.figures.input,
+        rules.lookups.input,
 
 
 onsuccess:

@@ -30,6 +30,7 @@ CONTRASTS = STEERING["contrasts"]
 SPLITS = ["train", "dev", "test"]
 # the look of all figures
 STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
+LOOKUPS = config["lookups"]
 # how every job that runs the model is told to run it
 RUN_MODEL = {key: config[key] for key in ("device", "dtype", "batch_tokens")}
 

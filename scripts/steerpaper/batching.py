@@ -69,9 +69,11 @@ def _out_of_memory(error: BaseException) -> bool:
     )
 
 
-def padded(rows: Sequence[Ids], pad: int, *, side: str = "right") -> tuple[Tensor, Tensor]:
-    """Pad rows of token ids to one length: ids and mask, both [row, token]."""
-    width = max(map(len, rows))
+def padded(
+    rows: Sequence[Ids], pad: int, *, side: str = "right", width: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Pad rows of token ids to `width`, or to the longest: ids and mask, both [row, token]."""
+    width = width or max(map(len, rows))
     ids = torch.full((len(rows), width), pad)
     mask = torch.zeros_like(ids)
     for row, tokens in enumerate(rows):

@@ -98,6 +98,21 @@ def _nearest(key: str, known: list[str]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
+def _check_corpus(lookups: Config) -> list[str]:
+    corpus, problems = lookups["corpus"], []
+    for split in ("train", "test"):
+        if lookups["top"] > corpus[split]:
+            problems.append(
+                f"lookups.top: {lookups['top']} prompts a neuron are asked for, but "
+                f"lookups.corpus.{split} has {corpus[split]}"
+            )
+    if corpus["shards"] > min(corpus["train"], corpus["test"]):
+        problems.append(f"lookups.corpus.shards: {corpus['shards']} is more than there are prompts")
+    if corpus["source"] == "file" and not Path(corpus["file"]["path"]).is_file():
+        problems.append(f"lookups.corpus.file.path: no file at {corpus['file']['path']}")
+    return problems
+
+
 def _check_meaning(config: Config) -> list[str]:
     """What a schema cannot say."""
     problems = []
@@ -130,4 +145,8 @@ def _check_meaning(config: Config) -> list[str]:
                 f"steering.{key}: needs a multiplier other than 0 "
                 "(the unsteered run is always there)"
             )
+    problems += _check_corpus(config["lookups"])
+    lowest, highest = config["lookups"]["heads"]["active"]
+    if lowest > highest:
+        problems.append(f"lookups.heads.active: [{lowest}, {highest}] has its bounds the wrong way round")
     return problems

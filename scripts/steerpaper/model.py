@@ -7,7 +7,7 @@ All reading of and writing to activations goes through nnsight, here and nowhere
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +23,89 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class BlockParts:
+    """Where a block keeps its heads and neurons, as dotted paths from the block.
+
+    Attributes:
+        heads_out: the projection from the heads' outputs, side by side, to the residual stream.
+        mlp_norm: the norm whose output the MLP reads.
+        mlp_gate: a gated MLP's projection into the activation function; "" where there is none.
+        mlp_in: the projection from the norm to the neurons (of a gated MLP: the ungated one).
+        activation: the activation function.
+        mlp_out: the projection from the neurons' activations to the residual stream.
+        parallel: attention and MLP read the same residual; None where the configuration says it.
+        gain_offset: what the norms add to their weight to get their gain.
+    """
+
+    heads_out: str
+    mlp_norm: str
+    mlp_gate: str
+    mlp_in: str
+    activation: str
+    mlp_out: str
+    parallel: bool | None = False
+    gain_offset: float = 0.0
+
+
+@dataclass(frozen=True)
 class Architecture:
-    """Where a family of models keeps its parts, as dotted paths from the causal language model."""
+    """Where a family of models keeps its parts, as dotted paths from the causal language model.
+
+    `parts` is None where a block is not the sum of its input, its heads and its neurons (norms
+    after attention or MLP, fused projections, experts): there only the residual stream is known.
+    """
 
     blocks: str
     final_norm: str
     unembedding: str
+    parts: BlockParts | None = None
 
 
-_LLAMA = Architecture("model.layers", "model.norm", "lm_head")
-_GPT2 = Architecture("transformer.h", "transformer.ln_f", "lm_head")
-_NEOX = Architecture("gpt_neox.layers", "gpt_neox.final_layer_norm", "lm_head")
+_GATED = BlockParts(
+    heads_out="self_attn.o_proj",
+    mlp_norm="post_attention_layernorm",
+    mlp_gate="mlp.gate_proj",
+    mlp_in="mlp.up_proj",
+    activation="mlp.act_fn",
+    mlp_out="mlp.down_proj",
+)
+_RESIDUAL_ONLY = Architecture("model.layers", "model.norm", "lm_head")
+_LLAMA = replace(_RESIDUAL_ONLY, parts=_GATED)
+_GEMMA = replace(_RESIDUAL_ONLY, parts=replace(_GATED, gain_offset=1.0))
+_PLAIN = BlockParts("attn.c_proj", "ln_2", "", "mlp.c_fc", "mlp.act", "mlp.c_proj")
+_GPT2 = Architecture("transformer.h", "transformer.ln_f", "lm_head", _PLAIN)
+_GPT2_RESIDUAL_ONLY = replace(_GPT2, parts=None)
+_NEOX = Architecture(
+    "gpt_neox.layers",
+    "gpt_neox.final_layer_norm",
+    "lm_head",
+    BlockParts(
+        heads_out="attention.dense",
+        mlp_norm="post_attention_layernorm",
+        mlp_gate="",
+        mlp_in="mlp.dense_h_to_4h",
+        activation="mlp.act",
+        mlp_out="mlp.dense_4h_to_h",
+        parallel=None,
+    ),
+)
 
 # by the model type that config.json names
 ARCHITECTURES: Mapping[str, Architecture] = {
     "gpt2": _GPT2,
-    "gpt_neo": _GPT2,
-    "gptj": _GPT2,
+    "gpt_neo": _GPT2_RESIDUAL_ONLY,
+    "gptj": _GPT2_RESIDUAL_ONLY,
     "gpt_neox": _NEOX,
     "llama": _LLAMA,
     "mistral": _LLAMA,
-    "mixtral": _LLAMA,
+    "mixtral": _RESIDUAL_ONLY,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
-    "gemma": _LLAMA,
-    "gemma2": _LLAMA,
-    "gemma3_text": _LLAMA,
-    "phi3": _LLAMA,
-    "olmo2": _LLAMA,
+    "gemma": _GEMMA,
+    "gemma2": _RESIDUAL_ONLY,
+    "gemma3_text": _RESIDUAL_ONLY,
+    "phi3": _RESIDUAL_ONLY,
+    "olmo2": _RESIDUAL_ONLY,
     "smollm3": _LLAMA,
 }
 
@@ -71,6 +126,7 @@ class LanguageModel:
         contiguous: a row's tokens must lie side by side (sliding-window attention counts columns).
         device: where the weights are.
         name: as the manifest has it, for messages.
+        where: its architecture.
     """
 
     nn: Any
@@ -84,6 +140,12 @@ class LanguageModel:
     contiguous: bool
     device: torch.device
     name: str
+    where: Architecture
+
+
+# a place inside a block: (block, name), the names in the order in which a pass reaches them
+Site = tuple[int, str]
+SITES = ("heads", "mlp_norm", "mlp_gate", "mlp_in", "neurons")
 
 
 def pick_device(device: str) -> torch.device:
@@ -179,6 +241,7 @@ def wrap(nn: Any, tokenizer: Any, where: Architecture, name: str) -> LanguageMod
         contiguous=getattr(config, "sliding_window", None) is not None,
         device=next(nn._module.parameters()).device,
         name=name,
+        where=where,
     )
     _check(lm, _part(nn, where.final_norm, name), _part(nn, where.unembedding, name))
     return lm
@@ -239,8 +302,11 @@ def forward(
     add: Mapping[int, Tensor] | None = None,
     enter: tuple[int, Tensor] | None = None,
     read: Mapping[int, Callable[[Tensor], Tensor]] | None = None,
+    inside: Mapping[Site, Callable[[Tensor], Tensor]] | None = None,
+    edit: Mapping[Site, Callable[[Tensor], Tensor]] | None = None,
     logits: Callable[[Tensor], Tensor] | None = None,
-) -> tuple[dict[int, Tensor], Tensor | None]:
+    logits_of_last: int = 0,
+) -> tuple[dict[int | Site, Tensor], Tensor | None]:
     """Run one forward pass of new tokens after a cache, and keep only what is asked for.
 
     Args:
@@ -252,21 +318,39 @@ def forward(
         read: per block, a function of the residual stream after it [row, token, d] (with what
             was added); the value is kept. The pass stops after the last block that is read.
         logits: a function of the logits [row, token, V]; without it no logits are computed.
+        logits_of_last: compute them for so many last columns only; 0 for all.
 
     Returns:
-        what `read` gave per block, and what `logits` gave (None without it).
+        what `read` gave per block and `inside` per site, and what `logits` gave (None without).
     """
-    add, read = add or {}, read or {}
+    add, read, inside, edit = add or {}, read or {}, inside or {}, edit or {}
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-    last = lm.n_layers - 1 if logits else max(read, default=lm.n_layers - 1)
+    deepest = max([*read, *(layer for layer, _ in inside)], default=lm.n_layers - 1)
+    last = lm.n_layers - 1 if logits else deepest
+    # in the order in which the pass reaches them
+    kept: list[int | Site] = []
+    for layer in range(last + 1):
+        kept += [(layer, site) for site in SITES if (layer, site) in inside]
+        kept += [layer] if layer in read else []
+    whole = not kept or kept[-1] == last
     skipped = enter[0] if enter else -1
+    options = {"logits_to_keep": logits_of_last} if logits_of_last else {}
     saved: list[Tensor]
-    with lm.nn.trace(inputs, past_key_values=cache, use_cache=True) as tracer:
+    with lm.nn.trace(inputs, past_key_values=cache, use_cache=True, **options) as tracer:
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
         for layer in range(skipped + 1):
             lm.blocks[layer].skip(enter[1])  # type: ignore[index]
         for layer in range(skipped + 1, last + 1):
+            for site in SITES:
+                if (layer, site) in edit:
+                    _module(lm, layer, site).input[:] = edit[layer, site](
+                        _module(lm, layer, site).input
+                    )
+                if (layer, site) in inside:
+                    module = _module(lm, layer, site)
+                    value = module.output if site in ("mlp_gate", "mlp_in") else module.input
+                    saved.append(inside[layer, site](value))
             if layer in add:
                 lm.blocks[layer].output[:] += add[layer]
             if layer in read:
@@ -274,11 +358,25 @@ def forward(
         if logits:
             saved.append(logits(lm.nn.output.logits))
         else:
-            # touching the block's output is what lets the pass reach it before it stops
-            _ = lm.blocks[last].output
+            if whole:
+                # touching the block's output is what lets the pass reach it before it stops
+                _ = lm.blocks[last].output
             tracer.stop()
-    layers = sorted(read)
-    return dict(zip(layers, saved, strict=False)), saved[-1] if logits else None
+    return dict(zip(kept, saved, strict=False)), saved[-1] if logits else None
+
+
+def _module(lm: LanguageModel, layer: int, site: str) -> Any:
+    """The module at whose input (of `mlp_gate` and `mlp_in`: output) a site is found."""
+    parts = lm.where.parts
+    assert parts is not None
+    paths = {
+        "heads": parts.heads_out,
+        "mlp_norm": parts.mlp_norm,
+        "mlp_gate": parts.mlp_gate,
+        "mlp_in": parts.mlp_in,
+        "neurons": parts.mlp_out,
+    }
+    return _part(lm.blocks[layer], paths[site], lm.name)
 
 
 def load_job_model(job: Job) -> tuple[LanguageModel, dict[str, Any]]:

@@ -1,0 +1,35 @@
+"""What heads and neurons do for the next token: their contributions set to zero."""
+
+
+rule ablations:
+    """Ablate the chosen heads and all neurons; the drop of the next token's probability."""
+    input:
+        **CORPUS_FILES,
+        neurons=f"{RESULTS}/lookups/neurons.parquet",
+        truncated=f"{RESULTS}/lookups/truncated.parquet",
+        attribution=f"{RESULTS}/lookups/head_attribution.parquet",
+        heads=f"{RESULTS}/lookups/chosen_heads.parquet",
+        model=f"{MODEL}/manifest.json",
+        code=code_of("ablations"),
+    output:
+        heads=f"{RESULTS}/lookups/head_ablation.parquet",
+        neurons=f"{RESULTS}/lookups/neuron_ablation.parquet",
+    log:
+        f"{LOGS}/ablations.log",
+    benchmark:
+        f"{BENCHMARKS}/ablations.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["threads"]
+    resources:
+        gpu=1,
+        mem_mb=scaled(3000),
+        runtime=scaled(240),
+    params:
+        **BOS,
+        **RUN_MODEL,
+        seed=config["seed"],
+    message:
+        "Ablating heads and neurons"
+    script:
+        "../scripts/ablations.py"

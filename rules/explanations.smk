@@ -1,0 +1,67 @@
+"""Which heads drive a neuron when: chosen, explained in words, and the explanations scored."""
+
+EXPLANATIONS = LOOKUPS["explanations"]
+EXPLAINED_LOCALLY = EXPLANATIONS["explainer"] == "local"
+
+
+rule chosen_heads:
+    """Choose the neuron-head pairs that are explained and ablated."""
+    input:
+        attribution=f"{RESULTS}/lookups/head_attribution.parquet",
+        code=code_of("chosen_heads"),
+    output:
+        heads=f"{RESULTS}/lookups/chosen_heads.parquet",
+    log:
+        f"{LOGS}/chosen_heads.log",
+    benchmark:
+        f"{BENCHMARKS}/chosen_heads.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    params:
+        **LOOKUPS["heads"],
+        seed=config["seed"],
+    message:
+        "Choosing heads to explain"
+    script:
+        "../scripts/chosen_heads.py"
+
+
+rule explanations:
+    """Explain the chosen heads from train prompts, and score the explanations on test prompts."""
+    input:
+        heads=f"{RESULTS}/lookups/chosen_heads.parquet",
+        attribution=f"{RESULTS}/lookups/head_attribution.parquet",
+        truncated=f"{RESULTS}/lookups/truncated.parquet",
+        model=f"{MODEL}/manifest.json",
+        code=code_of("explanations"),
+    output:
+        explanations=f"{RESULTS}/lookups/explanations.jsonl",
+        verdicts=f"{RESULTS}/lookups/explanation_verdicts.parquet",
+        scores=f"{RESULTS}/lookups/explanation_scores.parquet",
+    log:
+        f"{LOGS}/explanations.log",
+    benchmark:
+        f"{BENCHMARKS}/explanations.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: config["threads"] if EXPLAINED_LOCALLY else 1
+    resources:
+        gpu=1 if EXPLAINED_LOCALLY else 0,
+        mem_mb=scaled(3000),
+        runtime=scaled(240),
+    params:
+        **RUN_MODEL,
+        explainer=EXPLANATIONS["explainer"],
+        examples=EXPLANATIONS["examples"],
+        max_new_tokens=EXPLANATIONS["max_new_tokens"],
+        endpoint={} if EXPLAINED_LOCALLY else EXPLANATIONS["endpoint"],
+        # not an output: what an endpoint has answered outlives a job that fails
+        cache=f"{RESULTS}/lookups/cache/answers.jsonl",
+    message:
+        "Explaining heads ({params.explainer})"
+    script:
+        "../scripts/explanations.py"

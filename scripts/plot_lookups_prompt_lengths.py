@@ -1,0 +1,16 @@
+"""Draw prompt lengths before and after truncation."""
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    from steerpaper.files import read_table
+    from steerpaper.plots.lookups import prompt_lengths
+    from steerpaper.plots.style import save
+
+    table = read_table(job.input["table"])
+    save(prompt_lengths(table), job.output, table)
+
+
+if __name__ == "__main__":
+    run(main)

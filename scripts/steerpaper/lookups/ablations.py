@@ -1,0 +1,272 @@
+"""What a head or a neuron does for the next token: its contribution set to zero.
+
+Neo et al. 2024 (arXiv 2402.15055), section 5: a head that looks up the context for a neuron should,
+when it is taken away, lower the probability of the neuron's token on the prompts on which it is
+active, and less on the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+from torch import Tensor
+
+from steerpaper.batching import empty_prefix, padded, run_batches
+from steerpaper.lookups.heads import NEURON
+from steerpaper.lookups.rows import width_of
+from steerpaper.model import LanguageModel, forward
+from steerpaper.progress import progress
+from steerpaper.seeds import stream
+from steerpaper.stats import bootstrap_mean
+from steerpaper.weights import head_count
+
+Floats = NDArray[np.float64]
+
+# one column's logits are asked for; products of fewer than four rows are summed in another order
+LOGITS = 4
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One head or neuron, taken out of one prompt.
+
+    Attributes:
+        prompt: token ids.
+        site: `heads` or `neurons`.
+        layer, unit: the head or neuron.
+        token: whose log-probability after the prompt's last token is asked for.
+    """
+
+    prompt: tuple[int, ...]
+    site: str
+    layer: int
+    unit: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Per ablation, float64 [ablation].
+
+    Attributes:
+        logprob: of the token, nothing taken out.
+        ablated_logprob: of the token, the unit's contribution set to zero at every position.
+        activation: what was set to zero, at the last token: a neuron's activation, or the norm of
+            a head's output before the projection.
+    """
+
+    logprob: Floats
+    ablated_logprob: Floats
+    activation: Floats
+
+
+def ablate(lm: LanguageModel, ablations: Sequence[Ablation], *, budget: int) -> Effects:
+    """Take each head or neuron out of its prompt, many at a time.
+
+    A prompt is run once as it is; each ablation enters behind the block before its own, with
+    every row of a batch losing its own unit: a head's slice of what the output projection reads,
+    or a neuron's activation.
+
+    Args:
+        budget: tokens a forward pass may hold.
+    """
+    prompts = sorted({ablation.prompt for ablation in ablations})
+    of_prompt: dict[tuple[int, ...], list[int]] = {prompt: [] for prompt in prompts}
+    for number, ablation in enumerate(ablations):
+        of_prompt[ablation.prompt].append(number)
+    effects = Effects(*(np.zeros(len(ablations)) for _ in range(3)))
+
+    # a row's sums depend on its width alone, so results are the same in any batch (see rows.py)
+    groups: dict[int, list[tuple[int, ...]]] = {}
+    for prompt in prompts:
+        groups.setdefault(width_of(len(prompt)), []).append(prompt)
+    for width, members in groups.items():
+
+        def run(
+            batch: list[int], width: int = width, members: list[tuple[int, ...]] = members
+        ) -> list[tuple[list[int], Tensor]]:
+            chosen = [members[number] for number in batch]
+            numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
+            return _ablate_batch(lm, chosen, width, ablations, numbers, budget)
+
+        batches = run_batches([width] * len(members), budget, run)
+        for _, found in progress(batches, len(members), f"ablations, {width} tokens"):
+            for numbers, (logprob, ablated, activation) in found:
+                effects.logprob[numbers] = logprob.numpy()
+                effects.ablated_logprob[numbers] = ablated.numpy()
+                effects.activation[numbers] = activation.numpy()
+    return effects
+
+
+def _ablate_batch(
+    lm: LanguageModel,
+    prompts: Sequence[tuple[int, ...]],
+    width: int,
+    ablations: Sequence[Ablation],
+    numbers: Sequence[tuple[int, int]],
+    budget: int,
+) -> list[tuple[list[int], Tensor]]:
+    """Numbers of ablations, and their effects float64 [3, n]; `numbers` has (row, number)."""
+    # left-padded: the last token of every prompt is in the last column
+    ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, side="left", width=width))
+    of_site: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    for row, number in numbers:
+        of_site.setdefault((ablations[number].layer, ablations[number].site), []).append(
+            (row, number)
+        )
+    clean, logprobs = forward(
+        lm,
+        ids,
+        mask,
+        empty_prefix(lm, len(prompts)).cache,
+        read={layer - 1: lambda h: h.clone() for layer, _ in of_site if layer},
+        inside=dict.fromkeys(of_site, lambda x: x[:, -1].clone()),
+        logits=lambda x: x[:, -1].float().log_softmax(-1),
+        logits_of_last=LOGITS,
+    )
+    assert logprobs is not None
+    found = []
+    for (layer, site), here in sorted(of_site.items()):
+
+        def run(
+            batch: list[int],
+            layer: int = layer,
+            site: str = site,
+            here: list[tuple[int, int]] = here,
+        ) -> tuple[list[int], Tensor]:
+            chosen = [here[entry][1] for entry in batch]
+            row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
+            token = torch.tensor([ablations[n].token for n in chosen], device=lm.device)
+            unit = torch.tensor([ablations[n].unit for n in chosen], device=lm.device)
+            # [row, width of the site] false where the row's own unit is
+            wide = clean[layer, site].shape[-1]
+            size = wide // head_count(lm) if site == "heads" else 1
+            own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
+            _, ablated = forward(
+                lm,
+                ids[row],
+                mask[row],
+                empty_prefix(lm, len(chosen)).cache,
+                enter=(layer - 1, clean[layer - 1][row]) if layer else None,
+                edit={(layer, site): lambda x: x.masked_fill(own[:, None], 0)},
+                logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
+                logits_of_last=LOGITS,
+            )
+            assert ablated is not None
+            lost = clean[layer, site][row][own].reshape(len(chosen), size).float()
+            value = lost[:, 0] if size == 1 else lost.norm(dim=-1)
+            return chosen, torch.stack([logprobs[row, token], ablated, value]).double().cpu()
+
+        found += [result for _, result in run_batches([width] * len(here), budget, run)]
+    return found
+
+
+def ablations_of(
+    table: pd.DataFrame,
+    ids: Mapping[str, Sequence[int]],
+    start: Sequence[int],
+    *,
+    site: str,
+    unit: tuple[str, str],
+) -> list[Ablation]:
+    """An ablation for every row of a table.
+
+    Args:
+        table: token_id, prompt_id, start, end (tokens [start, end) of the prompt), and the unit.
+        ids: the corpus prompts' token ids.
+        start: what every prompt begins with (see `rows.beginning`).
+        unit: the columns that hold the unit's block and its number.
+    """
+    columns = ["token_id", "prompt_id", "start", "end", *unit]
+    return [
+        Ablation((*start, *ids[prompt][first:last]), site, layer, number, token)
+        for token, prompt, first, last, layer, number in table[columns].itertuples(index=False)
+    ]
+
+
+def with_effects(table: pd.DataFrame, effects: Effects, rows: slice) -> pd.DataFrame:
+    """A table with what its ablations did.
+
+    Args:
+        rows: which of all ablations are the table's.
+
+    Returns:
+        the table with activation, logprob, ablated_logprob, and drop, of the token's probability.
+    """
+    logprob, ablated = effects.logprob[rows], effects.ablated_logprob[rows]
+    return table.assign(
+        activation=effects.activation[rows],
+        logprob=logprob,
+        ablated_logprob=ablated,
+        drop=np.exp(logprob) - np.exp(ablated),
+    )
+
+
+def other_prompts(truncated: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """For every neuron, truncated prompts of other neurons, as many as its own, drawn by seed.
+
+    They are what the neuron's own, active prompts are compared with. A corpus prompt that is among
+    the neuron's own is not drawn.
+
+    Args:
+        truncated: layer, neuron, split, prompt_id, start, end.
+
+    Returns:
+        the same columns; layer and neuron are the neuron's, the rest the drawn prompt's.
+    """
+    columns = [*NEURON, "split", "prompt_id", "start", "end"]
+    drawn = []
+    for key, own in truncated.groupby([*NEURON, "split"], sort=True):
+        layer, neuron, split = int(own["layer"].iloc[0]), int(own["neuron"].iloc[0]), key[2]
+        others = truncated[
+            (truncated["split"] == split) & ~truncated["prompt_id"].isin(own["prompt_id"])
+        ]
+        # one suffix may be the truncated prompt of several neurons
+        others = others[columns[2:]].drop_duplicates(ignore_index=True)
+        generator = stream(seed, "other prompts", layer, neuron, split)
+        order = generator.permutation(len(others))[: len(own)]
+        drawn.append(others.loc[sorted(order)].assign(layer=layer, neuron=neuron)[columns])
+    return pd.concat(drawn, ignore_index=True) if drawn else truncated[columns]
+
+
+def ablation_test(
+    drops: pd.DataFrame, unit: Sequence[str], *, seed: int, resamples: int, confidence: float
+) -> dict[str, float]:
+    """Does taking a unit out cost the token more where the unit is active?
+
+    The two-sample Kolmogorov-Smirnov test of the paper compares all drops on active prompts with
+    all on inactive ones. Prompts of one unit are not independent, so the effect sizes are means
+    within a unit, averaged over units, with bootstrap intervals over units.
+
+    Args:
+        drops: the columns of `unit`, active, drop (of the token's probability).
+        unit: the columns that name a unit.
+
+    Returns:
+        n_active, n_inactive, ks_statistic, ks_p, units (with both classes), and mean, low and high
+        of active, inactive and difference; NaN where there is nothing to compare.
+    """
+    active = drops["active"].astype(bool)
+    samples = drops["drop"][active], drops["drop"][~active]
+    found: dict[str, float] = {"n_active": len(samples[0]), "n_inactive": len(samples[1])}
+    test = ks_2samp(*samples) if all(map(len, samples)) else None
+    found["ks_statistic"] = float(test.statistic) if test else np.nan
+    found["ks_p"] = float(test.pvalue) if test else np.nan
+    means = drops.pivot_table(index=list(unit), columns="active", values="drop").dropna()
+    found["units"] = len(means) if means.shape[1] == 2 else 0
+    names = ("active", "inactive", "difference")
+    if not found["units"]:
+        return found | {
+            f"{name}_{part}": np.nan for name in names for part in ("mean", "low", "high")
+        }
+    values = np.column_stack([means[True], means[False], means[True] - means[False]])
+    intervals = bootstrap_mean(values, seed=seed, resamples=resamples, confidence=confidence)
+    for part, numbers in zip(("mean", "low", "high"), intervals, strict=True):
+        found |= {
+            f"{name}_{part}": float(number) for name, number in zip(names, numbers, strict=True)
+        }
+    return found

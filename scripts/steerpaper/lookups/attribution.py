@@ -1,0 +1,179 @@
+"""Head attribution: which attention heads drive a neuron (Neo et al. 2024, section 4).
+
+A head's output enters the residual stream, the block's norm scales it, and the neuron reads it.
+For the last token of a prompt, head h of block b and a neuron of block l,
+
+    attribution = s · <z_h W_O[h], w>,
+
+with z_h the head's output before its projection, w the neuron's input direction with the norm's
+gain (and a LayerNorm's centring) folded in, and s > 0 the norm's scale at that token. W_O[h] w is
+computed once a neuron and head, so that what a head writes [d] is never formed or stored.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from steerpaper.batching import Ids
+from steerpaper.lookups.rows import beginning, last_tokens, read_inside, run_rows
+from steerpaper.model import LanguageModel, Site
+from steerpaper.progress import progress
+from steerpaper.weights import (
+    activation_function,
+    fold_norm,
+    gates_in,
+    heads_out,
+    is_parallel,
+    mlp_norm,
+    neurons_in,
+    norm_scale,
+)
+
+Floats = NDArray[np.float32]
+
+# a head is active on a prompt if its attribution is above the prompt's mean by so many deviations
+DEVIATIONS = 2.0
+
+
+def heads_before(lm: LanguageModel, layer: int, published: bool) -> int:
+    """Blocks whose heads come before a neuron of block `layer`: 0 to this number, without it.
+
+    The block's own heads count where its MLP reads what they wrote; `published` drops them.
+    """
+    return layer if published or is_parallel(lm) else layer + 1
+
+
+def contract(heads: Tensor, direction: Tensor) -> Tensor:
+    """W_O[h] w for every head and neuron.
+
+    Args:
+        heads: W_O [head, z, d].
+        direction: [neuron, d].
+
+    Returns:
+        [neuron, head, z].
+    """
+    return torch.einsum("hzd,nd->nhz", heads, direction)
+
+
+def slope_of(activation: torch.nn.Module, x: Tensor) -> Tensor:
+    """Derivative of an elementwise activation function at x, the shape of x."""
+    with torch.enable_grad():
+        point = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(activation(point).sum(), point)
+    return slope.detach()
+
+
+def is_active(attribution: Floats) -> NDArray[np.bool_]:
+    """Which heads are active on each prompt: above mean + 2 standard deviations over its heads.
+
+    Args:
+        attribution: [prompt, head].
+
+    Returns:
+        [prompt, head]; a prompt may have none.
+    """
+    exact = attribution.astype(np.float64)
+    # the sample's deviation, as torch.std and so the authors have it
+    deviation = exact.std(axis=1, ddof=1) if exact.shape[1] > 1 else np.zeros(len(exact))
+    threshold = exact.mean(axis=1) + DEVIATIONS * deviation
+    active: NDArray[np.bool_] = exact > threshold[:, None]
+    return active
+
+
+def head_attribution(
+    lm: LanguageModel,
+    layer: int,
+    neurons: Sequence[int],
+    rows: Sequence[Ids],
+    *,
+    bos: bool,
+    budget: int,
+    published: bool = False,
+) -> Floats:
+    """Attribution of every head before a neuron, at the last token of the neuron's prompt.
+
+    The input direction is W_in[i]; for a gated MLP the local gradient act'(g) u w_gate + act(g)
+    w_up at that token, or with `published` w_up alone.
+
+    Args:
+        layer: the block of all the neurons.
+        neurons: per row, the neuron.
+        rows: token ids, without a beginning-of-sequence token.
+
+    Returns:
+        [row, block, head], blocks from 0 (see `heads_before`).
+    """
+    blocks = range(heads_before(lm, layer, published))
+    start = beginning(lm, bos)
+    distinct = sorted(set(neurons))
+    norm, function = mlp_norm(lm, layer), activation_function(lm, layer)
+    gate = None if published else gates_in(lm, layer)
+    matrices = [neurons_in(lm, layer)] if gate is None else [gate, neurons_in(lm, layer)]
+    # per input matrix, what reads the heads of all blocks: [neuron, block, head, z]
+    readers = [
+        torch.stack(
+            [
+                contract(
+                    heads_out(lm, block).float(), fold_norm(lm, norm, matrix[distinct]).float()
+                )
+                for block in blocks
+            ],
+            dim=1,
+        )
+        for matrix in matrices
+    ]
+    place = {neuron: number for number, neuron in enumerate(distinct)}
+    reader_of = torch.tensor([place[neuron] for neuron in neurons], device=lm.device)
+    neuron_of = torch.tensor(list(neurons), device=lm.device)
+    found = np.zeros((len(rows), *readers[0].shape[1:3]), dtype=np.float32)
+
+    def look(items: list[int], ids: Tensor, mask: Tensor) -> Tensor:
+        row, token = last_tokens(mask)
+        mine, reader = neuron_of[items], reader_of[items]
+        inside = {(block, "heads"): lambda x: x[row, token] for block in blocks}
+        inside[layer, "mlp_norm"] = lambda x: x[row, token]
+        if gate is not None:
+            inside[layer, "mlp_gate"] = lambda x: x[row, token, mine]
+            inside[layer, "mlp_in"] = lambda x: x[row, token, mine]
+        got: dict[Site, Tensor] = read_inside(lm, ids, mask, inside)
+        z = torch.stack([got[block, "heads"] for block in blocks], dim=1)
+        z = z.float().reshape(len(items), *readers[0].shape[1:])
+        parts = [(z * matrix[reader]).sum(dim=-1) for matrix in readers]
+        if gate is not None:
+            g, u = got[layer, "mlp_gate"].float(), got[layer, "mlp_in"].float()
+            weights = [slope_of(function, g) * u, function(g)]
+            parts = [
+                part * weight[:, None, None] for part, weight in zip(parts, weights, strict=True)
+            ]
+        scale = norm_scale(norm, got[layer, "mlp_norm"])
+        return (sum(parts) * scale[:, None, None]).cpu()
+
+    batches = run_rows(lm, rows, start, budget, look)
+    for items, values in progress(batches, len(rows), f"head attribution, block {layer}"):
+        found[items] = values.numpy()
+    return found
+
+
+def attribution_table(
+    prompts: pd.DataFrame, attribution: Floats, active: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """A row a neuron, prompt and head: the prompt's keys, head_layer, head, attribution, active.
+
+    Args:
+        prompts: layer, neuron, split, prompt_id.
+        attribution: [prompt, block, head].
+        active: [prompt, block, head].
+    """
+    n, blocks, heads = attribution.shape
+    keys = prompts[["layer", "neuron", "split", "prompt_id"]]
+    table = keys.loc[keys.index.repeat(blocks * heads)].reset_index(drop=True)
+    table["head_layer"] = np.tile(np.repeat(np.arange(blocks), heads), n)
+    table["head"] = np.tile(np.arange(heads), n * blocks)
+    table["attribution"] = attribution.ravel()
+    table["active"] = active.ravel()
+    return table

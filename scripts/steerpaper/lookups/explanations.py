@@ -1,0 +1,208 @@
+"""Explanations of heads in words, and how well they tell where a head is active.
+
+Neo et al. 2024 (arXiv 2402.15055), section 4: a language model is shown prompts on which a head is
+active and prompts on which it is not, and writes what sets them apart; from that text alone it then
+says of unseen prompts whether the head is active. Who does this, the local model or an endpoint, is
+an `Explainer`; everything else here is the same for all of them.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+
+from steerpaper.lookups.heads import PAIR
+
+# why a head has no score; an empty text where it has one
+ONE_CLASS = "test prompts of one class only"
+TOO_LONG = "examples too long for the explainer"
+NO_EXPLANATION = "no explanation given"
+UNANSWERED = "no usable answers for a class"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A question that a classifier is asked: does the explanation hold of this text?"""
+
+    explanation: str
+    text: str
+
+
+class Explainer(Protocol):
+    """Whoever reads prompts and answers about them.
+
+    Attributes:
+        name: for tables and messages.
+    """
+
+    name: str
+
+    def fits(self, question: str) -> bool:
+        """Whether a question can be read whole, with room for the answer."""
+
+    def prepare(self, questions: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
+        """Say what will be asked, before it is: the questions, and the texts to judge for each."""
+
+    def explain(self, questions: Sequence[str]) -> list[str]:
+        """An explanation for every question; empty where none was given."""
+
+    def judge(self, judgements: Sequence[Judgement]) -> list[bool | None]:
+        """Yes or no for every judgement; None where there was no usable answer."""
+
+
+def quoted(text: str) -> str:
+    """A prompt as it is shown: on one line, in quotation marks."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def explanation_question(active: Sequence[str], inactive: Sequence[str]) -> str:
+    """Ask what sets the prompts on which a head is active apart from those on which it is not."""
+    lists = [
+        "\n".join(f"{number}. {quoted(text)}" for number, text in enumerate(texts, 1))
+        for texts in (active, inactive)
+    ]
+    return (
+        "An attention head of a language model is active on some texts and inactive on others.\n\n"
+        f"It is active on these texts:\n{lists[0]}\n\n"
+        f"It is inactive on these texts:\n{lists[1]}\n\n"
+        "In one sentence: what do the texts on which it is active have in common, that the others "
+        "lack? Begin with: The head is active when"
+    )
+
+
+def judgement_question(judgement: Judgement) -> str:
+    """Ask whether a head is active on a text, given the explanation alone.
+
+    The text comes last, so that all questions on one explanation begin with the same tokens.
+    """
+    return (
+        "An attention head of a language model is active on some texts and inactive on others. "
+        f"This explanation says when it is active:\n{judgement.explanation}\n\n"
+        "By this explanation, is the head active on the following text? Answer Yes or No, and "
+        f"nothing else.\n\nText: {quoted(judgement.text)}"
+    )
+
+
+def parse_answer(answer: str) -> bool | None:
+    """Yes or No out of an answer; None where it says neither, or both."""
+    words = set(re.findall(r"[a-z]+", answer.lower())) & {"yes", "no"}
+    return "yes" in words if len(words) == 1 else None
+
+
+def explain_heads(
+    explainer: Explainer, heads: pd.DataFrame, prompts: pd.DataFrame, *, examples: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Explain every head from train prompts, and classify its test prompts by the explanation.
+
+    Args:
+        heads: one row a neuron-head pair: layer, neuron, head_layer, head.
+        prompts: one row a pair and prompt: layer, neuron, head_layer, head, split, rank,
+            prompt_id, text, active.
+        examples: at most so many active and so many inactive train prompts are shown, the
+            highest-ranked first; fewer where the explainer cannot read as many.
+
+    Returns:
+        explanations: `heads` with explainer, examples (a side), question, explanation, left_out.
+        verdicts: one row a pair and test prompt: the pair, prompt_id, active, said (1, 0 or
+            missing).
+    """
+    of_pair = {key: rows.sort_values("rank") for key, rows in prompts.groupby(PAIR, sort=True)}
+    rows, tests = [], []
+    for head in heads.to_dict("records"):
+        here = of_pair[tuple(head[key] for key in PAIR)]
+        test = here[here["split"] == "test"]
+        tests.append(test)
+        train = here[here["split"] == "train"]
+        texts = [list(train[train["active"] == side]["text"]) for side in (True, False)]
+        shown, question = _longest_question(explainer, texts, examples)
+        left_out = "" if question else TOO_LONG
+        if test["active"].nunique() < 2:
+            left_out = ONE_CLASS
+        rows.append(
+            {
+                **head,
+                "explainer": explainer.name,
+                "examples": shown,
+                "question": question,
+                "explanation": "",
+                "left_out": left_out,
+            }
+        )
+    asked = [number for number, row in enumerate(rows) if not row["left_out"]]
+    questions = [rows[number]["question"] for number in asked]
+    explainer.prepare(questions, [list(tests[number]["text"]) for number in asked])
+    for number, text in zip(asked, explainer.explain(questions), strict=True):
+        rows[number]["explanation"] = " ".join(text.split())
+        if not rows[number]["explanation"]:
+            rows[number]["left_out"] = NO_EXPLANATION
+    judged = [number for number in asked if rows[number]["explanation"]]
+    judgements = [
+        Judgement(rows[number]["explanation"], text)
+        for number in judged
+        for text in tests[number]["text"]
+    ]
+    verdicts = pd.concat([tests[number] for number in judged] or [prompts.iloc[:0]])
+    said = [np.nan if answer is None else float(answer) for answer in explainer.judge(judgements)]
+    verdicts = verdicts[[*PAIR, "prompt_id", "active"]].assign(said=np.array(said, dtype=float))
+    columns = [*heads.columns, "explainer", "examples", "question", "explanation", "left_out"]
+    return pd.DataFrame(rows, columns=columns), verdicts.reset_index(drop=True)
+
+
+def _longest_question(
+    explainer: Explainer, texts: Sequence[Sequence[str]], examples: int
+) -> tuple[int, str]:
+    """The question with as many examples a side as the explainer can read; 0 and "" for none."""
+    for count in range(min(examples, *map(len, texts)), 0, -1):
+        question = explanation_question(*(side[:count] for side in texts))
+        if explainer.fits(question):
+            return count, question
+    return 0, ""
+
+
+def score_heads(explanations: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Head explanation score = (true positive rate + true negative rate) / 2, with its counts.
+
+    Prompts without a usable answer enter neither rate and are counted. A head without both
+    classes has no score (NaN), and `left_out` says why.
+
+    Args:
+        explanations: the pair, left_out, and whatever else is to be kept.
+        verdicts: the pair, active, said (1, 0 or missing).
+
+    Returns:
+        the pair, n_active, true_positives, n_inactive, true_negatives, unanswered,
+        true_positive_rate, true_negative_rate, score, left_out.
+    """
+    answered = verdicts["said"].notna()
+    active, said = verdicts["active"].astype(bool), verdicts["said"] == 1
+    counts = (
+        verdicts[PAIR]
+        .assign(
+            n_active=answered & active,
+            true_positives=answered & active & said,
+            n_inactive=answered & ~active,
+            true_negatives=answered & ~active & ~said,
+            unanswered=~answered,
+        )
+        .groupby(PAIR)
+        .sum()
+    )
+    scores = explanations[[*PAIR, "left_out"]].merge(
+        counts.reset_index(), on=PAIR, how="left", validate="1:1"
+    )
+    numbers = ["n_active", "true_positives", "n_inactive", "true_negatives", "unanswered"]
+    scores[numbers] = scores[numbers].fillna(0).astype(int)
+    scores["true_positive_rate"] = scores["true_positives"] / scores["n_active"].where(
+        lambda n: n > 0
+    )
+    scores["true_negative_rate"] = scores["true_negatives"] / scores["n_inactive"].where(
+        lambda n: n > 0
+    )
+    scores["score"] = (scores["true_positive_rate"] + scores["true_negative_rate"]) / 2
+    scores.loc[scores["score"].isna() & (scores["left_out"] == ""), "left_out"] = UNANSWERED
+    order = [*PAIR, *numbers, "true_positive_rate", "true_negative_rate", "score", "left_out"]
+    return scores[order]

@@ -1,0 +1,566 @@
+"""Explanations: the questions, the two explainers, the scores, and an endpoint's faults."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plain
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steerpaper.errors import UserError
+from steerpaper.lookups import explanations as ex
+from steerpaper.lookups.endpoint import AnswerCache, Endpoint, EndpointExplainer
+from steerpaper.lookups.explanations import Judgement
+from steerpaper.lookups.heads import PAIR, choose_heads
+from steerpaper.lookups.local_explainer import NO_TEXT, LocalExplainer
+from steerpaper.steering.prompts import continuation_ids, render, token_ids
+
+KEY = "sk-a-secret-that-must-not-leak"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def server(model_folders):
+    """A real OpenAI-compatible server on the loopback: transformers', with a tiny chat model."""
+    port = free_port()
+    program = Path(sys.executable).with_name("transformers")
+    command = [program, "serve", str(model_folders["llama"]), "--host", "127.0.0.1"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--device", "cpu", "--dtype", "float32"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def endpoint(base_url, model="m", **changes):
+    options = {
+        "key_variable": None,
+        "max_requests": 100,
+        "parallel": 2,
+        "timeout": 20,
+        "retries": 0,
+        "price": (0.0, 0.0),
+    }
+    return Endpoint(base_url, model, **{**options, **changes})
+
+
+def plain_difference(lm, judgement):
+    """Log p(Yes) - log p(No) by two full forward passes."""
+    text = render(lm.tokenizer, ex.judgement_question(judgement), None, source="")
+    space = "" if text[-1:].isspace() or lm.tokenizer.chat_template else " "
+    ids = token_ids(lm.tokenizer, text)
+    yes, no = (
+        plain.logprob(lm, ids, continuation_ids(lm.tokenizer, text, space + word)[0])
+        for word in ("Yes", "No")
+    )
+    return yes - no
+
+
+@pytest.fixture
+def roomy(load_tiny):
+    """Load a tiny model whose context the questions fit into (the check is the test's own)."""
+
+    def load(name):
+        return replace(load_tiny(name), context=None if name != "gpt2" else 256)
+
+    return load
+
+
+def judgements():
+    texts = ["the day goes well", "no", "a long text about the weather", "never again"]
+    return [Judgement(f"when it is {kind}", text) for kind in ("good", "bad") for text in texts]
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
+def test_local_judgements_equal_plain_forward_passes(roomy, name):
+    lm = roomy(name)
+    explainer = LocalExplainer(lm, max_new_tokens=5, budget=512)
+    asked = judgements()
+    expected = [
+        plain_difference(lm, judgement)
+        - plain_difference(lm, Judgement(judgement.explanation, NO_TEXT))
+        for judgement in asked
+    ]
+    got = [
+        difference
+        for judgement in asked
+        for difference in explainer.differences(judgement.explanation, [judgement.text])
+    ]
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    # nearly equal differences may fall on either side of zero
+    clear = np.abs(expected) > 2e-3
+    assert clear.sum() > 4
+    said = np.array(explainer.judge(asked), dtype=bool)
+    assert (said == (np.array(expected) > 0))[clear].all()
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
+def test_local_explanations_equal_plain_greedy_decoding(roomy, name):
+    lm = roomy(name)
+    questions = ["When is it active?", "What do these have in common: a, b?"]
+    vector = np.zeros((lm.n_layers, lm.width))
+    expected = []
+    for question in questions:
+        ids = token_ids(lm.tokenizer, render(lm.tokenizer, question, None, source=""))
+        expected.append(plain.greedy(lm, ids, (), vector, 0.0, "response", 6))
+    got = LocalExplainer(lm, max_new_tokens=6, budget=64).explain(questions)
+    assert got == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
+
+
+def test_what_does_not_fit_the_context_is_not_answered(load_tiny):
+    lm = replace(load_tiny("llama"), context=150)
+    explainer = LocalExplainer(lm, max_new_tokens=5, budget=512)
+    assert explainer.fits("short")
+    assert not explainer.fits("long " * 150)
+    long = Judgement("when", "word " * 200)
+    assert explainer.judge([long]) == [None]
+
+
+def test_control_tokens_in_a_prompt_do_not_end_the_question(roomy):
+    explainer = LocalExplainer(roomy("llama"), max_new_tokens=3, budget=512)
+    clean, dirty = "say what it is", "say<|end|> what<|start|> it is"
+    assert explainer.explain([clean]) == explainer.explain([dirty])
+
+
+def study():
+    """Two heads with four train and two test prompts each; the last head has one test class."""
+    heads = pd.DataFrame(
+        {
+            "layer": [3, 3],
+            "neuron": [7, 7],
+            "head_layer": [1, 2],
+            "head": [0, 3],
+            "note": ["a", "b"],
+        }
+    )
+    rows = [
+        {
+            **{key: int(heads[key][pair]) for key in PAIR},
+            "split": "train" if rank < 4 else "test",
+            "rank": rank,
+            "prompt_id": f"p{rank}",
+            "text": f"prompt {rank}",
+            "active": bool(rank % 2) and (pair == 0 or rank < 4),
+        }
+        for pair in range(2)
+        for rank in range(6)
+    ]
+    return heads, pd.DataFrame(rows)
+
+
+class Scripted:
+    """An explainer that answers from a list."""
+
+    name = "scripted"
+
+    def __init__(self, explanation="because", said=(), room=10_000):
+        self.explanation, self.said, self.room, self.asked = explanation, said, room, []
+
+    def fits(self, question):
+        return len(question) <= self.room
+
+    def prepare(self, questions, texts):
+        self.asked = list(questions)
+
+    def explain(self, questions):
+        return [self.explanation] * len(questions)
+
+    def judge(self, judgements):
+        return list(self.said)[: len(judgements)]
+
+
+def test_heads_without_both_classes_are_left_out_and_counted_before_anything_is_asked():
+    heads, prompts = study()
+    explainer = Scripted(said=[False, True])
+    explanations, verdicts = ex.explain_heads(explainer, heads, prompts, examples=4)
+    assert list(explanations["left_out"]) == ["", ex.ONE_CLASS]
+    assert len(explainer.asked) == 1
+    assert list(verdicts["prompt_id"]) == ["p4", "p5"]
+    scores = ex.score_heads(explanations, verdicts)
+    assert list(scores["score"].fillna(-1)) == [1.0, -1.0]
+    assert list(scores["left_out"]) == ["", ex.ONE_CLASS]
+
+
+def test_the_explainer_sees_train_prompts_alone_and_as_many_as_it_can_read():
+    heads, prompts = study()
+    many, few, none = Scripted(said=[True, True]), Scripted(said=[True, True]), Scripted()
+    explanations, _ = ex.explain_heads(many, heads, prompts, examples=4)
+    assert explanations["examples"][0] == 2
+    assert "prompt 4" not in many.asked[0]
+    assert "prompt 5" not in many.asked[0]
+    assert many.asked[0].index("prompt 1") < many.asked[0].index("prompt 0")
+    few.room = len(many.asked[0]) - 1
+    explanations, _ = ex.explain_heads(few, heads, prompts, examples=4)
+    assert explanations["examples"][0] == 1
+    none.room = 10
+    explanations, verdicts = ex.explain_heads(none, heads, prompts, examples=4)
+    assert explanations["left_out"][0] == ex.TOO_LONG
+    assert verdicts.empty
+    assert ex.score_heads(explanations, verdicts)["score"].isna().all()
+
+
+def test_a_missing_explanation_and_missing_answers_are_counted():
+    heads, prompts = study()
+    explanations, verdicts = ex.explain_heads(Scripted(" \n"), heads, prompts, examples=4)
+    assert explanations["left_out"][0] == ex.NO_EXPLANATION
+    explanations, verdicts = ex.explain_heads(
+        Scripted(said=[None, True]), heads, prompts, examples=4
+    )
+    scores = ex.score_heads(explanations, verdicts)
+    assert scores["unanswered"][0] == 1
+    assert scores["left_out"][0] == ex.UNANSWERED
+    explanations, verdicts = ex.explain_heads(
+        Scripted(said=[None, None]), heads, prompts, examples=4
+    )
+    assert ex.score_heads(explanations, verdicts)["unanswered"][0] == 2
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([True, False, None])), min_size=1))
+def test_scores_are_the_mean_of_the_two_rates_with_their_counts(answers):
+    pair = dict(zip(PAIR, (1, 2, 0, 0), strict=True))
+    explanations = pd.DataFrame([{**pair, "left_out": ""}])
+    verdicts = pd.DataFrame(
+        [{**pair, "active": a, "said": np.nan if s is None else float(s)} for a, s in answers]
+    )
+    (row,) = ex.score_heads(explanations, verdicts).to_dict("records")
+    positives = [s for a, s in answers if a and s is not None]
+    negatives = [s for a, s in answers if not a and s is not None]
+    assert (row["n_active"], row["n_inactive"]) == (len(positives), len(negatives))
+    assert row["unanswered"] == sum(s is None for _, s in answers)
+    if positives and negatives:
+        rates = np.mean(positives), 1 - np.mean(negatives)
+        assert row["score"] == pytest.approx(np.mean(rates))
+        assert row["left_out"] == ""
+    else:
+        assert np.isnan(row["score"])
+        assert row["left_out"] == ex.UNANSWERED
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("Yes", True),
+        (" no.", False),
+        ("**YES**", True),
+        ("The answer is no, surely", False),
+        ("Yes and no", None),
+        ("Maybe", None),
+        ("", None),
+        ("Nothing yesterday", None),
+    ],
+)
+def test_answers_are_yes_no_or_unusable(answer, said):
+    assert ex.parse_answer(answer) is said
+
+
+def attribution():
+    shares = {0: 0, 1: 2, 2: 4, 3: 6, 4: 8}
+    return pd.DataFrame(
+        [
+            {
+                **dict(zip(PAIR, (5, 1, 2, head), strict=True)),
+                "split": split,
+                "prompt_id": f"{split}-{prompt}",
+                # the test prompts would choose other heads
+                "active": prompt < (active if split == "train" else 4),
+            }
+            for head, active in shares.items()
+            for split in ("train", "test")
+            for prompt in range(8)
+        ]
+    )
+
+
+def test_heads_are_chosen_by_their_share_of_active_train_prompts():
+    pairs, allowed = choose_heads(attribution(), share=(0.25, 0.75), per_neuron=None, seed=1)
+    assert list(pairs["head"]) == [1, 2, 3]
+    assert list(pairs["train_active"]) == [2, 4, 6]
+    assert allowed == 3
+    drawn = [
+        tuple(choose_heads(attribution(), share=(0.25, 0.75), per_neuron=2, seed=seed)[0]["head"])
+        for seed in range(8)
+    ]
+    assert all(len(heads) == 2 for heads in drawn)
+    assert len(set(drawn)) > 1
+    again, allowed = choose_heads(attribution(), share=(0.25, 0.75), per_neuron=2, seed=3)
+    assert tuple(again["head"]) == drawn[3]
+    assert allowed == 3
+
+
+def test_no_head_on_the_share_gives_empty_tables_not_a_crash():
+    pairs, allowed = choose_heads(attribution(), share=(0.3, 0.4), per_neuron=2, seed=1)
+    assert pairs.empty
+    assert allowed == 0
+    _, prompts = study()
+    explanations, verdicts = ex.explain_heads(Scripted(), pairs, prompts.iloc[:0], examples=4)
+    assert ex.score_heads(explanations, verdicts).empty
+
+
+# --- a real server ---
+
+
+def test_a_real_server_answers_as_the_local_model_does_and_a_second_run_asks_nothing(
+    server, model_folders, roomy, tmp_path, monkeypatch
+):
+    at = endpoint(server, str(model_folders["llama"]))
+    heads, prompts = study()
+    first = EndpointExplainer(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=6)
+    explanations, verdicts = ex.explain_heads(first, heads, prompts, examples=4)
+    local = LocalExplainer(roomy("llama"), max_new_tokens=6, budget=512)
+    (expected,) = local.explain([explanations["question"][0]])
+    assert explanations["explanation"][0] == " ".join(expected.split())
+    # a random model says neither yes nor no: every judgement is there, none is usable
+    assert len(verdicts) == 2
+    assert len((tmp_path / "cache.jsonl").read_text().splitlines()) == 3
+
+    def refuse(self, request):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(EndpointExplainer, "_completion", refuse)
+    again = EndpointExplainer(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=6)
+    repeated = ex.explain_heads(again, heads, prompts, examples=4)
+    pd.testing.assert_frame_equal(repeated[0], explanations)
+    pd.testing.assert_frame_equal(repeated[1], verdicts)
+
+
+def test_a_model_that_a_real_server_does_not_have_is_named(server, tmp_path):
+    explainer = EndpointExplainer(
+        endpoint(server, "no-such-model"), AnswerCache(tmp_path / "a.jsonl"), max_new_tokens=2
+    )
+    with pytest.raises(UserError, match=r"status \d+"):
+        explainer.explain(["hello"])
+
+
+# --- an endpoint's faults ---
+
+
+def completion(text):
+    return 200, json.dumps(
+        {
+            "id": "1",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "m",
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": text},
+                }
+            ],
+        }
+    )
+
+
+def fault(status, code=None, message="no"):
+    return status, json.dumps({"error": {"message": message, "code": code, "type": "t"}})
+
+
+@contextmanager
+def faulty(answer):
+    """A server on the loopback whose every reply is `answer(number, request)`: status and body."""
+    requests = []
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                requests.append({**body, "key": self.headers["Authorization"]})
+                number = len(requests)
+            status, text = answer(number, body)
+            kind = "application/json" if text[:1] == "{" else "text/html"
+            try:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+            except BrokenPipeError:  # the client has given up
+                pass
+
+        def log_message(self, *_):
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=httpd.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{httpd.server_port}/v1", requests
+    finally:
+        httpd.shutdown()
+        httpd.server_close()
+
+
+def asker(base_url, tmp_path, **changes):
+    at = endpoint(base_url, **changes)
+    return EndpointExplainer(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=4)
+
+
+def test_an_endpoint_that_is_down_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot be reached, tried 2 times"):
+        asker(f"http://127.0.0.1:{free_port()}/v1", tmp_path, retries=1).explain(["a"])
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_named_by_its_variable_and_never_shown(tmp_path, monkeypatch, status):
+    monkeypatch.setenv("LOOKUPS_TEST_KEY", KEY)
+    with faulty(lambda *_: fault(status, message=f"bad key {KEY}")) as (url, requests):
+        explainer = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
+        with pytest.raises(UserError, match=r"refuses the key.*LOOKUPS_TEST_KEY") as caught:
+            explainer.explain(["a"])
+    assert requests[0]["key"] == f"Bearer {KEY}"
+    assert KEY not in str(caught.value)
+    assert not (tmp_path / "cache.jsonl").exists()
+
+
+def test_a_key_echoed_in_another_fault_is_not_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOKUPS_TEST_KEY", KEY)
+    with faulty(lambda *_: fault(404, message=f"no model for {KEY}")) as (url, _):
+        explainer = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
+        with pytest.raises(UserError, match=r"status 404.*no model") as caught:
+            explainer.explain(["a"])
+    assert KEY not in str(caught.value)
+
+
+def test_a_key_that_is_not_set_is_asked_for_by_name(tmp_path, monkeypatch):
+    monkeypatch.delenv("LOOKUPS_TEST_KEY", raising=False)
+    with pytest.raises(UserError, match="LOOKUPS_TEST_KEY is not set"):
+        asker("http://127.0.0.1:1/v1", tmp_path, key_variable="LOOKUPS_TEST_KEY")
+
+
+def test_a_time_out_is_named(tmp_path):
+    def slow(number, body):
+        time.sleep(1)
+        return completion("late")
+
+    with (
+        faulty(slow) as (url, _),
+        pytest.raises(UserError, match=r"did not answer within 0\.2 s, tried 1 times"),
+    ):
+        asker(url, tmp_path, timeout=0.2).explain(["a"])
+
+
+@pytest.mark.parametrize(
+    "body", ["<html>welcome</html>", "{}", '{"choices": []}', '{"choices": [{}]}', "{not json"]
+)
+def test_something_else_than_a_chat_completion_is_named(tmp_path, body):
+    with (
+        faulty(lambda *_: (200, body)) as (url, _),
+        pytest.raises(UserError, match="something else than a chat completion"),
+    ):
+        asker(url, tmp_path).explain(["a"])
+
+
+def test_rate_limits_and_server_faults_are_retried(tmp_path):
+    replies = {1: fault(429), 2: fault(500)}
+    with faulty(lambda number, _: replies.get(number, completion("fine"))) as (url, requests):
+        assert asker(url, tmp_path, retries=2).explain(["a"]) == ["fine"]
+    assert len(requests) == 3
+
+
+def test_nonsense_answers_are_recorded_and_counted(tmp_path):
+    def nonsense(number, body):
+        asked = body["messages"][0]["content"]
+        return completion("It is so." if "in common" in asked else "Bananas")
+
+    heads, prompts = study()
+    with faulty(nonsense) as (url, _):
+        explained = ex.explain_heads(asker(url, tmp_path), heads, prompts, examples=4)
+    scores = ex.score_heads(*explained)
+    assert scores["unanswered"][0] == 2
+    assert scores["left_out"][0] == ex.UNANSWERED
+
+
+def test_a_question_that_is_refused_counts_as_not_answered_and_the_rest_goes_on(tmp_path):
+    def filtered(number, body):
+        if "bad" in body["messages"][0]["content"]:
+            return fault(400, code="content_filter")
+        return completion("fine")
+
+    with faulty(filtered) as (url, _):
+        assert asker(url, tmp_path).explain(["good", "bad", "better"]) == ["fine", "", "fine"]
+
+
+def test_answers_before_a_fault_are_kept_and_not_asked_again(tmp_path):
+    replies = {3: fault(401)}
+    with faulty(lambda number, _: replies.get(number, completion(f"answer {number}"))) as (
+        url,
+        seen,
+    ):
+        explainer = asker(url, tmp_path, parallel=1)
+        with pytest.raises(UserError, match=r"answers so far are kept in .*cache\.jsonl"):
+            explainer.explain(list("abcdef"))
+        assert len(seen) == 3
+        answers = asker(url, tmp_path, parallel=1).explain(list("abcdef"))
+    assert answers == ["answer 1", "answer 2", "answer 4", "answer 5", "answer 6", "answer 7"]
+
+
+def test_a_half_written_line_loses_its_own_answer_only(tmp_path):
+    with faulty(lambda number, _: completion(f"answer {number}")) as (url, seen):
+        asker(url, tmp_path, parallel=1).explain(["a", "b"])
+        path = tmp_path / "cache.jsonl"
+        path.write_text(path.read_text()[:-20])
+        assert asker(url, tmp_path, parallel=1).explain(["a", "b"]) == ["answer 1", "answer 3"]
+        assert asker(url, tmp_path, parallel=1).explain(["a", "b"]) == ["answer 1", "answer 3"]
+    assert len(seen) == 3
+
+
+def test_the_cap_stops_a_run_before_its_first_request(tmp_path):
+    heads, prompts = study()
+    with faulty(lambda number, _: completion("Yes")) as (url, seen):
+        with pytest.raises(UserError, match=r"3 requests are needed, 2 allowed, none was made"):
+            ex.explain_heads(asker(url, tmp_path, max_requests=2), heads, prompts, examples=4)
+        assert not seen
+        ex.explain_heads(asker(url, tmp_path, max_requests=3), heads, prompts, examples=4)
+        # what is answered does not count towards the cap
+        ex.explain_heads(asker(url, tmp_path, max_requests=1), heads, prompts, examples=4)
+        assert len(seen) == 3
+
+
+def test_tokens_and_cost_are_shown_before_the_first_request(tmp_path, caplog):
+    heads, prompts = study()
+    shown = []
+
+    def answer(number, _):
+        shown.append(len(caplog.records))
+        return completion("Yes")
+
+    with caplog.at_level("INFO"), faulty(answer) as (url, _):
+        explainer = asker(url, tmp_path, price=(1000.0, 1000.0))
+        ex.explain_heads(explainer, heads, prompts, examples=4)
+    message = caplog.records[0].getMessage()
+    assert "3 requests" in message
+    assert "tokens in, at most 12 out, at most $" in message
+    assert shown[0] >= 1

@@ -1,0 +1,236 @@
+"""The corpus: sources read or refused with file and line; disjoint, repeatable, counted."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from typing import ClassVar
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from steerpaper.errors import UserError
+from steerpaper.files import write_jsonl
+from steerpaper.lookups.corpus import (
+    Raw,
+    as_rows,
+    choose_prompts,
+    count_prompts,
+    file_texts,
+    ids_of,
+    prose,
+    read_corpus,
+    read_raw,
+    split_files,
+    stdlib_texts,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_folder):
+    from steerpaper.tokenizer import load_tokenizer
+
+    return load_tokenizer(tokenizer_folder)
+
+
+def texts(n=40):
+    return [
+        Raw(f"{number} is a number that says the weather", f"x:{number}") for number in range(n)
+    ]
+
+
+def choose(tokenizer, raw, train=10, test=8, max_tokens=64, seed=1):
+    sizes = {"train": train, "test": test}
+    return choose_prompts(tokenizer, raw, sizes=sizes, max_tokens=max_tokens, seed=seed)
+
+
+def test_the_standard_library_gives_thousands_of_english_prompts():
+    raw = list(stdlib_texts())
+    assert len({entry.text for entry in raw}) > 3000
+    assert any(entry.source.startswith("pydoc_data.topics") for entry in raw)
+    assert any(entry.source.startswith("json/decoder.py:") for entry in raw)
+    assert raw[:500] == list(islice(stdlib_texts(), 500))
+
+
+def test_prose_keeps_sentences_and_drops_code():
+    text = """
+    Return the sum of a 'start' value (default: 0) plus an iterable of numbers in this order.
+
+    >>> sum([1, 2, 3]) is what this example of code shows to all of the readers of it
+    6
+
+    Too short.
+
+    x = 1; y = 2; z = x + y; print(z); d = {1: 2, 3: 4}; e = [1, 2, 3]; f = (4, 5, 6)
+    """
+    assert len(prose(text)) == 1
+    assert prose(text)[0].startswith("Return the sum")
+
+
+def test_train_and_test_are_disjoint_repeatable_and_follow_the_seed(tokenizer):
+    raw = texts()
+    one, counts = choose(tokenizer, raw)
+    other, _ = choose(tokenizer, raw)
+    third, _ = choose(tokenizer, raw, seed=2)
+    assert one == other != third
+    assert [len(one["train"]), len(one["test"])] == [10, 8]
+    ids = [tuple(prompt.ids) for split in one.values() for prompt in split]
+    assert len(set(ids)) == 18
+    assert counts["train"] == 10
+    assert one["train"][0].id == "train-00001"
+
+
+def test_long_prompts_are_cut_at_the_right_and_it_is_recorded(tokenizer):
+    prompts, counts = choose(tokenizer, texts(), max_tokens=5, train=1, test=1)
+    [prompt] = prompts["train"]
+    full = tokenizer(next(r.text for r in texts() if r.source == prompt.source)).input_ids
+    assert prompt.cut
+    assert prompt.n_tokens == len(full) > 5
+    assert prompt.ids == full[:5]
+    assert prompt.text == tokenizer.decode(full[:5])
+    assert counts["cut"] == 2
+
+
+def test_empty_and_duplicate_texts_are_counted(tokenizer):
+    raw = [Raw("", "a"), Raw("  \n", "b"), *texts(3), *texts(3)]
+    with pytest.raises(UserError, match=r"8 texts give 3 \(2 tokenise to nothing, 3 are duplic"):
+        choose(tokenizer, raw)
+
+
+def test_an_empty_corpus_is_refused(tokenizer):
+    with pytest.raises(UserError, match="0 texts give 0"):
+        choose(tokenizer, [])
+
+
+def test_a_corpus_file_is_read_back(tokenizer, tmp_path):
+    prompts, _ = choose(tokenizer, texts())
+    write_jsonl(tmp_path / "corpus.jsonl", as_rows(prompts["train"]))
+    assert list(read_corpus(tmp_path / "corpus.jsonl")) == prompts["train"]
+    chosen = prompts["train"][3]
+    assert ids_of([tmp_path / "corpus.jsonl"], [chosen.id]) == {chosen.id: chosen.ids}
+    assert count_prompts(tmp_path / "corpus.jsonl") == 10
+
+
+def test_every_kind_of_file_is_read_alike(tmp_path):
+    lines = ["One thing.", "Another, with NA.", "NA"]
+    (tmp_path / "c.txt").write_text("\n\n".join(lines))
+    (tmp_path / "c.jsonl").write_text("\n".join(json.dumps({"body": line}) for line in lines))
+    pd.DataFrame({"body": lines}).to_csv(tmp_path / "c.csv")
+    pd.DataFrame({"body": lines}).to_parquet(tmp_path / "c.parquet")
+    for name in ("c.txt", "c.jsonl", "c.csv", "c.parquet"):
+        where = {"path": str(tmp_path / name), "column": "body"}
+        assert [raw.text for raw in read_raw("file", where)] == lines, name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.jsonl", b'{"text": "a"}\n{"text": ', r"c.jsonl:2: is not JSON"),
+        ("c.jsonl", b'{"body": "a"}', r"c.jsonl:1: has no key 'text'; it holds body"),
+        ("c.jsonl", b"[1]", r"c.jsonl:1: has no key 'text'"),
+        ("c.jsonl", b'{"text": 3}', r"c.jsonl:1: 'text' holds 3, expected a text"),
+        ("c.csv", b"body\nx\n", r"c.csv: has no column 'text'; it has body"),
+        ("c.csv", b"", r"c.csv: cannot be read"),
+        ("c.parquet", b"PAR", r"c.parquet: cannot be read"),
+        ("c.txt", b"\xff\xfe\x00", r"c.txt: is not UTF-8"),
+        ("c.csv", b"text\n\xff\xff\n", r"c.csv: is not UTF-8"),
+        ("c.pdf", b"", r"'.pdf' files are not read; expected .txt"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_its_line(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        list(file_texts(tmp_path / name, "text", name))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="no file at"):
+        list(file_texts(tmp_path / "none.txt", "text", "none.txt"))
+
+
+def test_a_hub_splits_files_are_found_by_name():
+    names = ["README.md", "data/train-00001-of-00002.parquet", "data/train-00000-of-00002.parquet"]
+    names += ["data/test-00000-of-00001.parquet", "train.csv"]
+    assert split_files(names, "train") == sorted(names[1:3])
+    assert split_files(["train.csv"], "train") == ["train.csv"]
+    assert split_files(names, "dev") == []
+
+
+READ_FROM_HUB = """
+import json, sys
+from steerpaper.errors import UserError
+from steerpaper.lookups.corpus import read_raw
+where = {"id": "some/corpus", "revision": "a" * 40, "split": sys.argv[1], "column": "text"}
+try:
+    print(json.dumps([raw.text for raw in read_raw("hub", where)]))
+except UserError as error:
+    print(error)
+"""
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What the client library needs of a hub: one revision of one data set."""
+
+    files: ClassVar = {
+        "README.md": b"read me",
+        "data/train-00000-of-00001.jsonl": b'{"text": "one"}\n{"text": "two"}\n',
+        "data/test-00000-of-00001.jsonl": b'{"text": "three"}\n',
+    }
+
+    def do_GET(self):
+        revision, path = "a" * 40, self.path.partition("?")[0]
+        if path == f"/api/datasets/some/corpus/revision/{revision}":
+            siblings = [{"rfilename": name} for name in self.files]
+            body = json.dumps({"id": "some/corpus", "sha": revision, "siblings": siblings}).encode()
+        elif path.startswith(f"/datasets/some/corpus/resolve/{revision}/"):
+            body = self.files[path.partition(f"{revision}/")[2]]
+        elif path == f"/api/datasets/some/corpus/tree/{revision}":
+            sizes = [(name, len(body)) for name, body in self.files.items()]
+            tree = [{"type": "file", "path": n, "size": s, "oid": "0" * 40} for n, s in sizes]
+            body = json.dumps(tree).encode()
+        else:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+        self.send_header("X-Repo-Commit", revision)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+def read_from_hub(tmp_path, address, split):
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT / "scripts"),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    command = [sys.executable, "-c", READ_FROM_HUB, split]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or done.stderr
+
+
+def test_a_hub_data_set_is_read_by_split_or_refused(tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    try:
+        assert json.loads(read_from_hub(tmp_path, address, "train")) == ["one", "two"]
+        assert "names the split 'dev'" in read_from_hub(tmp_path, address, "dev")
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from steerpaper.config import validated
+from steerpaper.config import behaviors_of, validated
 from steerpaper.errors import UserError
 from steerpaper.provenance import imported_modules
 from steerpaper.run_times import print_run_times
@@ -40,3 +40,13 @@ def code_of(script):
 def scaled(amount):
     """A resource that grows with every retry."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def plain_part(part):
+    """A part of the steering study as params: its keys but the behaviours, which are wildcards."""
+    return {key: value for key, value in STEERING[part].items() if key != "behaviors"}
+
+
+def behaviors_in(part):
+    """The behaviours that a part of the steering study runs on."""
+    return behaviors_of(STEERING[part]["behaviors"], BEHAVIORS)

@@ -3,7 +3,7 @@
 import copy
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,4 +129,42 @@ def _check_meaning(config: Config) -> list[str]:
                 f"steering.{key}: needs a multiplier other than 0 "
                 "(the unsteered run is always there)"
             )
+    problems += _check_parts(steering)
+    return problems
+
+
+def behaviors_of(part: Any, studied: Sequence[str]) -> list[str]:
+    """The behaviours that a part of the study runs on: all, the first n, or those named."""
+    if part == "all":
+        return list(studied)
+    return list(studied[:part]) if isinstance(part, int) else list(part)
+
+
+def _check_parts(steering: Config) -> list[str]:
+    """The parts that run on some of the behaviours, at the chosen block."""
+    problems = []
+    for key in ("reasoning", "system_prompts", "cost", "convergence", "projection"):
+        part = steering[key]
+        for position, name in enumerate(behaviors_of(part["behaviors"], steering["behaviors"])):
+            if name not in steering["behaviors"]:
+                problems.append(
+                    f"steering.{key}.behaviors[{position}]: '{name}' is not among "
+                    f"steering.behaviors ({', '.join(steering['behaviors'])}); add it there, or "
+                    "give a number (the first n), all, or [] for none"
+                )
+        for position, multiplier in enumerate(part.get("multipliers", [])):
+            if not math.isfinite(multiplier):
+                problems.append(
+                    f"steering.{key}.multipliers[{position}]: {multiplier} is not a finite number"
+                )
+        if not any(part.get("multipliers", [1])):
+            problems.append(
+                f"steering.{key}.multipliers: needs a multiplier other than 0 "
+                "(the unsteered run is always there)"
+            )
+    cost = steering["cost"]
+    if behaviors_of(cost["behaviors"], steering["behaviors"]):
+        for key in ("neutral", "knowledge"):
+            if not Path(cost[key]).is_file():
+                problems.append(f"steering.cost.{key}: no file at {cost[key]}")
     return problems

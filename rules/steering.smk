@@ -7,7 +7,7 @@ rule sweep:
             allow_missing=True,
         ),
         vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
             contrast=CONTRASTS,
             allow_missing=True,
         ),
@@ -75,7 +75,7 @@ rule dose_response:
             allow_missing=True,
         ),
         vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
             contrast=CONTRASTS,
             allow_missing=True,
         ),

@@ -111,12 +111,30 @@ def _check_meaning(config: Config) -> list[str]:
         for kind, path in config["behaviors"][name].items():
             if not Path(path).is_file():
                 problems.append(f"behaviors.{name}.{kind}: no file at {path}")
+    for part in ("fixed_completions", "transfer"):
+        for name in steering[part]["behaviors"] if steering[part]["behaviors"] != "all" else []:
+            if name not in steering["behaviors"]:
+                problems.append(
+                    f"steering.{part}.behaviors: '{name}' is not among steering.behaviors"
+                    f"{_nearest(name, steering['behaviors'])}; write all, or names out of: "
+                    f"{', '.join(steering['behaviors'])}"
+                )
+    if steering["normalise"] and steering["multiplier_unit"] == "residual":
+        problems.append(
+            "steering.normalise: has no effect with multiplier_unit: residual, which gives every "
+            "vector the residual stream's norm; set one of the two"
+        )
     lists = {
         "sweep.multipliers": steering["sweep"]["multipliers"],
         "sweep.random.multipliers": steering["sweep"]["random"]["multipliers"],
         "dose_response.multipliers": steering["dose_response"]["multipliers"],
         "dose_response.random.multipliers": steering["dose_response"]["random"]["multipliers"],
         "completions.multipliers": steering["completions"]["multipliers"],
+        "fixed_completions.multipliers": steering["fixed_completions"]["multipliers"],
+        "fixed_completions.random.multipliers": steering["fixed_completions"]["random"][
+            "multipliers"
+        ],
+        "transfer.multipliers": steering["transfer"]["multipliers"],
     }
     for key, multipliers in lists.items():
         for position, multiplier in enumerate(multipliers):

@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -74,6 +76,37 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_parquet(part, index=False)
         else:
             table.to_csv(part, index=False, float_format="%.6g")
+
+
+@contextmanager
+def table_writer(path: str | Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that appends rows to a Parquet table, so that no more is held than a part.
+
+    The first part says what columns there are and of what types.
+    """
+    with whole(path) as part:
+        writer: pq.ParquetWriter | None = None
+
+        def append(rows: pd.DataFrame) -> None:
+            nonlocal writer
+            table = pa.Table.from_pandas(
+                rows, schema=writer.schema if writer else None, preserve_index=False
+            )
+            writer = writer or pq.ParquetWriter(part, table.schema)
+            writer.write_table(table)
+
+        try:
+            yield append
+        finally:
+            if writer:
+                writer.close()
+
+
+def read_table_parts(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Read columns of a Parquet table some ten thousand rows at a time."""
+    with pq.ParquetFile(path) as source:
+        for part in source.iter_batches(batch_size=65_536, columns=list(columns)):
+            yield part.to_pandas()
 
 
 def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, str]]:

@@ -86,7 +86,7 @@ def dose_response(table: pd.DataFrame) -> Figure:
                 color=colour,
                 label=contrast,
             )
-        ax.set_title(f"{behavior}, block {here['layer'].iloc[0]} ({_counts(here)})")
+        ax.set_title(f"{behavior}, block {here['layers'].iloc[0]} ({_counts(here)})")
     figure.supxlabel("multiplier", fontsize=7)
     figure.supylabel("change of logit difference (nats)", fontsize=7)
     _legend(figure, axes[0])

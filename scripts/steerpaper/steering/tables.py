@@ -9,20 +9,24 @@ import pandas as pd
 
 from steerpaper.errors import UserError
 from steerpaper.stats import Floats, bootstrap_mean, slopes
-from steerpaper.steering.conditions import UNSTEERED, Condition
-
-BEHAVIOR = "behavior"  # the direction of the behaviour's own vector, in tables
+from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, Condition
 
 
 def conditions(
-    layers: Sequence[int], multipliers: Sequence[float], random: Mapping[str, Any]
+    layers: Sequence[int | tuple[int, ...]],
+    multipliers: Sequence[float],
+    random: Mapping[str, Any],
 ) -> list[Condition]:
-    """Every block × direction × multiplier but 0: the unsteered run is one, not one per block."""
-    wanted = {"mean_difference": multipliers}
+    """Every block × direction × multiplier but 0: the unsteered run is one, not one per block.
+
+    Args:
+        layers: blocks, or sets of blocks that are steered together.
+    """
+    wanted = {BEHAVIOR: multipliers}
     for number in range(random["directions"]):
         wanted[f"random-{number}"] = random["multipliers"]
     return [
-        Condition((layer,), direction, float(multiplier))
+        Condition((layer,) if isinstance(layer, int) else layer, direction, float(multiplier))
         for layer in layers
         for direction, chosen in wanted.items()
         for multiplier in sorted(chosen)
@@ -37,6 +41,8 @@ def score_table(
     steered: Floats,
 ) -> pd.DataFrame:
     """One row per prompt and condition, the unsteered run first.
+
+    `layer` is the block that is steered, or the first of a set; `layers` names all of a set.
 
     Args:
         unsteered: [prompt, 2] log-probability of the matching and the other continuation, nats.
@@ -56,10 +62,9 @@ def score_table(
             "split": np.repeat([prompt["split"] for prompt in prompts], k),
             "matching": np.repeat([p["matching"] if letters else None for p in prompts], k),
             "layer": np.tile(layers, n),
+            "layers": np.tile(["", *(condition.label for condition in wanted)], n),
             "multiplier": np.tile([0.0, *(condition.multiplier for condition in wanted)], n),
-            "direction": np.tile(
-                [BEHAVIOR if name == "mean_difference" else name for name in names], n
-            ),
+            "direction": np.tile(names, n),
             "logprob_matching": matching,
             "logprob_other": other,
             "logit_diff": difference,
@@ -93,6 +98,7 @@ def slope_table(
     difference is the position bias of Tan et al. 2024 (arXiv 2407.12404), section 5.
     """
     letter = scores.drop_duplicates("prompt_id").set_index("prompt_id")["matching"]
+    names = _names(scores)
     rows = []
     for layer, direction in _steered(scores):
         multipliers, values, items = _wide(scores, layer, direction)
@@ -103,6 +109,7 @@ def slope_table(
         rows.append(
             {
                 "layer": layer,
+                "layers": names[layer],
                 "direction": direction,
                 "n": len(slope),
                 "slope": float(mean),
@@ -116,6 +123,11 @@ def slope_table(
     return pd.DataFrame(rows)
 
 
+def _names(scores: pd.DataFrame) -> "pd.Series[str]":
+    """The set of blocks as text, by its first block."""
+    return scores.drop_duplicates("layer").set_index("layer")["layers"]
+
+
 def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else np.nan
 
@@ -124,6 +136,7 @@ def change_table(
     scores: pd.DataFrame, *, seed: int, resamples: int, confidence: float
 ) -> pd.DataFrame:
     """Mean logit difference and its change from the unsteered run, per block × multiplier."""
+    names = _names(scores)
     tables = []
     for layer, direction in _steered(scores):
         multipliers, values, _ = _wide(scores, layer, direction)
@@ -135,6 +148,7 @@ def change_table(
             pd.DataFrame(
                 {
                     "layer": layer,
+                    "layers": names[layer],
                     "direction": direction,
                     "multiplier": multipliers,
                     "n": len(values),
@@ -150,8 +164,11 @@ def change_table(
     return pd.concat(tables, ignore_index=True)
 
 
-def best_block(scores: pd.DataFrame, layer: int | str) -> dict[str, Any]:
+def best_block(scores: pd.DataFrame, layer: int | list[int] | str) -> dict[str, Any]:
     """The block to report: the configured one, or that of the highest mean slope on these items.
+
+    `layer` may be a set of blocks, steered together. The result names all blocks as `layers` and
+    the first as `layer`.
 
     Raises:
         UserError: the scores hold test items: the best block is never chosen on what it reports.
@@ -159,11 +176,13 @@ def best_block(scores: pd.DataFrame, layer: int | str) -> dict[str, Any]:
     if set(scores["split"]) != {"dev"}:
         raise UserError("the best block must be chosen on dev items alone")
     if layer != "auto":
-        return {"layer": int(layer), "chosen": "by configuration"}
+        layers = [layer] if isinstance(layer, int) else sorted(map(int, layer))
+        return {"layer": layers[0], "layers": layers, "chosen": "by configuration"}
     found: list[tuple[float, int]] = []
     for block, direction in _steered(scores):
         if direction == BEHAVIOR:
             multipliers, values, _ = _wide(scores, block, direction)
             found.append((float(slopes(multipliers, values).mean()), block))
     slope, block = max(found, key=lambda entry: (entry[0], -entry[1]))
-    return {"layer": block, "chosen": "on dev", "slope": slope, "n": scores["prompt_id"].nunique()}
+    n = scores["prompt_id"].nunique()
+    return {"layer": block, "layers": [block], "chosen": "on dev", "slope": slope, "n": n}

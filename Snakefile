@@ -15,6 +15,7 @@ include: "rules/activations.smk"
 include: "rules/vectors.smk"
 include: "rules/steering.smk"
 include: "rules/completions.smk"
+include: "rules/logprobs.smk"
 include: "rules/figures.smk"
 
 

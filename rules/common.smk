@@ -37,6 +37,12 @@ def code_of(script):
     return [str(path) for path in imported_modules(SCRIPTS / f"{script}.py", SCRIPTS)]
 
 
+def behaviors_of(part):
+    """The behaviours that a part of the steering study is computed for."""
+    wanted = STEERING[part]["behaviors"]
+    return BEHAVIORS if wanted == "all" else wanted
+
+
 def scaled(amount):
     """A resource that grows with every retry."""
     return lambda wildcards, attempt: amount * attempt

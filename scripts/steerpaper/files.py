@@ -17,6 +17,8 @@ from safetensors.numpy import save_file
 
 from steerpaper.errors import UserError
 
+PART = 50_000  # rows of a table that are held at a time where it is read or written in parts
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -80,32 +82,41 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
 
 @contextmanager
 def table_writer(path: str | Path) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Yield a function that appends rows to a Parquet table, so that no more is held than a part.
+    """Yield a function that appends rows to a Parquet table; some ten thousand are held at most.
 
-    The first part says what columns there are and of what types.
+    The first rows say what columns there are and of what types.
     """
     with whole(path) as part:
-        writer: pq.ParquetWriter | None = None
+        writer: Any = None
+        held: list[pd.DataFrame] = []
 
-        def append(rows: pd.DataFrame) -> None:
+        def flush() -> None:
             nonlocal writer
-            table = pa.Table.from_pandas(
-                rows, schema=writer.schema if writer else None, preserve_index=False
-            )
+            rows = pd.concat(held, ignore_index=True)
+            held.clear()
+            schema = writer.schema if writer else None
+            table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
             writer = writer or pq.ParquetWriter(part, table.schema)
             writer.write_table(table)
 
+        def append(rows: pd.DataFrame) -> None:
+            held.append(rows)
+            if sum(map(len, held)) >= PART:
+                flush()
+
         try:
             yield append
+            if held:
+                flush()
         finally:
             if writer:
                 writer.close()
 
 
 def read_table_parts(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Read columns of a Parquet table some ten thousand rows at a time."""
+    """Read columns of a Parquet table, some ten thousand rows at a time."""
     with pq.ParquetFile(path) as source:
-        for part in source.iter_batches(batch_size=65_536, columns=list(columns)):
+        for part in source.iter_batches(batch_size=PART, columns=list(columns)):
             yield part.to_pandas()
 
 

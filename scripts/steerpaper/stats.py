@@ -157,3 +157,42 @@ def _adjusted(p: Floats, adjust: Callable[[Floats, int], Floats]) -> Floats:
     if len(order):
         adjusted[order] = np.minimum(adjust(p[order], len(order)), 1)
     return adjusted
+
+
+def clustered_bootstrap_difference(
+    values: Floats,
+    weights: Floats,
+    other_values: Floats,
+    other_weights: Floats,
+    *,
+    seed: int,
+    resamples: int,
+    confidence: float,
+) -> tuple[Floats, Floats, Floats]:
+    """Difference of two weighted means over the same clusters, with a percentile interval.
+
+    Both means are taken over the same draws of clusters, so that what a cluster's rows share does
+    not widen the interval. Draws in which either mean has no weight are left out.
+
+    Args:
+        values, other_values: [cluster, ...] each cluster's mean.
+        weights, other_weights: [cluster] the number of rows behind it, >= 0.
+
+    Returns:
+        difference, low, high: each [...]; all not-a-number where either has no weight at all.
+    """
+    shape, n = values.shape[1:], len(values)
+    if not (weights.sum() > 0 and other_weights.sum() > 0):
+        nothing: Floats = np.full(shape, np.nan)
+        return nothing, nothing.copy(), nothing.copy()
+    draws = stream(seed, "bootstrap", n).multinomial(n, np.full(n, 1 / n), size=resamples)
+    counts = np.concatenate([np.ones((1, n), dtype=draws.dtype), draws])
+    counts = counts[(counts @ weights > 0) & (counts @ other_weights > 0)]
+    one, other = (
+        (counts @ (mean.reshape(n, -1) * weight[:, None])) / (counts @ weight)[:, None]
+        for mean, weight in ((values, weights), (other_values, other_weights))
+    )
+    difference = one - other
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(difference[1:], [tail, 1 - tail], axis=0)
+    return difference[0].reshape(shape), low.reshape(shape), high.reshape(shape)

@@ -213,3 +213,17 @@ def sample_plan(
                 steered = layers if multiplier else ()
                 plan.append((row, Request(ids, steered, multiplier, None if greedy else name)))
     return plan
+
+
+def fixed_requests(
+    prompt: Sequence[int], *, samples: int, seed: int, behavior: str, contrast: str, prompt_id: str
+) -> list[Request]:
+    """Samples of the unsteered model after one prompt, each with its own random stream.
+
+    A stream is named by (seed, behaviour, contrast, prompt id, block, multiplier, sample number).
+    """
+    names = [
+        (seed, "fixed completion", behavior, contrast, prompt_id, UNSTEERED, 0.0, sample)
+        for sample in range(samples)
+    ]
+    return [Request(prompt, (), 0.0, name) for name in names]

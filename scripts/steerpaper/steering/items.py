@@ -46,7 +46,7 @@ def read_items(path: str | Path) -> list[Item]:
     """
     items: list[Item] = []
     seen: dict[str, str] = {}
-    for where, number, record in _records(Path(path)):
+    for where, number, record in records(path):
         items.append(_item(where, number, record))
         # the raw question, choices included: one stem with other choices is another question
         key = " ".join(record["question"].lower().split())
@@ -61,8 +61,13 @@ def read_items(path: str | Path) -> list[Item]:
     return items
 
 
-def _records(path: Path) -> list[tuple[str, int, Any]]:
-    """Every record with where it stands, for messages."""
+def records(path: str | Path) -> list[tuple[str, int, Any]]:
+    """Every record of a JSON Lines file or JSON list, with where it stands and its number.
+
+    Raises:
+        UserError: names the file and line of what is not JSON.
+    """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

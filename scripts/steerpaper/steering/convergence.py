@@ -30,7 +30,7 @@ def cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
 
 def subset_means(differences: Floats, order: NDArray[np.int64], m: int) -> NDArray[np.float64]:
     """Mean difference of the first m items of every order: [draw, d] from [item, d]."""
-    weights = np.zeros(order.shape)
+    weights = np.zeros((len(order), len(differences)))
     np.put_along_axis(weights, order[:, :m], 1 / m, axis=1)
     return weights @ differences
 

@@ -138,6 +138,7 @@ rule steering_tables:
         heatmap=f"{RESULTS}/tables/heatmap.csv",
         dose_response=f"{RESULTS}/tables/dose_response.csv",
         steerability=f"{RESULTS}/tables/steerability.csv",
+        steerability_items=f"{RESULTS}/tables/steerability_items.csv",
     params:
         behaviors=BEHAVIORS,
         contrasts=CONTRASTS,

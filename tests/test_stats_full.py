@@ -1,10 +1,12 @@
 """Statistics agree with scipy's, or with answers known by construction."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
 from steerpaper import stats
+from steerpaper.steering import tables
 
 INTERVAL = {"seed": 1, "resamples": 4000, "confidence": 0.95}
 
@@ -131,3 +133,81 @@ def test_slopes_equal_scipys_regression():
     multipliers, scores = np.array([-2.0, -1, 0, 0.5, 3]), generator.normal(size=(6, 5))
     theirs = [scipy_stats.linregress(multipliers, row).slope for row in scores]
     np.testing.assert_allclose(stats.slopes(multipliers, scores), theirs)
+
+
+def make_scores(effects, n=24, noise=0.1):
+    """Scores with a known slope per (layer, direction), the multipliers -1 and 1."""
+    generator = np.random.default_rng(10)
+    rows = []
+    for item in range(n):
+        own = {"prompt_id": f"p{item:02}", "matching": "AB"[item % 2], "split": "test"}
+        base = generator.normal()
+        rows.append(
+            {
+                **own,
+                "layer": -1,
+                "layers": "",
+                "direction": "behavior",
+                "multiplier": 0.0,
+                "logit_diff": base,
+            }
+        )
+        for (layer, direction), effect in effects.items():
+            slope = effect + noise * generator.normal()
+            for m in (-1.0, 1.0):
+                row = {
+                    "layer": layer,
+                    "layers": str(layer),
+                    "direction": direction,
+                    "multiplier": m,
+                }
+                rows.append({**own, **row, "logit_diff": base + m * slope})
+    return pd.DataFrame(rows)
+
+
+EFFECTS = {
+    **{(2, "behavior"): 1.0, (2, "random-0"): 0.0, (2, "random-1"): 0.05},
+    **{(5, "behavior"): 0.0, (5, "random-0"): 0.0, (5, "random-1"): 0.0},
+}
+
+
+def test_slope_tables_tell_an_effect_from_none():
+    table = tables.slope_table(make_scores(EFFECTS), **INTERVAL).set_index(["layer", "direction"])
+    found, nothing = table.loc[2, "behavior"], table.loc[5, "behavior"]
+    assert found["slope"] == pytest.approx(1, abs=0.1)
+    assert found["p_items"] < 0.001 < 0.05 < nothing["p_items"]
+    assert found["p_directions"] == pytest.approx(1 / 3)
+    # two blocks are corrected for
+    assert found["p_holm"] == pytest.approx(2 * found["p_items"])
+    assert found["p_bh"] == pytest.approx(2 * found["p_items"])
+    assert nothing["p_holm"] == pytest.approx(nothing["p_items"])
+    assert table.xs("random-0", level="direction")["p_items"].isna().all()
+    assert (found["n"], found["n_a"], found["n_b"]) == (24, 12, 12)
+    assert (found["anti_steerable"], found["anti_low"], found["anti_high"]) == (0, 0, 0)
+    assert nothing["anti_low"] <= nothing["anti_steerable"] <= nothing["anti_high"]
+
+
+def test_slopes_are_compared_over_the_multipliers_that_all_directions_have():
+    scores = make_scores(EFFECTS)
+    # far out, the behaviour's response falls back: its own slope changes, the comparison must not
+    far = scores[(scores["layer"] == 2) & (scores["direction"] == "behavior")]
+    far = far.assign(multiplier=far["multiplier"] * 3, logit_diff=-far["logit_diff"])
+    before, after = (
+        tables.slope_table(s, **INTERVAL).set_index(["layer", "direction"]).loc[2, "behavior"]
+        for s in (scores, pd.concat([scores, far]))
+    )
+    assert after["p_items"] == before["p_items"]
+    assert after["slope"] < before["slope"]
+
+
+def test_without_random_directions_there_is_no_p_value():
+    table = tables.slope_table(make_scores({(2, "behavior"): 1.0}), **INTERVAL)
+    assert table[["p_items", "p_directions", "p_holm", "p_bh"]].isna().all(axis=None)
+
+
+def test_item_slopes_average_to_the_tables_slope():
+    scores = make_scores(EFFECTS)
+    items = tables.item_slopes(scores)
+    table = tables.slope_table(scores, **INTERVAL).set_index(["layer", "direction"])
+    means = items.groupby(["layer", "direction"])["slope"].mean()
+    np.testing.assert_allclose(means.loc[table.index], table["slope"])

@@ -6,9 +6,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-
 from steerpaper.errors import UserError
-from steerpaper.stats import Floats, bootstrap_mean, slopes
+from steerpaper.stats import (
+    Floats,
+    benjamini_hochberg,
+    bootstrap_mean,
+    holm,
+    permutation_p,
+    slopes,
+)
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, Condition
 
 
@@ -74,7 +80,9 @@ def score_table(
     )
 
 
-def _wide(scores: pd.DataFrame, layer: int, direction: str) -> tuple[Floats, Floats, "pd.Index[Any]"]:
+def _wide(
+    scores: pd.DataFrame, layer: int, direction: str
+) -> tuple[Floats, Floats, "pd.Index[Any]"]:
     """Multipliers [condition], logit differences [item, condition] with the unsteered run as 0."""
     chosen = scores[
         (scores["layer"] == UNSTEERED)
@@ -92,10 +100,15 @@ def _steered(scores: pd.DataFrame) -> list[tuple[int, str]]:
 def slope_table(
     scores: pd.DataFrame, *, seed: int, resamples: int, confidence: float
 ) -> pd.DataFrame:
-    """Steerability per block and direction: mean slope with interval, anti-steerable share.
+    """Steerability per block and direction: mean slope and anti-steerable share with intervals.
 
     For letters also the mean slope of the items whose matching letter is A, and is B: their
     difference is the position bias of Tan et al. 2024 (arXiv 2407.12404), section 5.
+    For the behaviour's direction also p-values of its slope against the random directions', both
+    over the multipliers that all of them have: `p_items`, by permutation within items (it says
+    that this direction acts otherwise than those few), and `p_directions`, the rank of its mean
+    slope among all directions' (at least 1 / (1 + directions); it says so of directions at large);
+    and `p_items` corrected over the table's blocks, by Holm and by Benjamini and Hochberg.
     """
     letter = scores.drop_duplicates("prompt_id").set_index("prompt_id")["matching"]
     names = _names(scores)
@@ -103,8 +116,19 @@ def slope_table(
     for layer, direction in _steered(scores):
         multipliers, values, items = _wide(scores, layer, direction)
         slope = slopes(multipliers, values)
+        # anti-steerable: the share of items that move against the multiplier
         mean, low, high = bootstrap_mean(
-            slope, seed=seed, resamples=resamples, confidence=confidence
+            np.stack([slope, slope < 0], axis=1),
+            seed=seed,
+            resamples=resamples,
+            confidence=confidence,
+        )
+        letters = letter.loc[items].to_numpy()
+        of_a, of_b = slope[letters == "A"], slope[letters == "B"]
+        p_items, p_directions = (
+            _against_random(scores, layer, seed, resamples)
+            if direction == BEHAVIOR
+            else (np.nan, np.nan)
         )
         rows.append(
             {
@@ -112,15 +136,69 @@ def slope_table(
                 "layers": names[layer],
                 "direction": direction,
                 "n": len(slope),
-                "slope": float(mean),
-                "low": float(low),
-                "high": float(high),
-                "anti_steerable": float((slope < 0).mean()),
-                "slope_a": _mean(slope[letter.loc[items].to_numpy() == "A"]),
-                "slope_b": _mean(slope[letter.loc[items].to_numpy() == "B"]),
+                "slope": mean[0],
+                "low": low[0],
+                "high": high[0],
+                "anti_steerable": mean[1],
+                "anti_low": low[1],
+                "anti_high": high[1],
+                "n_a": len(of_a),
+                "slope_a": _mean(of_a),
+                "n_b": len(of_b),
+                "slope_b": _mean(of_b),
+                "p_items": p_items,
+                "p_directions": p_directions,
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(
+        p_holm=holm(table["p_items"].to_numpy()),
+        p_bh=benjamini_hochberg(table["p_items"].to_numpy()),
+    )
+
+
+def _against_random(
+    scores: pd.DataFrame, layer: int, seed: int, resamples: int
+) -> tuple[float, float]:
+    """Two p-values of the behaviour's slope at a block against the random directions' there."""
+    directions = [direction for block, direction in _steered(scores) if block == layer]
+    wide = {direction: _wide(scores, layer, direction) for direction in directions}
+    # a slope over a wider range is another quantity where the response is not a line
+    common = sorted(set.intersection(*(set(multipliers) for multipliers, _, _ in wide.values())))
+    found = {
+        direction: slopes(np.array(common), values[:, np.isin(multipliers, common)])
+        for direction, (multipliers, values, _) in wide.items()
+        if len(common) > 1
+    }
+    controls = [slope for direction, slope in found.items() if direction != BEHAVIOR]
+    if not controls:
+        return np.nan, np.nan
+    effect = found[BEHAVIOR]
+    p_items = permutation_p(effect, np.stack(controls, axis=1), seed=seed, resamples=resamples)
+    larger = sum(abs(control.mean()) >= abs(effect.mean()) for control in controls)
+    return p_items, float((1 + larger) / (1 + len(controls)))
+
+
+def item_slopes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Steerability of every item: layer, layers, direction, prompt_id, matching (letter), slope."""
+    letter = scores.drop_duplicates("prompt_id").set_index("prompt_id")["matching"]
+    names = _names(scores)
+    tables = []
+    for layer, direction in _steered(scores):
+        multipliers, values, items = _wide(scores, layer, direction)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "layer": layer,
+                    "layers": names[layer],
+                    "direction": direction,
+                    "prompt_id": items,
+                    "matching": letter.loc[items].to_numpy(),
+                    "slope": slopes(multipliers, values),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
 
 
 def _names(scores: pd.DataFrame) -> "pd.Series[str]":
@@ -142,7 +220,10 @@ def change_table(
         multipliers, values, _ = _wide(scores, layer, direction)
         change = values - values[:, multipliers == 0]
         mean, low, high = bootstrap_mean(
-            np.stack([values, change], axis=1), seed=seed, resamples=resamples, confidence=confidence
+            np.stack([values, change], axis=1),
+            seed=seed,
+            resamples=resamples,
+            confidence=confidence,
         )
         tables.append(
             pd.DataFrame(

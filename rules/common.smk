@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from steerpaper.config import behaviors_of, validated
+from steerpaper.config import named_behaviors, validated
 from steerpaper.errors import UserError
 from steerpaper.provenance import imported_modules
 from steerpaper.run_times import print_run_times
@@ -39,8 +39,7 @@ def code_of(script):
 
 def behaviors_of(part):
     """The behaviours that a part of the steering study is computed for."""
-    wanted = STEERING[part]["behaviors"]
-    return BEHAVIORS if wanted == "all" else wanted
+    return named_behaviors(STEERING[part]["behaviors"], BEHAVIORS)
 
 
 def scaled(amount):
@@ -51,8 +50,3 @@ def scaled(amount):
 def plain_part(part):
     """A part of the steering study as params: its keys but the behaviours, which are wildcards."""
     return {key: value for key, value in STEERING[part].items() if key != "behaviors"}
-
-
-def behaviors_in(part):
-    """The behaviours that a part of the steering study runs on."""
-    return behaviors_of(STEERING[part]["behaviors"], BEHAVIORS)

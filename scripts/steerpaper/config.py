@@ -111,14 +111,6 @@ def _check_meaning(config: Config) -> list[str]:
         for kind, path in config["behaviors"][name].items():
             if not Path(path).is_file():
                 problems.append(f"behaviors.{name}.{kind}: no file at {path}")
-    for part in ("fixed_completions", "transfer"):
-        for name in steering[part]["behaviors"] if steering[part]["behaviors"] != "all" else []:
-            if name not in steering["behaviors"]:
-                problems.append(
-                    f"steering.{part}.behaviors: '{name}' is not among steering.behaviors"
-                    f"{_nearest(name, steering['behaviors'])}; write all, or names out of: "
-                    f"{', '.join(steering['behaviors'])}"
-                )
     if steering["normalise"] and steering["multiplier_unit"] == "residual":
         problems.append(
             "steering.normalise: has no effect with multiplier_unit: residual, which gives every "
@@ -130,11 +122,10 @@ def _check_meaning(config: Config) -> list[str]:
         "dose_response.multipliers": steering["dose_response"]["multipliers"],
         "dose_response.random.multipliers": steering["dose_response"]["random"]["multipliers"],
         "completions.multipliers": steering["completions"]["multipliers"],
-        "fixed_completions.multipliers": steering["fixed_completions"]["multipliers"],
-        "fixed_completions.random.multipliers": steering["fixed_completions"]["random"][
-            "multipliers"
-        ],
-        "transfer.multipliers": steering["transfer"]["multipliers"],
+        **{
+            f"{part}.random.multipliers": steering[part]["random"]["multipliers"]
+            for part in ("fixed_completions", "cost")
+        },
     }
     for key, multipliers in lists.items():
         for position, multiplier in enumerate(multipliers):
@@ -151,7 +142,19 @@ def _check_meaning(config: Config) -> list[str]:
     return problems
 
 
-def behaviors_of(part: Any, studied: Sequence[str]) -> list[str]:
+# the parts of the steering study that run on some of its behaviours
+PARTS = (
+    "fixed_completions",
+    "transfer",
+    "reasoning",
+    "system_prompts",
+    "cost",
+    "convergence",
+    "projection",
+)
+
+
+def named_behaviors(part: Any, studied: Sequence[str]) -> list[str]:
     """The behaviours that a part of the study runs on: all, the first n, or those named."""
     if part == "all":
         return list(studied)
@@ -161,14 +164,14 @@ def behaviors_of(part: Any, studied: Sequence[str]) -> list[str]:
 def _check_parts(steering: Config) -> list[str]:
     """The parts that run on some of the behaviours, at the chosen block."""
     problems = []
-    for key in ("reasoning", "system_prompts", "cost", "convergence", "projection"):
+    for key in PARTS:
         part = steering[key]
-        for position, name in enumerate(behaviors_of(part["behaviors"], steering["behaviors"])):
+        for position, name in enumerate(named_behaviors(part["behaviors"], steering["behaviors"])):
             if name not in steering["behaviors"]:
                 problems.append(
                     f"steering.{key}.behaviors[{position}]: '{name}' is not among "
-                    f"steering.behaviors ({', '.join(steering['behaviors'])}); add it there, or "
-                    "give a number (the first n), all, or [] for none"
+                    f"steering.behaviors{_nearest(name, steering['behaviors'])}; write all, a "
+                    f"number (the first n) or names out of: {', '.join(steering['behaviors'])}"
                 )
         for position, multiplier in enumerate(part.get("multipliers", [])):
             if not math.isfinite(multiplier):
@@ -181,7 +184,7 @@ def _check_parts(steering: Config) -> list[str]:
                 "(the unsteered run is always there)"
             )
     cost = steering["cost"]
-    if behaviors_of(cost["behaviors"], steering["behaviors"]):
+    if named_behaviors(cost["behaviors"], steering["behaviors"]):
         for key in ("neutral", "knowledge"):
             if not Path(cost[key]).is_file():
                 problems.append(f"steering.cost.{key}: no file at {cost[key]}")

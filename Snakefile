@@ -16,6 +16,10 @@ include: "rules/vectors.smk"
 include: "rules/steering.smk"
 include: "rules/completions.smk"
 include: "rules/logprobs.smk"
+include: "rules/reasoning.smk"
+include: "rules/cost.smk"
+include: "rules/convergence.smk"
+include: "rules/latex.smk"
 include: "rules/figures.smk"
 
 

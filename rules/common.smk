@@ -27,6 +27,8 @@ MODEL = f"results/models/{config['model']['name']}"
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 CONTRASTS = STEERING["contrasts"]
+# parts that run on some behaviours, each with a table of its name
+PARTS = ["reasoning", "system_prompts", "cost", "convergence", "projection"]
 SPLITS = ["train", "dev", "test"]
 # how every job that runs the model is told to run it
 RUN_MODEL = {key: config[key] for key in ("device", "dtype", "batch_tokens")}

@@ -19,22 +19,22 @@ rule sweep:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-    params:
-        contrasts=CONTRASTS,
-        positions=STEERING["positions"],
-        **STEERING["sweep"],
-        **RUN_MODEL,
     log:
         f"{LOGS}/sweep/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/sweep/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **STEERING["sweep"],
+        **RUN_MODEL,
+        contrasts=CONTRASTS,
+        positions=STEERING["positions"],
     message:
         "Sweeping blocks and multipliers for {wildcards.behavior}"
     script:
@@ -48,18 +48,18 @@ rule best_block:
         code=code_of("best_block"),
     output:
         block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
-    params:
-        layer=STEERING["layer"],
     log:
         f"{LOGS}/best_block/{{behavior}}.{{contrast}}.log",
     benchmark:
         f"{BENCHMARKS}/best_block/{{behavior}}.{{contrast}}.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(500),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        layer=STEERING["layer"],
     message:
         "Choosing the block for {wildcards.behavior} ({wildcards.contrast})"
     script:
@@ -97,22 +97,22 @@ rule dose_response:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-    params:
-        contrasts=CONTRASTS,
-        positions=STEERING["positions"],
-        **STEERING["dose_response"],
-        **RUN_MODEL,
     log:
         f"{LOGS}/dose_response/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/dose_response/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **STEERING["dose_response"],
+        **RUN_MODEL,
+        contrasts=CONTRASTS,
+        positions=STEERING["positions"],
     message:
         "Measuring the dose response of {wildcards.behavior}"
     script:
@@ -139,21 +139,21 @@ rule steering_tables:
         dose_response=f"{RESULTS}/tables/dose_response.csv",
         steerability=f"{RESULTS}/tables/steerability.csv",
         steerability_items=f"{RESULTS}/tables/steerability_items.csv",
-    params:
-        behaviors=BEHAVIORS,
-        contrasts=CONTRASTS,
-        seed=config["seed"],
-        **config["statistics"],
     log:
         f"{LOGS}/steering_tables.log",
     benchmark:
         f"{BENCHMARKS}/steering_tables.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        **config["statistics"],
+        behaviors=BEHAVIORS,
+        contrasts=CONTRASTS,
+        seed=config["seed"],
     message:
         "Summarising the scores"
     script:
@@ -166,6 +166,11 @@ rule steering:
         rules.geometry.output,
         rules.steering_tables.output,
         f"{RESULTS}/tables/completions.csv",
+        expand(
+            f"{RESULTS}/tables/{{part}}.csv",
+            part=[part for part in PARTS if behaviors_of(part)],
+        ),
+        f"{RESULTS}/tables/steerability.tex",
         expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
             behavior=BEHAVIORS,

@@ -5,22 +5,22 @@ rule vectors:
         code=code_of("vectors"),
     output:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
-    params:
-        random_directions=max(
-            STEERING[part]["random"]["directions"]
-            for part in ("sweep", "dose_response", "fixed_completions")
-        ),
-        seed=config["seed"],
     log:
         f"{LOGS}/vectors/{{behavior}}.{{contrast}}.log",
     benchmark:
         f"{BENCHMARKS}/vectors/{{behavior}}.{{contrast}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/model.yaml"
+    params:
+        random_directions=max(
+            STEERING[part]["random"]["directions"]
+            for part in ("sweep", "dose_response", "fixed_completions", "cost")
+        ),
+        seed=config["seed"],
     message:
         "Computing the vectors of {wildcards.behavior} ({wildcards.contrast})"
     script:
@@ -44,20 +44,20 @@ rule steering_vectors:
         code=code_of("steering_vectors"),
     output:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
-    params:
-        estimator=STEERING["estimator"],
-        normalise=STEERING["normalise"],
-        multiplier_unit=STEERING["multiplier_unit"],
     log:
         f"{LOGS}/steering_vectors/{{behavior}}.{{contrast}}.log",
     benchmark:
         f"{BENCHMARKS}/steering_vectors/{{behavior}}.{{contrast}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/model.yaml"
+    params:
+        estimator=STEERING["estimator"],
+        normalise=STEERING["normalise"],
+        multiplier_unit=STEERING["multiplier_unit"],
     message:
         "Scaling the vector of {wildcards.behavior} ({wildcards.contrast}) that steers"
     script:
@@ -83,22 +83,22 @@ rule geometry:
         cosine_blocks=f"{RESULTS}/tables/cosine_blocks.csv",
         cosine_behaviors=f"{RESULTS}/tables/cosine_behaviors.csv",
         pca=f"{RESULTS}/tables/pca.csv",
-    params:
-        behaviors=BEHAVIORS,
-        contrasts=CONTRASTS,
-        layers=config["figures"]["layers"],
-        seed=config["seed"],
-        **config["statistics"],
     log:
         f"{LOGS}/geometry.log",
     benchmark:
         f"{BENCHMARKS}/geometry.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=scaled(2000),
         runtime=scaled(10),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **config["statistics"],
+        behaviors=BEHAVIORS,
+        contrasts=CONTRASTS,
+        layers=config["figures"]["layers"],
+        seed=config["seed"],
     message:
         "Comparing the vectors of all behaviours"
     script:

@@ -52,3 +52,13 @@ def scaled(amount):
 def plain_part(part):
     """A part of the steering study as params: its keys but the behaviours, which are wildcards."""
     return {key: value for key, value in STEERING[part].items() if key != "behaviors"}
+
+
+STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
+# files of figure rules that are included before figures.smk add theirs, for the target `figures`
+FIGURE_NAMES = []
+
+
+def figure_files(name):
+    """A figure's three files: PDF, PNG and the data that it shows."""
+    return {kind: f"{FIGURES}/{name}.{kind}" for kind in ("pdf", "png", "csv")}

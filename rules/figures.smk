@@ -1,14 +1,6 @@
 """Figures: one rule each, from tables alone; no model and no torch."""
 
 
-STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
-
-
-def figure_files(name):
-    """A figure's three files: PDF, PNG and the data that it shows."""
-    return {kind: f"{FIGURES}/{name}.{kind}" for kind in ("pdf", "png", "csv")}
-
-
 rule plot_layer_sweep:
     """Steerability slope on dev by block, per behaviour and contrast, with random control."""
     input:
@@ -22,12 +14,12 @@ rule plot_layer_sweep:
         f"{LOGS}/figures/layer_sweep.log",
     benchmark:
         f"{BENCHMARKS}/plot_layer_sweep/all.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
     message:
         "Drawing layer sweep"
     script:
@@ -46,12 +38,12 @@ rule plot_dose_response:
         f"{LOGS}/figures/dose_response.log",
     benchmark:
         f"{BENCHMARKS}/plot_dose_response/all.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
     message:
         "Drawing dose response"
     script:
@@ -70,12 +62,12 @@ rule plot_heatmap:
         f"{LOGS}/figures/heatmap.log",
     benchmark:
         f"{BENCHMARKS}/plot_heatmap/all.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
     message:
         "Drawing heatmap"
     script:
@@ -94,12 +86,12 @@ rule plot_pca:
         f"{LOGS}/figures/pca.{{contrast}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_pca/{{contrast}}.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
     message:
         "Drawing pca"
     script:
@@ -118,12 +110,12 @@ rule plot_cosine_blocks:
         f"{LOGS}/figures/cosine_blocks.{{contrast}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_cosine_blocks/{{contrast}}.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
     message:
         "Drawing cosine blocks"
     script:
@@ -138,18 +130,18 @@ rule plot_cosine_behaviors:
         style=STYLE,
     output:
         **figure_files("cosine_behaviors.{contrast}"),
-    params:
-        layers=config["figures"]["layers"],
     log:
         f"{LOGS}/figures/cosine_behaviors.{{contrast}}.log",
     benchmark:
         f"{BENCHMARKS}/plot_cosine_behaviors/{{contrast}}.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        layers=config["figures"]["layers"],
     message:
         "Drawing cosine behaviors"
     script:
@@ -168,12 +160,12 @@ rule plot_norms:
         f"{LOGS}/figures/norms.log",
     benchmark:
         f"{BENCHMARKS}/plot_norms/all.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
     message:
         "Drawing norms"
     script:
@@ -192,5 +184,6 @@ rule figures:
                     for name in ("pca", "cosine_blocks", "cosine_behaviors")
                     for contrast in CONTRASTS
                 ),
+                *FIGURE_NAMES,
             )
         ],

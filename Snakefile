@@ -20,6 +20,7 @@ include: "rules/reasoning.smk"
 include: "rules/cost.smk"
 include: "rules/convergence.smk"
 include: "rules/latex.smk"
+include: "rules/transfer.smk"
 include: "rules/figures.smk"
 
 

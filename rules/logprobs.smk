@@ -15,25 +15,25 @@ rule fixed_completions:
         code=code_of("fixed_completions"),
     output:
         completions=f"{RESULTS}/steering/{{behavior}}.fixed_completions.parquet",
-    params:
-        contrasts=CONTRASTS,
-        seed=config["seed"],
-        **{
-            key: FIXED[key]
-            for key in ("prompts", "samples", "max_new_tokens", "temperature", "top_p")
-        },
-        **RUN_MODEL,
     log:
         f"{LOGS}/fixed_completions/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/fixed_completions/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **{
+            key: FIXED[key]
+            for key in ("prompts", "samples", "max_new_tokens", "temperature", "top_p")
+        },
+        **RUN_MODEL,
+        contrasts=CONTRASTS,
+        seed=config["seed"],
     message:
         "Sampling completions of the unsteered model for {wildcards.behavior}"
     script:
@@ -63,22 +63,22 @@ rule logprobs:
         code=code_of("logprobs"),
     output:
         logprobs=f"{RESULTS}/steering/{{behavior}}.logprobs.parquet",
-    params:
-        contrasts=CONTRASTS,
-        positions=STEERING["positions"],
-        **{key: FIXED[key] for key in ("layers", "multipliers", "random")},
-        **RUN_MODEL,
     log:
         f"{LOGS}/logprobs/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/logprobs/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **{key: FIXED[key] for key in ("layers", "multipliers", "random")},
+        **RUN_MODEL,
+        contrasts=CONTRASTS,
+        positions=STEERING["positions"],
     message:
         "Scoring the fixed completions of {wildcards.behavior}"
     script:
@@ -95,20 +95,20 @@ rule logprobs_table:
         code=code_of("logprobs_table"),
     output:
         table=f"{RESULTS}/tables/logprobs.csv",
-    params:
-        behaviors=behaviors_of("fixed_completions"),
-        seed=config["seed"],
-        **config["statistics"],
     log:
         f"{LOGS}/logprobs_table.log",
     benchmark:
         f"{BENCHMARKS}/logprobs_table.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        **config["statistics"],
+        behaviors=behaviors_of("fixed_completions"),
+        seed=config["seed"],
     message:
         "Summarising the fixed completions"
     script:

@@ -145,6 +145,7 @@ def _check_meaning(config: Config) -> list[str]:
 # the parts of the steering study that run on some of its behaviours
 PARTS = (
     "fixed_completions",
+    "compare_estimators",
     "transfer",
     "reasoning",
     "system_prompts",

@@ -9,9 +9,10 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from steerpaper.steering.vectors import Floats, mean_difference
+from steerpaper.steering.vectors import Floats, cosine, mean_difference
 
 # [item, d] matching, [item, d] other -> [d]: a direction at one block, of any norm
 Estimator = Callable[[Floats, Floats], NDArray[np.float64]]
@@ -53,7 +54,11 @@ def logistic_probe(matching: Floats, other: Floats) -> NDArray[np.float64]:
     return weights
 
 
-ESTIMATORS: Mapping[str, Estimator] = {"pca": first_component, "probe": logistic_probe}
+ESTIMATORS: Mapping[str, Estimator] = {
+    "mean_difference": mean_difference,
+    "pca": first_component,
+    "probe": logistic_probe,
+}
 
 
 def estimates(matching: Floats, other: Floats) -> dict[str, NDArray[np.float64]]:
@@ -65,15 +70,13 @@ def estimates(matching: Floats, other: Floats) -> dict[str, NDArray[np.float64]]
     Returns:
         float64 [L, d] under mean_difference, pca and probe.
     """
-    mean = mean_difference(matching, other)
-    norms = np.linalg.norm(mean, axis=1)
-    found = {"mean_difference": mean}
-    for name, estimator in ESTIMATORS.items():
-        directions = np.stack(
-            [estimator(matching[:, layer], other[:, layer]) for layer in range(len(mean))]
+    norms = np.linalg.norm(mean_difference(matching, other), axis=1)
+    return {
+        name: scaled_to(
+            np.stack([estimator(matching[:, layer], other[:, layer]) for layer in range(len(norms))]), norms
         )
-        found[name] = scaled_to(directions, norms)
-    return found
+        for name, estimator in ESTIMATORS.items()
+    }
 
 
 def scaled_to(vectors: Floats, norms: Floats) -> NDArray[np.float64]:
@@ -101,3 +104,27 @@ def residual_norms(matching: Floats, other: Floats) -> NDArray[np.float64]:
     both = np.concatenate([matching, other]).astype(np.float64)
     norms: NDArray[np.float64] = np.linalg.norm(both, axis=-1).mean(axis=0)
     return norms
+
+
+def cosines(vectors: Mapping[str, Floats]) -> pd.DataFrame:
+    """Cosine similarity of every estimator's vector with the mean difference's, block by block.
+
+    Args:
+        vectors: [L, d] under mean_difference, pca and probe.
+    """
+    mean = vectors["mean_difference"]
+    tables = [
+        pd.DataFrame(
+            {
+                "layer": np.arange(len(mean)),
+                "estimator": name,
+                "cosine": [
+                    cosine(one[None], own[None]).item()
+                    for one, own in zip(mean, vectors[name], strict=True)
+                ],
+            }
+        )
+        for name in ESTIMATORS
+        if name != "mean_difference"
+    ]
+    return pd.concat(tables, ignore_index=True)

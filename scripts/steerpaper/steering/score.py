@@ -73,7 +73,10 @@ def sum_logprobs(logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, ma
     Returns:
         float32 [score].
     """
-    normaliser = torch.logsumexp(logits.float(), dim=-1)
+    # a few tokens at a time: what their sum of exponentials needs stays in the processor's cache
+    parts = logits.flatten(0, 1).split(32)
+    normaliser = torch.cat([torch.logsumexp(part.float(), dim=-1) for part in parts])
+    normaliser = normaliser.view(logits.shape[:2])
     columns = start[:, None] + torch.arange(targets.shape[1], device=logits.device)
     columns = columns.clamp(max=logits.shape[1] - 1)
     logprob = logits[row[:, None], columns, targets].float() - normaliser[row[:, None], columns]

@@ -21,6 +21,7 @@ include: "rules/cost.smk"
 include: "rules/convergence.smk"
 include: "rules/latex.smk"
 include: "rules/transfer.smk"
+include: "rules/logprobs_figures.smk"
 include: "rules/figures.smk"
 
 

@@ -170,6 +170,9 @@ rule steering:
             f"{RESULTS}/tables/{{part}}.csv",
             part=[part for part in PARTS if behaviors_of(part)],
         ),
+        f"{RESULTS}/tables/logprobs.csv" if behaviors_of("fixed_completions") else [],
+        f"{RESULTS}/tables/estimators.csv" if behaviors_of("compare_estimators") else [],
+        f"{RESULTS}/tables/transfer.csv" if behaviors_of("transfer") else [],
         f"{RESULTS}/tables/steerability.tex",
         expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",

@@ -82,9 +82,7 @@ def sample_sequences(
     """
     found: list[list[int]] = [[] for _ in requests]
     whole = positions == "all"
-    root = (
-        (empty_prefix(lm, 1), 0) if whole else run_root(lm, [r.prompt[:-1] for r in requests])
-    )
+    root = (empty_prefix(lm, 1), 0) if whole else run_root(lm, [r.prompt[:-1] for r in requests])
 
     def run(batch: list[int]) -> list[list[int]]:
         chosen = [requests[number] for number in batch]

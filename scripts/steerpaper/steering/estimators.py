@@ -73,7 +73,10 @@ def estimates(matching: Floats, other: Floats) -> dict[str, NDArray[np.float64]]
     norms = np.linalg.norm(mean_difference(matching, other), axis=1)
     return {
         name: scaled_to(
-            np.stack([estimator(matching[:, layer], other[:, layer]) for layer in range(len(norms))]), norms
+            np.stack(
+                [estimator(matching[:, layer], other[:, layer]) for layer in range(len(norms))]
+            ),
+            norms,
         )
         for name, estimator in ESTIMATORS.items()
     }

@@ -104,9 +104,7 @@ def logprob_table(
         of_label = base[base["label"] == label].set_index("prompt_id").reindex(prompts)
         weight = of_label["weight"].fillna(0).to_numpy(dtype=float)
         part = totals[totals["label"] == label]
-        sums = {
-            name: _by_condition(part, name, prompts, order) for name in ("logprob", "change")
-        }
+        sums = {name: _by_condition(part, name, prompts, order) for name in ("logprob", "change")}
         per_prompt = {
             name: np.divide(
                 total, weight[:, None], out=np.zeros_like(total), where=weight[:, None] > 0
@@ -130,7 +128,7 @@ def logprob_table(
 
 
 def _by_condition(
-    totals: pd.DataFrame, name: str, prompts: Sequence[str], order: pd.DataFrame
+    totals: pd.DataFrame, name: str, prompts: list[str], order: pd.DataFrame
 ) -> Floats:
     """Sums [prompt, condition]; 0 where a prompt has none; multiplier 0 is the unsteered run."""
     wide = totals.pivot(index="prompt_id", columns=CONDITION, values=name)

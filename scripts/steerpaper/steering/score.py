@@ -62,7 +62,9 @@ def _rows(entries: Iterable[tuple[int, Sequence[int], Sequence[int]]]) -> _Rows:
     return _Rows(torch.tensor(items), tokens, torch.tensor(rows), targets, torch.tensor(starts))
 
 
-def sum_logprobs(logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+def sum_logprobs(
+    logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
+) -> Tensor:
     """Sum of log p(target) over each continuation's tokens, in nats.
 
     Args:
@@ -74,7 +76,8 @@ def sum_logprobs(logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, ma
         float32 [score].
     """
     # a few tokens at a time: what their sum of exponentials needs stays in the processor's cache
-    parts = logits.flatten(0, 1).split(32)
+    flat = logits.flatten(0, 1)
+    parts = [flat[start : start + 32] for start in range(0, len(flat), 32)]
     normaliser = torch.cat([torch.logsumexp(part.float(), dim=-1) for part in parts])
     normaliser = normaliser.view(logits.shape[:2])
     columns = start[:, None] + torch.arange(targets.shape[1], device=logits.device)
@@ -126,7 +129,8 @@ def score(
 
     # a prompt's prefix once, or both its suffixes: whichever is longer fills the pass
     lengths = [
-        max(len(text), 2 * (pair.length - len(text))) for pair, text in zip(pairs, texts, strict=True)
+        max(len(text), 2 * (pair.length - len(text)))
+        for pair, text in zip(pairs, texts, strict=True)
     ]
     for batch, (base, moved) in progress(run_batches(lengths, budget, run), len(pairs), "scores"):
         unsteered[batch] = base.double().unflatten(0, (2, len(batch))).T.numpy()
@@ -237,7 +241,9 @@ def _score_batch(
         push = {
             layer: torch.stack(
                 [
-                    torch.as_tensor(vectors[conditions[n].direction][layer] * conditions[n].multiplier)
+                    torch.as_tensor(
+                        vectors[conditions[n].direction][layer] * conditions[n].multiplier
+                    )
                     for n in numbers
                 ]
             ).to(device, dtype)

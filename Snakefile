@@ -22,6 +22,7 @@ include: "rules/convergence.smk"
 include: "rules/latex.smk"
 include: "rules/transfer.smk"
 include: "rules/logprobs_figures.smk"
+include: "rules/steering_full_figures.smk"
 include: "rules/figures.smk"
 
 

@@ -25,7 +25,10 @@ def cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
     """Cosine similarity along the last axis of two broadcastable arrays; 0 where a norm is 0."""
     norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     product = (a * b).sum(axis=-1)
-    return np.divide(product, norms, out=np.zeros_like(product), where=norms > 0)
+    found: NDArray[np.float64] = np.divide(
+        product, norms, out=np.zeros_like(product), where=norms > 0
+    )
+    return found
 
 
 def subset_means(differences: Floats, order: NDArray[np.int64], m: int) -> NDArray[np.float64]:

@@ -225,7 +225,7 @@ def score_chains(
 
         for part, values in run_batches(lengths, budget, run_answers):
             logprobs[part] = values
-        return [number for _, number, _ in rows[::2]], logprobs.unflatten(0, (-1, 2))
+        return [number for _, number, _ in rows[::2]], logprobs.reshape(-1, 2)
 
     lengths = [len(questions[question].prompt) + len(ids) for question, ids, _ in written]
     for _, (numbers, logprobs) in progress(

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT
 
 from steerpaper.files import read_table_parts, table_writer
+from steerpaper.model import load
 from steerpaper.steering.completions import complete, fixed_requests, sample_sequences
 from steerpaper.steering.conditions import Condition
 from steerpaper.steering.items import read_items
@@ -21,6 +22,7 @@ from steerpaper.steering.logprobs import (
 from steerpaper.steering.prompts import as_rows, serialize, token_ids
 from steerpaper.steering.score import score_completions
 
+DEFAULT = ROOT / "results/models/smollm2-135m-instruct/manifest.json"
 INTERVAL = {"seed": 1, "resamples": 2000, "confidence": 0.95}
 CONDITIONS = [
     Condition((1,), "behavior", 1.0),
@@ -89,6 +91,23 @@ def collect(lm, prompts, completions, vectors, positions, budget):
     return found
 
 
+def plain_logprobs(lm, prompts, completion, vectors, positions):
+    """Unsteered and under every condition, by full forward passes."""
+    text, ids = prompts[completion[0]], list(completion[1])
+    expected = [plain.logprob(lm, text, ids)]
+    for condition in CONDITIONS:
+        pushes = plain.push(
+            len(text) + len(ids),
+            len(text) - 1,
+            positions,
+            condition.layers,
+            vectors[condition.direction],
+            condition.multiplier,
+        )
+        expected.append(plain.logprob(lm, text, ids, pushes))
+    return expected
+
+
 @pytest.mark.parametrize("positions", ["response", "last", "all"])
 def test_completion_logprobs_equal_plain_forward_passes(lm, positions):
     prompts, vectors = make_prompts(lm), make_vectors(lm)
@@ -97,19 +116,8 @@ def test_completion_logprobs_equal_plain_forward_passes(lm, positions):
     # an end of sequence is a token like any other
     completions.append((1, [*sequences[0][:2], lm.tokenizer.eos_token_id]))
     ours = collect(lm, prompts, completions, vectors, positions, 200)
-    for (prompt, ids), found in zip(completions, ours, strict=True):
-        text = prompts[prompt]
-        expected = [plain.logprob(lm, text, list(ids))]
-        for condition in CONDITIONS:
-            pushes = plain.push(
-                len(text) + len(ids),
-                len(text) - 1,
-                positions,
-                condition.layers,
-                vectors[condition.direction],
-                condition.multiplier,
-            )
-            expected.append(plain.logprob(lm, text, list(ids), pushes))
+    for completion, found in zip(completions, ours, strict=True):
+        expected = plain_logprobs(lm, prompts, completion, vectors, positions)
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
@@ -130,6 +138,20 @@ def test_unsteered_samples_do_not_depend_on_budget_order_or_shard(lm):
     assert together[::-1] == sample(lm, prompts, 5, 300, chosen=range(14, -1, -1))
     assert together[5:10] == sample(lm, prompts, 5, 10_000, chosen=range(5, 10))
     assert len(set(map(tuple, together))) > 10
+
+
+@pytest.mark.skipif(not DEFAULT.exists(), reason="the default model is not converted yet")
+def test_the_default_models_logprobs_and_samples_hold_too():
+    lm = load(DEFAULT.parent, device="cpu", dtype="float32", threads=1)
+    prompts, vectors = make_prompts(lm, 2), make_vectors(lm)
+    vectors = {name: vector * 0.3 for name, vector in vectors.items()}
+    sequences = sample(lm, prompts, 4, 2000)
+    assert sequences == sample(lm, prompts, 4, 60)
+    completions = [(number // 4, ids) for number, ids in enumerate(sequences)]
+    ours = collect(lm, prompts, completions, vectors, "response", 500)
+    for number in (0, 3, 6):
+        expected = plain_logprobs(lm, prompts, completions[number], vectors, "response")
+        np.testing.assert_allclose(ours[number], expected, atol=1e-3)
 
 
 def test_sequences_keep_the_end_token_and_completions_do_not(load_tiny):

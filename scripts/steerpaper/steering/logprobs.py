@@ -88,7 +88,11 @@ def logprob_table(
     Returns:
         the condition, label, n_prompts, n (completions), distinct, logprob, change, low, high.
     """
-    interval = {"seed": seed, "resamples": resamples, "confidence": confidence}
+    interval: dict[str, Any] = {
+        "seed": seed,
+        "resamples": resamples,
+        "confidence": confidence,
+    }
     prompts = sorted(totals["prompt_id"].unique())
     steered = totals.loc[totals["layer"] != UNSTEERED, CONDITION].drop_duplicates()
     sets = steered[["direction", "layer", "layers"]].drop_duplicates()

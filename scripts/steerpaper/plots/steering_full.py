@@ -87,7 +87,7 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
             )
             for slopes, colour, label in (
                 (own[own >= 0], COLOURS[0], "steerable"),
-                (own[own < 0], COLOURS[3], "anti-steerable (slope < 0)"),
+                (own[own < 0], COLOURS[3], "anti-steerable"),
             ):
                 share = np.full(len(slopes), 1 / max(len(own), 1))
                 ax.hist(slopes, edges, weights=share, color=colour, label=label)
@@ -100,7 +100,7 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
                     histtype="step",
                     color="0.3",
                     lw=0.8,
-                    label="random directions",
+                    label="random",
                 )
             row = table[
                 (table["behavior"] == behavior)
@@ -110,7 +110,8 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
             ax.axvline(0, color="0.2", lw=0.6)
             ax.set_title(
                 f"{behavior}, {contrast} (n = {row['n']})\nanti-steerable "
-                f"{row['anti_steerable']:.0%} [{row['anti_low']:.0%}, {row['anti_high']:.0%}]"
+                f"{row['anti_steerable']:.0%} [{row['anti_low']:.0%}, {row['anti_high']:.0%}]",
+                fontsize=6,
             )
     figure.supxlabel("steerability slope of an item (nats per unit multiplier)", fontsize=7)
     figure.supylabel("share of items", fontsize=7)
@@ -152,9 +153,10 @@ def reasoning(table: pd.DataFrame) -> Figure:
         ax.set_xticks(range(len(places)), [label for _, _, label in places])
         ax.set_xlim(-0.5, len(places) - 0.5)
         ax.tick_params(axis="x", labelsize=5.5)
-        chains, prompts = here["n"].max(), here["prompts"].max()
-        ax.set_title(f"{behavior} (n = {chains} chains, {prompts} prompts)", fontsize=6.5)
-    figure.supxlabel("what is steered", fontsize=7)
+        ax.set_title(behavior)
+    sampled = steered[steered["reasoning"] == "sampled"]
+    counts = f"{_counts(sampled)} chains of {sampled['prompts'].max()} prompts"
+    figure.supxlabel(f"what is steered ({counts})", fontsize=7)
     figure.supylabel("change of logit difference (nats)", fontsize=7)
     _legend(figure, axes, len(palette), "multiplier")
     return figure
@@ -225,7 +227,7 @@ def cost(table: pd.DataFrame) -> Figure:
                 _error_bars(ax, x, line, "value", marker="o", ms=2, label=label, **look)
         if measure == "perplexity":
             ax.set_yscale("log")
-            ax.set_ylabel("perplexity (log scale)")
+            ax.set_ylabel("perplexity (log)")
             ax.set_title(f"neutral text ({_counts(of_kind)} texts)")
             low, high = of_kind["value_low"].min(), of_kind["value_high"].max()
             ticks = [t for p in range(-1, 7) for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p)]
@@ -237,8 +239,8 @@ def cost(table: pd.DataFrame) -> Figure:
         else:
             ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
             ax.set_ylim(0, 1)
-            ax.set_ylabel("accuracy (dotted: chance)")
-            ax.set_title(f"knowledge questions, {contrast} ({_counts(of_kind)} questions)")
+            ax.set_ylabel("accuracy")
+            ax.set_title(f"knowledge questions, {contrast} ({_counts(of_kind)}; dotted: chance)")
     axes[-1].set_xlabel("multiplier")
     _legend(figure, axes, 3)
     return figure
@@ -280,7 +282,7 @@ def convergence(table: pd.DataFrame) -> Figure:
         ax.set_ylim(top=1.02)
         ax.set_title(f"{behavior} ({_counts(here, 'draws')} draws)")
     figure.supxlabel("items a vector is made from (band: range of the draws)", fontsize=7)
-    figure.supylabel("cosine with the vector from all items", fontsize=7)
+    figure.supylabel("cosine with the vector\nfrom all items", fontsize=7)
     _legend(figure, axes, 2)
     return figure
 
@@ -348,14 +350,18 @@ def projection(table: pd.DataFrame) -> Figure:
     for (behavior, layer), of_behavior in table.groupby(["behavior", "layer"], sort=False):
         heads.append((row, f"{behavior}, block {layer}", True))
         row += 1
-        for (_, answer), tokens in of_behavior.groupby(["prompt_id", "answer"], sort=False):
-            heads.append((row, f"{answer} answer:", False))
-            row += 1
-            for _, part in tokens.groupby("part", sort=False):
-                placed, rows = _place(list(part["text"]), columns)
+        for _, prompt in of_behavior.groupby("prompt_id", sort=False):
+            # tokens read only what is before them: the question is the same for all answers
+            asked = prompt[prompt["answer"] == prompt["answer"].iloc[0]]
+            blocks = [("", asked[asked["part"] == "question"])]
+            for answer, tokens in prompt[prompt["part"] == "answer"].groupby("answer", sort=False):
+                blocks.append((f"{answer}: ", tokens))
+            for name, tokens in blocks:
+                heads.append((row, name, False))
+                placed, rows = _place(list(tokens["text"]), columns - len(name))
                 lines += [
-                    (row + down, right, text, value)
-                    for (down, right, text), value in zip(placed, part["projection"], strict=True)
+                    (row + down, right + len(name), text, value)
+                    for (down, right, text), value in zip(placed, tokens["projection"], strict=True)
                 ]
                 row += rows
             row += 1
@@ -371,11 +377,13 @@ def projection(table: pd.DataFrame) -> Figure:
     for down, right, text, value in lines:
         ax.add_patch(Rectangle((right, down + 0.08), len(text), 0.9, fc=_TINTS(norm(value)), lw=0))
         ax.text(right, down + 0.5, text, family="monospace", size=TEXT, va="center_baseline")
-    for down, text, strong in heads:
-        weight = "bold" if strong else "normal"
-        size = 6.5 if strong else TEXT
-        colour = "0" if strong else GREY
-        ax.text(0, down + 0.5, text, size=size, va="center_baseline", weight=weight, color=colour)
+    for down, text, title in heads:
+        look: dict[str, Any] = (
+            {"weight": "bold", "size": 6.5}
+            if title
+            else {"family": "monospace", "size": TEXT, "color": GREY}
+        )
+        ax.text(0, down + 0.5, text, va="center_baseline", **look)
     scale = figure.add_axes(
         (0.2, 0.27 / figure.get_figheight(), 0.6, 0.08 / figure.get_figheight())
     )

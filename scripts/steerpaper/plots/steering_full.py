@@ -1,7 +1,7 @@
 """Figures of the steering study in full: items, reasoning, cost, convergence, texts."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -277,7 +277,8 @@ def convergence(table: pd.DataFrame) -> Figure:
                     )
         ax.plot([], [], color=GREY, ls=":", label="two disjoint sets")
         ax.set_xscale("log")
-        ax.set_xticks(ticks := sorted(set(here["items"])), [f"{tick:g}" for tick in ticks])
+        ax.set_xticks(_apart(set(here["items"])))
+        ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(top=1.02)
         ax.set_title(f"{behavior} ({_counts(here, 'draws')} draws)")
@@ -285,6 +286,15 @@ def convergence(table: pd.DataFrame) -> Figure:
     figure.supylabel("cosine with the vector\nfrom all items", fontsize=7)
     _legend(figure, axes, 2)
     return figure
+
+
+def _apart(values: Iterable[int]) -> list[int]:
+    """Values far enough from each other to be labels on a logarithmic axis."""
+    found: list[int] = []
+    for value in sorted(values, reverse=True):
+        if not found or found[-1] / value >= 1.6:
+            found.append(value)
+    return found[::-1]
 
 
 def several_or_one(table: pd.DataFrame) -> Figure:

@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from steerpaper.config import validated
+from steerpaper.config import named_behaviors, validated
 from steerpaper.errors import UserError
 from steerpaper.provenance import imported_modules
 from steerpaper.run_times import print_run_times
@@ -27,6 +27,8 @@ MODEL = f"results/models/{config['model']['name']}"
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 CONTRASTS = STEERING["contrasts"]
+# parts that run on some behaviours, each with a table of its name
+PARTS = ["reasoning", "system_prompts", "cost", "convergence", "projection"]
 SPLITS = ["train", "dev", "test"]
 # the look of all figures
 STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
@@ -40,9 +42,23 @@ def code_of(script):
     return [str(path) for path in imported_modules(SCRIPTS / f"{script}.py", SCRIPTS)]
 
 
+def behaviors_of(part):
+    """The behaviours that a part of the steering study is computed for."""
+    return named_behaviors(STEERING[part]["behaviors"], BEHAVIORS)
+
+
 def scaled(amount):
     """A resource that grows with every retry."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def plain_part(part):
+    """A part of the steering study as params: its keys but the behaviours, which are wildcards."""
+    return {key: value for key, value in STEERING[part].items() if key != "behaviors"}
+
+
+# files of figure rules that are included before figures.smk add theirs, for the target `figures`
+FIGURE_NAMES = []
 
 
 def figure_files(name):

@@ -3,7 +3,7 @@ rule completions:
     input:
         prompts=f"{RESULTS}/prompts/{{behavior}}.open.jsonl",
         # the first contrast of the list leads: its vector and block are used
-        vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.safetensors",
+        vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         model=f"{MODEL}/manifest.json",
         code=code_of("completions"),

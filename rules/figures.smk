@@ -184,5 +184,6 @@ rule figures:
                     for name in ("pca", "cosine_blocks", "cosine_behaviors")
                     for contrast in CONTRASTS
                 ),
+                *FIGURE_NAMES,
             )
         ],

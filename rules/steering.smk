@@ -7,7 +7,7 @@ rule sweep:
             allow_missing=True,
         ),
         vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
             contrast=CONTRASTS,
             allow_missing=True,
         ),
@@ -75,7 +75,7 @@ rule dose_response:
             allow_missing=True,
         ),
         vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
             contrast=CONTRASTS,
             allow_missing=True,
         ),
@@ -138,6 +138,7 @@ rule steering_tables:
         heatmap=f"{RESULTS}/tables/heatmap.csv",
         dose_response=f"{RESULTS}/tables/dose_response.csv",
         steerability=f"{RESULTS}/tables/steerability.csv",
+        steerability_items=f"{RESULTS}/tables/steerability_items.csv",
     log:
         f"{LOGS}/steering_tables.log",
     benchmark:
@@ -165,6 +166,14 @@ rule steering:
         rules.geometry.output,
         rules.steering_tables.output,
         f"{RESULTS}/tables/completions.csv",
+        expand(
+            f"{RESULTS}/tables/{{part}}.csv",
+            part=[part for part in PARTS if behaviors_of(part)],
+        ),
+        f"{RESULTS}/tables/logprobs.csv" if behaviors_of("fixed_completions") else [],
+        f"{RESULTS}/tables/estimators.csv" if behaviors_of("compare_estimators") else [],
+        f"{RESULTS}/tables/transfer.csv" if behaviors_of("transfer") else [],
+        f"{RESULTS}/tables/steerability.tex",
         expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
             behavior=BEHAVIORS,

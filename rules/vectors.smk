@@ -1,5 +1,5 @@
 rule vectors:
-    """Steering vectors of all blocks: the mean difference, and random directions of its norm."""
+    """Vectors of all blocks by every estimator, and random directions of the same norm."""
     input:
         activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
         code=code_of("vectors"),
@@ -18,13 +18,50 @@ rule vectors:
     params:
         random_directions=max(
             STEERING[part]["random"]["directions"]
-            for part in ("sweep", "dose_response")
+            for part in ("sweep", "dose_response", "fixed_completions", "cost")
         ),
         seed=config["seed"],
     message:
         "Computing the vectors of {wildcards.behavior} ({wildcards.contrast})"
     script:
         "../scripts/vectors.py"
+
+
+rule steering_vectors:
+    """The vector that steers: the chosen estimator's, normalised, in the multiplier's unit."""
+    input:
+        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+        all=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            behavior=BEHAVIORS if STEERING["normalise"] else [],
+            allow_missing=True,
+        ),
+        activations=expand(
+            f"{RESULTS}/activations/{{{{behavior}}}}.{{{{contrast}}}}.safetensors"
+            if STEERING["multiplier_unit"] == "residual"
+            else []
+        ),
+        code=code_of("steering_vectors"),
+    output:
+        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
+    log:
+        f"{LOGS}/steering_vectors/{{behavior}}.{{contrast}}.log",
+    benchmark:
+        f"{BENCHMARKS}/steering_vectors/{{behavior}}.{{contrast}}.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    params:
+        estimator=STEERING["estimator"],
+        normalise=STEERING["normalise"],
+        multiplier_unit=STEERING["multiplier_unit"],
+    message:
+        "Scaling the vector of {wildcards.behavior} ({wildcards.contrast}) that steers"
+    script:
+        "../scripts/steering_vectors.py"
 
 
 rule geometry:

@@ -9,10 +9,10 @@ def main(job: Job) -> None:
 
     chosen = best_block(read_table(job.input["scores"]), job.params["layer"])
     log.info(
-        "%s (%s): block %d, chosen: %s",
+        "%s (%s): block %s, chosen: %s",
         job.wildcards["behavior"],
         job.wildcards["contrast"],
-        chosen["layer"],
+        "+".join(map(str, chosen["layers"])),
         chosen["chosen"],
     )
     write_json(job.output["block"], {**job.wildcards, **chosen})

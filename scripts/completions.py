@@ -10,17 +10,17 @@ def main(job: Job) -> None:
     from steerpaper.layers import resolve_layers
     from steerpaper.model import load_job_model
     from steerpaper.steering.completions import complete, sample_plan
+    from steerpaper.steering.conditions import BEHAVIOR
     from steerpaper.steering.prompts import token_ids
 
     params = job.params
     lm, _ = load_job_model(job)
     vectors, _ = read_tensors(job.input["vectors"])
-    layer = read_json(job.input["block"])["layer"]
-    resolve_layers([layer], lm.n_layers, "steering.layer")
+    layers = resolve_layers(read_json(job.input["block"])["layers"], lm.n_layers, "steering.layer")
     prompts = read_jsonl(job.input["prompts"])[: params["questions"]]
     plan = sample_plan(
         {prompt["id"]: token_ids(lm.tokenizer, prompt["text"]) for prompt in prompts},
-        layer=layer,
+        layers=tuple(layers),
         multipliers=params["multipliers"],
         samples=params["samples"],
         seed=params["seed"],
@@ -29,7 +29,7 @@ def main(job: Job) -> None:
     completions = complete(
         lm,
         [request for _, request in plan],
-        vectors["mean_difference"],
+        vectors[BEHAVIOR],
         positions=params["positions"],
         max_new_tokens=params["max_new_tokens"],
         temperature=params["temperature"],

@@ -22,8 +22,8 @@ def main(job: Job) -> None:
         job.input["dev"],
         strict=True,
     ):
-        layers = resolve_layers([read_json(block)["layer"]], lm.n_layers, "steering.layer")
-        wanted = conditions(layers, job.params["multipliers"], job.params["random"])
+        layers = resolve_layers(read_json(block)["layers"], lm.n_layers, "steering.layer")
+        wanted = conditions([tuple(layers)], job.params["multipliers"], job.params["random"])
         prompts = read_jsonl(prompts_path)
         vectors, _ = read_tensors(vectors_path)
         unsteered, steered = score(

@@ -27,6 +27,7 @@ def main(job: Job) -> None:
             "heatmap": tables.change_table(dev, **interval),
             "dose_response": tables.change_table(test, **interval),
             "steerability": tables.slope_table(test, **interval).assign(chosen=block["chosen"]),
+            "steerability_items": tables.item_slopes(test),
         }
         for name, table in parts.items():
             table.insert(0, "contrast", contrast)

@@ -7,12 +7,13 @@ def main(job: Job) -> None:
     import numpy as np
 
     from steerpaper.files import read_tensors, write_tensors
-    from steerpaper.steering.vectors import mean_difference, random_direction
+    from steerpaper.steering.estimators import estimates
+    from steerpaper.steering.vectors import random_direction
 
     behavior, seed = job.wildcards["behavior"], job.params["seed"]
     activations, metadata = read_tensors(job.input["activations"])
-    vector = mean_difference(activations["matching"], activations["other"])
-    vectors = {"mean_difference": vector}
+    vectors = estimates(activations["matching"], activations["other"])
+    vector = vectors["mean_difference"]
     for number in range(job.params["random_directions"]):
         vectors[f"random-{number}"] = random_direction(vector, seed, behavior, number)
     norms = np.linalg.norm(vector, axis=1)
@@ -29,7 +30,9 @@ def main(job: Job) -> None:
         {name: value.astype(np.float32) for name, value in vectors.items()},
         {
             **metadata,
-            "method": "mean over all items of matching - other",
+            "method": "mean over all items of matching - other (mean_difference); first principal "
+            "component of the differences (pca) and weights of a logistic regression (probe), "
+            "pointing to matching, of mean_difference's norm; random-k of that norm too",
             "seed": seed,
             "config_digest": job.config_digest,
         },

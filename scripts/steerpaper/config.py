@@ -3,7 +3,7 @@
 import copy
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +129,21 @@ def _check_meaning(config: Config) -> list[str]:
             path = config["behaviors"][name].get(kind)
             if path is not None and not Path(path).is_file():
                 problems.append(f"behaviors.{name}.{kind}: no file at {path}")
+    if steering["normalise"] and steering["multiplier_unit"] == "residual":
+        problems.append(
+            "steering.normalise: has no effect with multiplier_unit: residual, which gives every "
+            "vector the residual stream's norm; set one of the two"
+        )
     lists = {
         "sweep.multipliers": steering["sweep"]["multipliers"],
         "sweep.random.multipliers": steering["sweep"]["random"]["multipliers"],
         "dose_response.multipliers": steering["dose_response"]["multipliers"],
         "dose_response.random.multipliers": steering["dose_response"]["random"]["multipliers"],
         "completions.multipliers": steering["completions"]["multipliers"],
+        **{
+            f"{part}.random.multipliers": steering[part]["random"]["multipliers"]
+            for part in ("fixed_completions", "cost")
+        },
     }
     for key, multipliers in lists.items():
         for position, multiplier in enumerate(multipliers):
@@ -148,5 +157,58 @@ def _check_meaning(config: Config) -> list[str]:
     problems += _check_corpus(config["lookups"])
     lowest, highest = config["lookups"]["heads"]["active"]
     if lowest > highest:
-        problems.append(f"lookups.heads.active: [{lowest}, {highest}] has its bounds the wrong way round")
+        problems.append(
+            f"lookups.heads.active: [{lowest}, {highest}] has its bounds the wrong way round"
+        )
+    problems += _check_parts(steering)
+    return problems
+
+
+# the parts of the steering study that run on some of its behaviours
+PARTS = (
+    "fixed_completions",
+    "compare_estimators",
+    "transfer",
+    "reasoning",
+    "system_prompts",
+    "cost",
+    "convergence",
+    "projection",
+)
+
+
+def named_behaviors(part: Any, studied: Sequence[str]) -> list[str]:
+    """The behaviours that a part of the study runs on: all, the first n, or those named."""
+    if part == "all":
+        return list(studied)
+    return list(studied[:part]) if isinstance(part, int) else list(part)
+
+
+def _check_parts(steering: Config) -> list[str]:
+    """The parts that run on some of the behaviours, at the chosen block."""
+    problems = []
+    for key in PARTS:
+        part = steering[key]
+        for position, name in enumerate(named_behaviors(part["behaviors"], steering["behaviors"])):
+            if name not in steering["behaviors"]:
+                problems.append(
+                    f"steering.{key}.behaviors[{position}]: '{name}' is not among "
+                    f"steering.behaviors{_nearest(name, steering['behaviors'])}; write all, a "
+                    f"number (the first n) or names out of: {', '.join(steering['behaviors'])}"
+                )
+        for position, multiplier in enumerate(part.get("multipliers", [])):
+            if not math.isfinite(multiplier):
+                problems.append(
+                    f"steering.{key}.multipliers[{position}]: {multiplier} is not a finite number"
+                )
+        if not any(part.get("multipliers", [1])):
+            problems.append(
+                f"steering.{key}.multipliers: needs a multiplier other than 0 "
+                "(the unsteered run is always there)"
+            )
+    cost = steering["cost"]
+    if named_behaviors(cost["behaviors"], steering["behaviors"]):
+        for key in ("neutral", "knowledge"):
+            if not Path(cost[key]).is_file():
+                problems.append(f"steering.cost.{key}: no file at {cost[key]}")
     return problems

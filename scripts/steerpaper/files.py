@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -16,6 +18,8 @@ from safetensors.numpy import save_file
 from steerpaper.errors import UserError
 
 METADATA = "steerpaper"
+PART = 50_000  # rows of a table that are held at a time where it is read or written in parts
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -77,6 +81,46 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_parquet(part, index=False)
         else:
             table.to_csv(part, index=False, float_format="%.6g")
+
+
+@contextmanager
+def table_writer(path: str | Path) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that appends rows to a Parquet table; some ten thousand are held at most.
+
+    The first rows say what columns there are and of what types.
+    """
+    with whole(path) as part:
+        writer: Any = None
+        held: list[pd.DataFrame] = []
+
+        def flush() -> None:
+            nonlocal writer
+            rows = pd.concat(held, ignore_index=True)
+            held.clear()
+            schema = writer.schema if writer else None
+            table = pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+            writer = writer or pq.ParquetWriter(part, table.schema)
+            writer.write_table(table)
+
+        def append(rows: pd.DataFrame) -> None:
+            held.append(rows)
+            if sum(map(len, held)) >= PART:
+                flush()
+
+        try:
+            yield append
+            if held:
+                flush()
+        finally:
+            if writer:
+                writer.close()
+
+
+def read_table_parts(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Read columns of a Parquet table, some ten thousand rows at a time."""
+    with pq.ParquetFile(path) as source:
+        for part in source.iter_batches(batch_size=PART, columns=list(columns)):
+            yield part.to_pandas()
 
 
 def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, Any]]:

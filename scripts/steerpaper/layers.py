@@ -1,13 +1,13 @@
 """Which blocks a configuration names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steerpaper.errors import UserError
 
 
 def resolve_layers(layers: Any, n_layers: int, key: str) -> list[int]:
-    """Turn the configuration's `all`, list of blocks, `{every: n}` or `{last: n}` into block numbers.
+    """Turn the configuration's `all`, list of blocks, `{every: n}` or `{last: n}` into numbers.
 
     Raises:
         UserError: a block that the model does not have.
@@ -28,3 +28,20 @@ def resolve_layers(layers: Any, n_layers: int, key: str) -> list[int]:
                 f"{key}: block {layer} does not exist; the model has blocks 0 to {n_layers - 1}"
             )
     return sorted(layers)
+
+
+def resolve_sets(
+    sets: Sequence[Any], chosen: Sequence[int], n_layers: int, key: str
+) -> list[tuple[int, ...]]:
+    """Turn a configuration's list of `chosen`, blocks and sets of blocks into sets of blocks.
+
+    Args:
+        chosen: the blocks that `chosen` stands for.
+
+    Raises:
+        UserError: a block that the model does not have.
+    """
+    named = [chosen if one == "chosen" else [one] if isinstance(one, int) else one for one in sets]
+    found = [tuple(resolve_layers(one, n_layers, key)) for one in named]
+    # a block may be both the chosen one and named by its number
+    return list(dict.fromkeys(found))

@@ -12,15 +12,19 @@ def nucleus(logits: Tensor, top_p: float) -> Tensor:
     probabilities = torch.softmax(logits.double().cpu(), dim=-1)
     if top_p >= 1:
         return probabilities
-    # most of the mass lies in few tokens: sort those, and everything only where they fall short
-    for count in (256, probabilities.shape[-1]):
-        top = probabilities.topk(min(count, probabilities.shape[-1])).values
+    least = torch.zeros(len(probabilities), 1, dtype=probabilities.dtype)
+    rows = torch.arange(len(probabilities))
+    # most of the mass lies in few tokens: sort those, and more only for rows where they fall short
+    for count in (256, 4096, probabilities.shape[-1]):
+        top = probabilities[rows].topk(min(count, probabilities.shape[-1])).values
         mass = top.cumsum(-1)
-        if (mass[:, -1] >= top_p).all() or count == probabilities.shape[-1]:
+        # the first token at which the mass reaches top_p is the last one kept
+        last = (mass < top_p).sum(-1, keepdim=True).clamp(max=top.shape[-1] - 1)
+        least[rows] = top.gather(-1, last)
+        rows = rows[mass[:, -1] < top_p]
+        if not len(rows):
             break
-    # the first token at which the mass reaches top_p is the last one kept
-    last = (mass < top_p).sum(-1, keepdim=True).clamp(max=top.shape[-1] - 1)
-    return probabilities.where(probabilities >= top.gather(-1, last), 0.0)
+    return probabilities.where(probabilities >= least, 0.0)
 
 
 def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:

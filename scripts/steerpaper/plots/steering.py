@@ -93,7 +93,7 @@ def dose_response(table: pd.DataFrame) -> Figure:
                 label=contrast,
             )
         # in the order of the contrasts, which may have been given different blocks
-        blocks = here[here["direction"] == BEHAVIOR].drop_duplicates("contrast")["layer"]
+        blocks = here[here["direction"] == BEHAVIOR].drop_duplicates("contrast")["layers"]
         label = " / ".join(map(str, blocks.unique()))
         ax.set_title(f"{behavior}, block {label} ({_counts(here)})")
     figure.supxlabel("multiplier", fontsize=7)

@@ -1,4 +1,4 @@
-"""What a behaviour's second file says about it: title, open questions, markers."""
+"""What a behaviour's second file says about it: title, open questions, markers, system prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import yaml
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item
 
-KEYS = ("title", "measures", "open_questions", "markers")
+KEYS = ("title", "measures", "open_questions", "markers", "system_prompts")
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class About:
     measures: str | None = None
     open_questions: list[str] = field(default_factory=list)
     markers: dict[str, list[str]] = field(default_factory=dict)
+    system_prompts: dict[str, str] = field(default_factory=dict)
 
 
 def read_about(path: str | Path | None) -> About:
@@ -46,7 +47,14 @@ def read_about(path: str | Path | None) -> About:
         raise UserError(
             f"{path}: markers: expected the keys matching and other, a list of words each"
         )
-    return About(content.get("title"), content.get("measures"), questions, markers)
+    systems = content.get("system_prompts", {})
+    if (
+        not isinstance(systems, dict)
+        or set(systems) - {"for", "against"}
+        or not all(isinstance(text, str) and text.strip() for text in systems.values())
+    ):
+        raise UserError(f"{path}: system_prompts: expected the keys for and against, a text each")
+    return About(content.get("title"), content.get("measures"), questions, markers, systems)
 
 
 def open_questions(about: About, test_items: Sequence[Item]) -> list[str]:

@@ -44,7 +44,32 @@ def complete(
     top_p: float,
     budget: int,
 ) -> list[list[int]]:
-    """Token ids of every request's completion, without the end-of-sequence token.
+    """The completions of `sample_sequences` without the end-of-sequence token."""
+    sequences = sample_sequences(
+        lm,
+        requests,
+        vector,
+        positions=positions,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        budget=budget,
+    )
+    return [[token for token in sequence if token not in lm.ends] for sequence in sequences]
+
+
+def sample_sequences(
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    vector: NDArray[np.floating],
+    *,
+    positions: str,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+    budget: int,
+) -> list[list[int]]:
+    """Token ids of every request's completion, its end-of-sequence token with it if it has one.
 
     A completion depends on its request alone, not on the others in its batch: every row has its
     own random stream. Prompts are run once each, whatever the number of their completions.
@@ -137,8 +162,8 @@ def _decode(
             chosen[drawn] = draw(logits[drawn], uniforms[alive[drawn], step], temperature, top_p)
         going = []
         for row, (request, token) in enumerate(zip(alive.tolist(), chosen.tolist(), strict=True)):
+            completions[request].append(token)
             if token not in lm.ends:
-                completions[request].append(token)
                 going.append(row)
         if not going:
             break
@@ -154,7 +179,7 @@ def _decode(
 def sample_plan(
     prompts: Mapping[str, Sequence[int]],
     *,
-    layer: int,
+    layers: tuple[int, ...],
     multipliers: Sequence[float],
     samples: int,
     seed: int,
@@ -163,24 +188,40 @@ def sample_plan(
     """Every completion of a study: its row in the samples table (without text), and its request.
 
     Per prompt and multiplier one greedy completion and `samples` seeded ones. The stream of a
-    sample is named by (seed, behaviour, prompt id, block, multiplier, sample number); the
-    unsteered model's block is -1 whatever the block.
+    sample is named by (seed, behaviour, prompt id, block, multiplier, sample number), where the
+    block is a tuple if several are steered together; the unsteered model's block is -1 whatever
+    the block.
     """
     plan = []
+    named = layers[0] if len(layers) == 1 else layers
     for prompt_id, ids in prompts.items():
         for multiplier in sorted(map(float, multipliers)):
-            block = layer if multiplier else UNSTEERED
+            block = named if multiplier else UNSTEERED
             for sample in range(-1, samples):
                 greedy = sample < 0
                 name = (seed, "completion", behavior, prompt_id, block, multiplier, sample)
                 row = {
                     "prompt_id": prompt_id,
-                    "layer": block,
+                    "layer": layers[0] if multiplier else UNSTEERED,
                     "multiplier": multiplier,
                     "decoding": "greedy" if greedy else "sample",
                     "sample": max(sample, 0),
                     "seed": seed,
                 }
-                layers = (layer,) if multiplier else ()
-                plan.append((row, Request(ids, layers, multiplier, None if greedy else name)))
+                steered = layers if multiplier else ()
+                plan.append((row, Request(ids, steered, multiplier, None if greedy else name)))
     return plan
+
+
+def fixed_requests(
+    prompt: Sequence[int], *, samples: int, seed: int, behavior: str, contrast: str, prompt_id: str
+) -> list[Request]:
+    """Samples of the unsteered model after one prompt, each with its own random stream.
+
+    A stream is named by (seed, behaviour, contrast, prompt id, block, multiplier, sample number).
+    """
+    names = [
+        (seed, "fixed completion", behavior, contrast, prompt_id, UNSTEERED, 0.0, sample)
+        for sample in range(samples)
+    ]
+    return [Request(prompt, (), 0.0, name) for name in names]

@@ -53,8 +53,8 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
     """
     items: list[Item] = []
     seen: dict[str, str] = {}
-    records = _records(Path(path))
-    for where, number, record in records:
+    found = records(path)
+    for where, number, record in found:
         try:
             item = _item(where, number, record)
             # the raw question, choices included: one stem with other choices is another question
@@ -72,13 +72,18 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
         items.append(item)
         seen[key] = where
     if not items:
-        found = "every item was dropped" if records else "the file is empty"
-        raise UserError(f"{path}: {found}; expected one JSON object a line")
+        why = "every item was dropped" if found else "the file is empty"
+        raise UserError(f"{path}: {why}; expected one JSON object a line")
     return items
 
 
-def _records(path: Path) -> list[tuple[str, int, Any]]:
-    """Every record with where it stands, for messages."""
+def records(path: str | Path) -> list[tuple[str, int, Any]]:
+    """Every record of a JSON Lines file or JSON list, with where it stands and its number.
+
+    Raises:
+        UserError: names the file and line of what is not JSON.
+    """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

@@ -125,8 +125,7 @@ def serialize(
     for item, letter in zip(items, letters, strict=True):
         question, matching, other = item.question, item.matching, item.other
         if contrast == "letters":
-            shown = (matching, other) if letter == "A" else (other, matching)
-            question += f"\n\nChoices:\n (A) {shown[0]}\n (B) {shown[1]}"
+            question = with_choices(item, letter)
             matching, other = letter, LETTERS[letter == "A"]
         text = render(tokenizer, question, system, source=item.source)
         # a template that ends without white space takes the answer behind a space
@@ -160,6 +159,12 @@ def serialize(
             )
         )
     return prompts
+
+
+def with_choices(item: Item, letter: str) -> str:
+    """The item's question followed by both choices; `letter` (A or B) is the matching one's."""
+    first, second = (item.matching, item.other) if letter == "A" else (item.other, item.matching)
+    return f"{item.question}\n\nChoices:\n (A) {first}\n (B) {second}"
 
 
 def _check_letters(matching: list[int], other: list[int], source: str) -> None:

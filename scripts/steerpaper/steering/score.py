@@ -5,7 +5,7 @@ once and shared by all conditions; the unsteered suffix is run once, and its res
 block l is where the conditions steered at block l enter: blocks 0..l are not run again for them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,37 +22,34 @@ from steerpaper.steering.pairs import Pair
 
 @dataclass(frozen=True)
 class _Rows:
-    """The token rows of a batch of pairs, and where in them each continuation is scored.
+    """Token rows of a batch, and where in them each continuation is scored.
 
-    A pair whose two continuations follow the same tokens (two letters) has one row for both.
+    Continuations of an item that follow the same tokens (two letters) have one row for all.
     """
 
-    item: Tensor  # [row] the batch's pair that the row belongs to
+    item: Tensor  # [row] the prefix's row that comes before
     tokens: list[list[int]]
-    row: Tensor  # [score] the row of each continuation: all matching, then all other
+    row: Tensor  # [score] the row of each continuation
     targets: list[list[int]]
     start: Tensor  # [score] column whose logits predict the first target
 
 
-def _rows(pairs: Sequence[Pair], whole: bool) -> _Rows:
+def _rows(entries: Iterable[tuple[int, Sequence[int], Sequence[int]]]) -> _Rows:
+    """Rows for (row of the prefix, tokens not in the prefix, continuation to score)."""
     items: list[int] = []
     tokens: list[list[int]] = []
-    rows: list[int] = []
     targets: list[list[int]] = []
-    starts: list[int] = []
+    rows, starts = [], []
     known: dict[tuple[int, tuple[int, ...]], int] = {}
-    for continuations in ("matching", "other"):
-        for item, pair in enumerate(pairs):
-            continuation = getattr(pair, continuations)
-            before = pair.text if whole else pair.text[-1:]
-            suffix = (*before, *continuation[:-1])
-            if (item, suffix) not in known:
-                known[item, suffix] = len(tokens)
-                items.append(item)
-                tokens.append(list(suffix))
-            rows.append(known[item, suffix])
-            targets.append(continuation)
-            starts.append(len(before) - 1)
+    for item, before, continuation in entries:
+        suffix = (*before, *continuation[:-1])
+        if (item, suffix) not in known:
+            known[item, suffix] = len(tokens)
+            items.append(item)
+            tokens.append(list(suffix))
+        rows.append(known[item, suffix])
+        targets.append(list(continuation))
+        starts.append(len(before) - 1)
     return _Rows(torch.tensor(items), tokens, torch.tensor(rows), targets, torch.tensor(starts))
 
 
@@ -107,14 +104,17 @@ def score(
     whole = positions == "all"
     texts = [[] if whole else pair.text[:-1] for pair in pairs]
     root = (empty_prefix(lm, 1), 0) if whole else run_root(lm, texts)
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for number, condition in enumerate(conditions):
-        groups.setdefault(tuple(sorted(condition.layers)), []).append(number)
+    groups = _by_blocks(conditions)
     unsteered = np.zeros((len(pairs), 2))
     steered = np.zeros((len(pairs), len(conditions), 2))
 
     def run(batch: list[int]) -> tuple[Tensor, Tensor]:
-        rows = _rows([pairs[item] for item in batch], whole)
+        # all matching, then all other
+        rows = _rows(
+            (row, pairs[item].text[0 if whole else -1 :], getattr(pairs[item], side))
+            for side in ("matching", "other")
+            for row, item in enumerate(batch)
+        )
         prefix = run_prefix(lm, root, [texts[item] for item in batch])
         return _score_batch(lm, rows, prefix, vectors, conditions, groups, positions, budget)
 
@@ -129,6 +129,71 @@ def score(
     return unsteered, steered
 
 
+def score_completions(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[tuple[int, Sequence[int]]],
+    vectors: Mapping[str, NDArray[np.floating]],
+    conditions: Sequence[Condition],
+    *,
+    positions: str,
+    budget: int,
+) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
+    """Log-probability of whole completions, unsteered and under every condition, batch by batch.
+
+    A prompt's keys and values are computed once for all of its completions, and no more is held
+    than one batch's values.
+
+    Args:
+        prompts: token ids.
+        completions: the number of the prompt, and the completion's token ids (one or more).
+        vectors, conditions, positions, budget: as in `score`.
+
+    Yields:
+        the numbers of some completions, and float64 [completion, 1 + condition] in nats, the
+        unsteered run first.
+    """
+    whole = positions == "all"
+    texts = [[] if whole else prompt[:-1] for prompt in prompts]
+    root = (empty_prefix(lm, 1), 0) if whole else run_root(lm, texts)
+    groups = _by_blocks(conditions)
+    after = [len(prompts[prompt]) - len(texts[prompt]) + len(ids) for prompt, ids in completions]
+
+    def run_prompts(chosen: list[int]) -> Prefix:
+        return run_prefix(lm, root, [texts[prompt] for prompt in chosen])
+
+    for chosen, prefix in run_batches([len(text) for text in texts], budget, run_prompts):
+        place = {prompt: row for row, prompt in enumerate(chosen)}
+        numbers = [n for n, (prompt, _) in enumerate(completions) if prompt in place]
+
+        def run(
+            batch: list[int],
+            place: dict[int, int] = place,
+            numbers: list[int] = numbers,
+            prefix: Prefix = prefix,
+        ) -> NDArray[np.float64]:
+            rows = _rows(
+                (place[prompt], prompts[prompt][len(texts[prompt]) :], ids)
+                for prompt, ids in (completions[numbers[entry]] for entry in batch)
+            )
+            base, moved = _score_batch(
+                lm, rows, prefix, vectors, conditions, groups, positions, budget
+            )
+            found: NDArray[np.float64] = torch.cat([base[None], moved]).T.double().numpy()
+            return found
+
+        for batch, values in run_batches([after[number] for number in numbers], budget, run):
+            yield [numbers[entry] for entry in batch], values
+
+
+def _by_blocks(conditions: Sequence[Condition]) -> dict[tuple[int, ...], list[int]]:
+    """The numbers of the conditions that steer the same blocks."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, condition in enumerate(conditions):
+        groups.setdefault(tuple(sorted(condition.layers)), []).append(number)
+    return groups
+
+
 def _score_batch(
     lm: LanguageModel,
     rows: _Rows,
@@ -139,7 +204,7 @@ def _score_batch(
     positions: str,
     budget: int,
 ) -> tuple[Tensor, Tensor]:
-    """Unsteered [score] and steered [condition, score] log-probabilities of one batch of pairs."""
+    """Unsteered [score] and steered [condition, score] log-probabilities of one batch."""
     device = lm.device
     item = rows.item.to(device)
     ids, mask = (part.to(device) for part in padded(rows.tokens, lm.pad))

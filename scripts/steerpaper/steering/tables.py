@@ -7,21 +7,32 @@ import numpy as np
 import pandas as pd
 
 from steerpaper.errors import UserError
-from steerpaper.stats import Floats, bootstrap_mean, slopes
-from steerpaper.steering.conditions import UNSTEERED, Condition
-
-BEHAVIOR = "behavior"  # the direction of the behaviour's own vector, in tables
+from steerpaper.stats import (
+    Floats,
+    benjamini_hochberg,
+    bootstrap_mean,
+    holm,
+    permutation_p,
+    slopes,
+)
+from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, Condition
 
 
 def conditions(
-    layers: Sequence[int], multipliers: Sequence[float], random: Mapping[str, Any]
+    layers: Sequence[int | tuple[int, ...]],
+    multipliers: Sequence[float],
+    random: Mapping[str, Any],
 ) -> list[Condition]:
-    """Every block × direction × multiplier but 0: the unsteered run is one, not one per block."""
-    wanted = {"mean_difference": multipliers}
+    """Every block × direction × multiplier but 0: the unsteered run is one, not one per block.
+
+    Args:
+        layers: blocks, or sets of blocks that are steered together.
+    """
+    wanted = {BEHAVIOR: multipliers}
     for number in range(random["directions"]):
         wanted[f"random-{number}"] = random["multipliers"]
     return [
-        Condition((layer,), direction, float(multiplier))
+        Condition((layer,) if isinstance(layer, int) else layer, direction, float(multiplier))
         for layer in layers
         for direction, chosen in wanted.items()
         for multiplier in sorted(chosen)
@@ -36,6 +47,8 @@ def score_table(
     steered: Floats,
 ) -> pd.DataFrame:
     """One row per prompt and condition, the unsteered run first.
+
+    `layer` is the block that is steered, or the first of a set; `layers` names all of a set.
 
     Args:
         unsteered: [prompt, 2] log-probability of the matching and the other continuation, nats.
@@ -55,10 +68,9 @@ def score_table(
             "split": np.repeat([prompt["split"] for prompt in prompts], k),
             "matching": np.repeat([p["matching"] if letters else None for p in prompts], k),
             "layer": np.tile(layers, n),
+            "layers": np.tile(["", *(condition.label for condition in wanted)], n),
             "multiplier": np.tile([0.0, *(condition.multiplier for condition in wanted)], n),
-            "direction": np.tile(
-                [BEHAVIOR if name == "mean_difference" else name for name in names], n
-            ),
+            "direction": np.tile(names, n),
             "logprob_matching": matching,
             "logprob_other": other,
             "logit_diff": difference,
@@ -88,33 +100,110 @@ def _steered(scores: pd.DataFrame) -> list[tuple[int, str]]:
 def slope_table(
     scores: pd.DataFrame, *, seed: int, resamples: int, confidence: float
 ) -> pd.DataFrame:
-    """Steerability per block and direction: mean slope with interval, anti-steerable share.
+    """Steerability per block and direction: mean slope and anti-steerable share with intervals.
 
     For letters also the mean slope of the items whose matching letter is A, and is B: their
     difference is the position bias of Tan et al. 2024 (arXiv 2407.12404), section 5.
+    For the behaviour's direction also p-values of its slope against the random directions', both
+    over the multipliers that all of them have: `p_items`, by permutation within items (it says
+    that this direction acts otherwise than those few), and `p_directions`, the rank of its mean
+    slope among all directions' (at least 1 / (1 + directions); it says so of directions at large);
+    and `p_items` corrected over the table's blocks, by Holm and by Benjamini and Hochberg.
     """
     letter = scores.drop_duplicates("prompt_id").set_index("prompt_id")["matching"]
+    names = _names(scores)
     rows = []
     for layer, direction in _steered(scores):
         multipliers, values, items = _wide(scores, layer, direction)
         slope = slopes(multipliers, values)
+        # anti-steerable: the share of items that move against the multiplier
         mean, low, high = bootstrap_mean(
-            slope, seed=seed, resamples=resamples, confidence=confidence
+            np.stack([slope, slope < 0], axis=1),
+            seed=seed,
+            resamples=resamples,
+            confidence=confidence,
+        )
+        letters = letter.loc[items].to_numpy()
+        of_a, of_b = slope[letters == "A"], slope[letters == "B"]
+        p_items, p_directions = (
+            _against_random(scores, layer, seed, resamples)
+            if direction == BEHAVIOR
+            else (np.nan, np.nan)
         )
         rows.append(
             {
                 "layer": layer,
+                "layers": names[layer],
                 "direction": direction,
                 "n": len(slope),
-                "slope": float(mean),
-                "low": float(low),
-                "high": float(high),
-                "anti_steerable": float((slope < 0).mean()),
-                "slope_a": _mean(slope[letter.loc[items].to_numpy() == "A"]),
-                "slope_b": _mean(slope[letter.loc[items].to_numpy() == "B"]),
+                "slope": mean[0],
+                "low": low[0],
+                "high": high[0],
+                "anti_steerable": mean[1],
+                "anti_low": low[1],
+                "anti_high": high[1],
+                "n_a": len(of_a),
+                "slope_a": _mean(of_a),
+                "n_b": len(of_b),
+                "slope_b": _mean(of_b),
+                "p_items": p_items,
+                "p_directions": p_directions,
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(
+        p_holm=holm(table["p_items"].to_numpy()),
+        p_bh=benjamini_hochberg(table["p_items"].to_numpy()),
+    )
+
+
+def _against_random(
+    scores: pd.DataFrame, layer: int, seed: int, resamples: int
+) -> tuple[float, float]:
+    """Two p-values of the behaviour's slope at a block against the random directions' there."""
+    directions = [direction for block, direction in _steered(scores) if block == layer]
+    wide = {direction: _wide(scores, layer, direction) for direction in directions}
+    # a slope over a wider range is another quantity where the response is not a line
+    common = sorted(set.intersection(*(set(multipliers) for multipliers, _, _ in wide.values())))
+    found = {
+        direction: slopes(np.array(common), values[:, np.isin(multipliers, common)])
+        for direction, (multipliers, values, _) in wide.items()
+        if len(common) > 1
+    }
+    controls = [slope for direction, slope in found.items() if direction != BEHAVIOR]
+    if not controls:
+        return np.nan, np.nan
+    effect = found[BEHAVIOR]
+    p_items = permutation_p(effect, np.stack(controls, axis=1), seed=seed, resamples=resamples)
+    larger = sum(abs(control.mean()) >= abs(effect.mean()) for control in controls)
+    return p_items, float((1 + larger) / (1 + len(controls)))
+
+
+def item_slopes(scores: pd.DataFrame) -> pd.DataFrame:
+    """Steerability of every item: layer, layers, direction, prompt_id, matching (letter), slope."""
+    letter = scores.drop_duplicates("prompt_id").set_index("prompt_id")["matching"]
+    names = _names(scores)
+    tables = []
+    for layer, direction in _steered(scores):
+        multipliers, values, items = _wide(scores, layer, direction)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "layer": layer,
+                    "layers": names[layer],
+                    "direction": direction,
+                    "prompt_id": items,
+                    "matching": letter.loc[items].to_numpy(),
+                    "slope": slopes(multipliers, values),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _names(scores: pd.DataFrame) -> "pd.Series[str]":
+    """The set of blocks as text, by its first block."""
+    return scores.drop_duplicates("layer").set_index("layer")["layers"]
 
 
 def _mean(values: Floats) -> float:
@@ -125,6 +214,7 @@ def change_table(
     scores: pd.DataFrame, *, seed: int, resamples: int, confidence: float
 ) -> pd.DataFrame:
     """Mean logit difference and its change from the unsteered run, per block × multiplier."""
+    names = _names(scores)
     tables = []
     for layer, direction in _steered(scores):
         multipliers, values, _ = _wide(scores, layer, direction)
@@ -139,6 +229,7 @@ def change_table(
             pd.DataFrame(
                 {
                     "layer": layer,
+                    "layers": names[layer],
                     "direction": direction,
                     "multiplier": multipliers,
                     "n": len(values),
@@ -154,8 +245,11 @@ def change_table(
     return pd.concat(tables, ignore_index=True)
 
 
-def best_block(scores: pd.DataFrame, layer: int | str) -> dict[str, Any]:
+def best_block(scores: pd.DataFrame, layer: int | list[int] | str) -> dict[str, Any]:
     """The block to report: the configured one, or that of the highest mean slope on these items.
+
+    `layer` may be a set of blocks, steered together. The result names all blocks as `layers` and
+    the first as `layer`.
 
     Raises:
         UserError: the scores hold test items: the best block is never chosen on what it reports.
@@ -163,11 +257,13 @@ def best_block(scores: pd.DataFrame, layer: int | str) -> dict[str, Any]:
     if set(scores["split"]) != {"dev"}:
         raise UserError("the best block must be chosen on dev items alone")
     if layer != "auto":
-        return {"layer": int(layer), "chosen": "by configuration"}
+        layers = [layer] if isinstance(layer, int) else sorted(map(int, layer))
+        return {"layer": layers[0], "layers": layers, "chosen": "by configuration"}
     found: list[tuple[float, int]] = []
     for block, direction in _steered(scores):
         if direction == BEHAVIOR:
             multipliers, values, _ = _wide(scores, block, direction)
             found.append((float(slopes(multipliers, values).mean()), block))
     slope, block = max(found, key=lambda entry: (entry[0], -entry[1]))
-    return {"layer": block, "chosen": "on dev", "slope": slope, "n": scores["prompt_id"].nunique()}
+    n = scores["prompt_id"].nunique()
+    return {"layer": block, "layers": [block], "chosen": "on dev", "slope": slope, "n": n}

@@ -1,0 +1,23 @@
+"""Summarise how vectors converge over the draws, all behaviours in one table."""
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    import pandas as pd
+
+    from steerpaper.files import read_table, write_table
+    from steerpaper.steering.summaries import convergence_table
+
+    tables = []
+    for behavior, path in zip(job.params["behaviors"], job.input["draws"], strict=True):
+        for contrast, draws in read_table(path).groupby("contrast", sort=False):
+            table = convergence_table(draws, job.params["confidence"])
+            table.insert(0, "contrast", contrast)
+            table.insert(0, "behavior", behavior)
+            tables.append(table)
+    write_table(job.output["table"], pd.concat(tables, ignore_index=True))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,22 @@
+"""Summarise the cost of steering, all behaviours in one table."""
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    import pandas as pd
+
+    from steerpaper.files import read_table, write_table
+    from steerpaper.steering.summaries import cost_table
+
+    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
+    tables = []
+    for behavior, path in zip(job.params["behaviors"], job.input["scores"], strict=True):
+        table = cost_table(read_table(path), **interval)
+        table.insert(0, "behavior", behavior)
+        tables.append(table)
+    write_table(job.output["table"], pd.concat(tables, ignore_index=True))
+
+
+if __name__ == "__main__":
+    run(main)

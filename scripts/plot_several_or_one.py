@@ -1,0 +1,20 @@
+"""Draw several vectors from few items beside one from all of those."""
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    from steerpaper.files import read_table
+    from steerpaper.layers import resolve_layers
+    from steerpaper.plots.steering_full import several_or_one
+    from steerpaper.plots.style import save
+
+    table = read_table(job.input["table"])
+    table = table[table["contrast"] == job.wildcards["contrast"]]
+    layers = resolve_layers(job.params["layers"], table["layer"].max() + 1, "figures.layers")
+    table = table[table["layer"].isin(layers)]
+    save(several_or_one(table), job.output, table)
+
+
+if __name__ == "__main__":
+    run(main)

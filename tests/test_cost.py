@@ -1,0 +1,217 @@
+"""The cost of steering: perplexity and accuracy are what plain forward passes give."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import plain
+import pytest
+import torch
+from conftest import ROOT
+
+from steerpaper.errors import UserError
+from steerpaper.steering.conditions import Condition
+from steerpaper.steering.cost import (
+    cost_rows,
+    knowledge_rows,
+    read_knowledge,
+    read_neutral,
+    text_ids,
+    text_logprobs,
+)
+from steerpaper.steering.pairs import tokenize
+from steerpaper.steering.projection import parts, project, scale, token_texts
+from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.steering.score import score
+from steerpaper.steering.summaries import cost_table
+
+INTERVAL = {"seed": 1, "resamples": 300, "confidence": 0.95}
+CONDITIONS = [
+    Condition((1,), "behavior", -2.0),
+    Condition((1,), "behavior", 1.0),
+    Condition((1,), "random-0", 1.0),
+    Condition((0, 2), "behavior", 0.5),
+]
+
+
+def make_vectors(lm):
+    generator = np.random.default_rng(0)
+    shape = (lm.n_layers, lm.width)
+    return {
+        name: generator.standard_normal(shape).astype(np.float32)
+        for name in ("behavior", "random-0")
+    }
+
+
+def make_texts(lm, n=5):
+    return text_ids(lm.tokenizer, read_neutral(ROOT / "data/neutral.jsonl")[:n], lm.context)
+
+
+def test_text_logprobs_equal_plain_forward_passes(lm):
+    texts, vectors = make_texts(lm), make_vectors(lm)
+    ours = text_logprobs(lm, texts, vectors, CONDITIONS, 700)
+    for row, text in zip(ours, texts, strict=True):
+        theirs = [plain.logprob(lm, text[:1], text[1:])]
+        for condition in CONDITIONS:
+            vector = vectors[condition.direction]
+            pushes = plain.push(len(text), 0, "all", condition.layers, vector, condition.multiplier)
+            theirs.append(plain.logprob(lm, text[:1], text[1:], pushes))
+        np.testing.assert_allclose(row, theirs, atol=2e-3)
+
+
+def test_text_logprobs_do_not_depend_on_the_batch(lm):
+    texts, vectors = make_texts(lm), make_vectors(lm)
+    large, small = (text_logprobs(lm, texts, vectors, CONDITIONS, b) for b in (8000, 100))
+    np.testing.assert_allclose(large, small, atol=1e-3)
+
+
+def test_perplexity_is_that_of_all_tokens_together():
+    # 3 tokens of probability 1/2, and 1 of 1/16: the geometric mean over 4 tokens is 2^(7/4)
+    logprob = np.log([[1 / 8, 1 / 64], [1 / 16, 1 / 16]])
+    rows = cost_rows(
+        ["a", "b"],
+        "text",
+        [Condition((2,), "behavior", 1.0)],
+        logprob,
+        n_tokens=np.array([[3, 3], [1, 1]]),
+    )
+    table = cost_table(rows, **INTERVAL)
+    assert table["measure"].tolist() == ["perplexity"] * 2
+    assert table["value"][0] == pytest.approx(2 ** (7 / 4))
+    assert table["value"][1] == pytest.approx(2 ** (10 / 4))
+    assert table["change"].tolist() == pytest.approx([1, 2 ** (3 / 4)])
+    assert table["n"].tolist() == [2, 2]
+    assert (table["value_low"] <= table["value"]).all()
+    assert (table["value"] <= table["value_high"]).all()
+
+
+def test_accuracy_is_the_share_of_likelier_correct_answers(load_tiny):
+    lm = load_tiny("llama")
+    items = read_knowledge(ROOT / "data/knowledge.jsonl")[:8]
+    prompts = serialize(
+        lm.tokenizer,
+        items,
+        behavior="knowledge",
+        contrast="answers",
+        split="test",
+        system=None,
+        seed=1,
+        context=lm.context,
+    )
+    vectors, pairs = make_vectors(lm), tokenize(lm.tokenizer, as_rows(prompts))
+    unsteered, steered = score(lm, pairs, vectors, CONDITIONS, positions="response", budget=500)
+    table = cost_table(knowledge_rows(prompts, CONDITIONS, unsteered, steered), **INTERVAL)
+    theirs, moved = plain.scores(lm, pairs, vectors, CONDITIONS, "response")
+    shares = [(theirs[:, 0] > theirs[:, 1]).mean()]
+    shares += [(moved[:, c, 0] > moved[:, c, 1]).mean() for c in range(len(CONDITIONS))]
+    assert table["value"].tolist() == pytest.approx(shares)
+    assert table["change"].tolist() == pytest.approx(list(np.array(shares) - shares[0]))
+    assert set(table["n"]) == {8}
+
+
+def test_the_project_s_own_data_is_well_formed():
+    texts, items = (
+        read_neutral(ROOT / "data/neutral.jsonl"),
+        read_knowledge(ROOT / "data/knowledge.jsonl"),
+    )
+    assert len(set(texts)) == len(texts) == 60
+    assert len({item.question for item in items}) == len(items) == 100
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "message"),
+    [
+        (read_neutral, "", "the file is empty"),
+        (read_neutral, "\n\n", "the file is empty"),
+        (read_neutral, '{"text": " "}', "line 1: 'text' must be text and not empty"),
+        (read_neutral, '{"text": "a"}\nnot', "line 2: not JSON"),
+        (read_knowledge, "", "the file is empty"),
+        (read_knowledge, '{"question": "q", "correct": "a"}', "line 1: 'wrong' must be text"),
+        (read_knowledge, '["q"]\n{"a": 1}', "not a JSON list|expected a JSON object"),
+        (
+            read_knowledge,
+            json.dumps({"question": "q", "correct": "Yes", "wrong": "yes"}),
+            "both answers are the same",
+        ),
+    ],
+)
+def test_bad_files_are_named(tmp_path, read, content, message):
+    path = tmp_path / "data.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        read(path)
+
+
+def test_a_text_of_one_token_is_refused(load_tiny):
+    tokenizer = load_tiny("llama").tokenizer
+    with pytest.raises(UserError, match=r"steering\.cost\.neutral: text 2 has 1 token"):
+        text_ids(tokenizer, ["A whole sentence.", "a"], None)
+
+
+def test_a_text_longer_than_the_context_is_cut(load_tiny):
+    tokenizer = load_tiny("llama").tokenizer
+    assert [len(ids) for ids in text_ids(tokenizer, ["word " * 50], 12)] == [12]
+
+
+def test_projections_equal_plain_forward_passes(lm):
+    texts = make_texts(lm, 3)
+    direction = make_vectors(lm)["behavior"][2]
+    unit = torch.tensor(direction / np.linalg.norm(direction))
+    for budget in (40, 4000):
+        ours = project(lm, texts, 2, direction, budget)
+        for values, text in zip(ours, texts, strict=True):
+            theirs = plain.forward(lm, text)[1][2] @ unit
+            np.testing.assert_allclose(values, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_the_scale_puts_matching_answers_at_1_and_others_at_minus_1():
+    generator = np.random.default_rng(3)
+    matching, other = generator.normal(1, 1, (9, 4)), generator.normal(-1, 1, (9, 4))
+    direction = matching.mean(0) - other.mean(0)
+    found = scale(matching, other, direction)
+    unit = direction / np.linalg.norm(direction)
+    means = [(part @ unit).mean() for part in (matching, other)]
+    np.testing.assert_allclose([(m - found.middle) / found.unit for m in means], [1, -1])
+
+
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+def test_tokens_join_to_the_text_and_know_their_part(load_tiny, contrast):
+    lm = load_tiny("llama")
+    items = read_knowledge(ROOT / "data/knowledge.jsonl")[:1]
+    options = {"behavior": "k", "split": "test", "system": None, "seed": 1, "context": None}
+    prompts = as_rows(serialize(lm.tokenizer, items, contrast=contrast, **options))
+    (pair,) = tokenize(lm.tokenizer, prompts)
+    texts = token_texts(lm.tokenizer, pair.text + pair.matching)
+    assert "".join(texts) == prompts[0]["text"] + prompts[0]["matching"]
+    named = parts(
+        lm.tokenizer, prompts[0]["text"], items[0].question, len(pair.text), len(pair.matching)
+    )
+    joined = {
+        part: "".join(t for t, p in zip(texts, named, strict=True) if p == part)
+        for part in ("question", "answer")
+    }
+    assert joined["answer"] == prompts[0]["matching"]
+    assert joined["question"].strip().startswith(items[0].question)
+    if contrast == "letters":
+        assert (
+            joined["question"]
+            .strip()
+            .endswith(items[0].other if prompts[0]["other"] == "B" else items[0].matching)
+        )
+
+
+def test_characters_of_several_tokens_come_with_their_last(load_tiny):
+    tokenizer = load_tiny("llama").tokenizer
+    ids = tokenizer("a 😀 b", add_special_tokens=False)["input_ids"]
+    texts = token_texts(tokenizer, ids)
+    assert len(texts) == len(ids)
+    assert "".join(texts) == "a 😀 b"
+    assert "😀" in texts
+
+
+def test_the_table_has_a_row_a_condition():
+    rows = cost_rows(["a"], "letters", CONDITIONS, np.zeros((1, 5)), logprob_wrong=np.ones((1, 5)))
+    table = cost_table(pd.DataFrame(rows), **INTERVAL)
+    assert table["multiplier"].tolist() == [0.0, -2.0, 1.0, 1.0, 0.5]
+    assert table["layers"].tolist() == ["", "1", "1", "1", "0+2"]
+    assert (table["value"] == 0).all()

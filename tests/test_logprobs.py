@@ -1,0 +1,281 @@
+"""Fixed completions: exact log-probabilities, the same samples in any batch, honest summaries."""
+
+import numpy as np
+import pandas as pd
+import plain
+import pytest
+from conftest import ROOT
+
+from steerpaper.files import read_table_parts, table_writer
+from steerpaper.model import load
+from steerpaper.steering.completions import complete, fixed_requests, sample_sequences
+from steerpaper.steering.conditions import Condition
+from steerpaper.steering.items import read_items
+from steerpaper.steering.labels import label_by_letter, label_by_markers
+from steerpaper.steering.logprobs import (
+    COLUMNS,
+    logprob_rows,
+    logprob_table,
+    prompt_totals,
+    tally,
+)
+from steerpaper.steering.prompts import as_rows, serialize, token_ids
+from steerpaper.steering.score import score_completions
+
+DEFAULT = ROOT / "results/models/smollm2-135m-instruct/manifest.json"
+INTERVAL = {"seed": 1, "resamples": 2000, "confidence": 0.95}
+CONDITIONS = [
+    Condition((1,), "behavior", 1.0),
+    Condition((1,), "behavior", -2.0),
+    Condition((2,), "random-0", 0.5),
+    Condition((0, 3), "behavior", 0.7),
+]
+
+
+def make_prompts(lm, n=3):
+    items = read_items(ROOT / "data/behaviors/optimism.jsonl")[:n]
+    rows = serialize(
+        lm.tokenizer,
+        items,
+        behavior="optimism",
+        contrast="answers",
+        split="test",
+        system=None,
+        seed=1,
+        context=lm.context,
+    )
+    return [token_ids(lm.tokenizer, row["text"]) for row in as_rows(rows)]
+
+
+def make_vectors(lm):
+    generator = np.random.default_rng(0)
+    return {
+        name: generator.standard_normal((lm.n_layers, lm.width))
+        for name in ("behavior", "random-0")
+    }
+
+
+def sample(lm, prompts, samples, budget, chosen=None):
+    requests = [
+        request
+        for number, prompt in enumerate(prompts)
+        for request in fixed_requests(
+            prompt,
+            samples=samples,
+            seed=3,
+            behavior="optimism",
+            contrast="answers",
+            prompt_id=f"p{number}",
+        )
+    ]
+    requests = requests if chosen is None else [requests[number] for number in chosen]
+    nothing = np.zeros((lm.n_layers, lm.width))
+    return sample_sequences(
+        lm,
+        requests,
+        nothing,
+        positions="response",
+        max_new_tokens=6,
+        temperature=1.0,
+        top_p=1.0,
+        budget=budget,
+    )
+
+
+def collect(lm, prompts, completions, vectors, positions, budget):
+    found = np.full((len(completions), 1 + len(CONDITIONS)), np.nan)
+    for batch, values in score_completions(
+        lm, prompts, completions, vectors, CONDITIONS, positions=positions, budget=budget
+    ):
+        found[batch] = values
+    return found
+
+
+def plain_logprobs(lm, prompts, completion, vectors, positions):
+    """Unsteered and under every condition, by full forward passes."""
+    text, ids = prompts[completion[0]], list(completion[1])
+    expected = [plain.logprob(lm, text, ids)]
+    for condition in CONDITIONS:
+        pushes = plain.push(
+            len(text) + len(ids),
+            len(text) - 1,
+            positions,
+            condition.layers,
+            vectors[condition.direction],
+            condition.multiplier,
+        )
+        expected.append(plain.logprob(lm, text, ids, pushes))
+    return expected
+
+
+@pytest.mark.parametrize("positions", ["response", "last", "all"])
+def test_completion_logprobs_equal_plain_forward_passes(lm, positions):
+    prompts, vectors = make_prompts(lm), make_vectors(lm)
+    sequences = sample(lm, prompts, 3, 1000)
+    completions = [(number // 3, ids) for number, ids in enumerate(sequences)]
+    # an end of sequence is a token like any other
+    completions.append((1, [*sequences[0][:2], lm.tokenizer.eos_token_id]))
+    ours = collect(lm, prompts, completions, vectors, positions, 200)
+    for completion, found in zip(completions, ours, strict=True):
+        expected = plain_logprobs(lm, prompts, completion, vectors, positions)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_completion_logprobs_do_not_depend_on_the_batch(lm):
+    prompts, vectors = make_prompts(lm), make_vectors(lm)
+    sequences = sample(lm, prompts, 4, 1000)
+    completions = [(number // 4, ids) for number, ids in enumerate(sequences)]
+    one = collect(lm, prompts, completions, vectors, "response", 10)
+    for budget in (100, 10_000):
+        other = collect(lm, prompts, completions, vectors, "response", budget)
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+def test_unsteered_samples_do_not_depend_on_budget_order_or_shard(lm):
+    prompts = make_prompts(lm)
+    together = sample(lm, prompts, 5, 10_000)
+    assert together == sample(lm, prompts, 5, 20)
+    assert together[::-1] == sample(lm, prompts, 5, 300, chosen=range(14, -1, -1))
+    assert together[5:10] == sample(lm, prompts, 5, 10_000, chosen=range(5, 10))
+    assert len(set(map(tuple, together))) > 10
+
+
+@pytest.mark.skipif(not DEFAULT.exists(), reason="the default model is not converted yet")
+def test_the_default_models_logprobs_and_samples_hold_too():
+    lm = load(DEFAULT.parent, device="cpu", dtype="float32", threads=1)
+    prompts, vectors = make_prompts(lm, 2), make_vectors(lm)
+    vectors = {name: vector * 0.3 for name, vector in vectors.items()}
+    sequences = sample(lm, prompts, 4, 2000)
+    assert sequences == sample(lm, prompts, 4, 60)
+    completions = [(number // 4, ids) for number, ids in enumerate(sequences)]
+    ours = collect(lm, prompts, completions, vectors, "response", 500)
+    for number in (0, 3, 6):
+        expected = plain_logprobs(lm, prompts, completions[number], vectors, "response")
+        np.testing.assert_allclose(ours[number], expected, atol=1e-3)
+
+
+def test_sequences_keep_the_end_token_and_completions_do_not(load_tiny):
+    lm = load_tiny("llama")
+    prompt = make_prompts(lm, 1)[0]
+    options = {"positions": "response", "temperature": 1.0, "top_p": 1.0, "budget": 4000}
+    requests = fixed_requests(prompt, samples=60, seed=1, behavior="b", contrast="c", prompt_id="p")
+    nothing = np.zeros((lm.n_layers, lm.width))
+    sequences = sample_sequences(lm, requests, nothing, max_new_tokens=40, **options)
+    ended = [ids for ids in sequences if ids[-1] in lm.ends]
+    assert ended
+    assert all(len(ids) == 40 for ids in sequences if ids not in ended)
+    completions = complete(lm, requests, nothing, max_new_tokens=40, **options)
+    assert completions == [ids[:-1] if ids[-1] in lm.ends else ids for ids in sequences]
+
+
+def test_identical_completions_are_counted():
+    assert tally([[1, 2], [3], [1, 2]]) == [((1, 2), 2), ((3,), 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("A) The first", "matching"),
+        ("B)", "other"),
+        ("A", "matching"),
+        ("The answer is (B).", "other"),
+        ("I choose B: it", "other"),
+        ("A) or B)", "matching"),
+        ("It was A good day", "neither"),
+        ("About Bees", "neither"),
+        ("", "neither"),
+    ],
+)
+def test_letters_label_a_completion(text, label):
+    assert label_by_letter(text, "A") == label
+    flipped = {"matching": "other", "other": "matching"}.get(label, label)
+    assert label_by_letter(text, "B") == flipped
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "label"),
+    [
+        ("I am full of hope today", False, "matching"),
+        ("I am full of hope", True, "matching"),
+        ("I am full of hope", False, "neither"),  # may go on as "hopeless"
+        ("Hopeless, and grim.", True, "other"),
+        ("Hope and doom", True, "neither"),
+        ("hope, hope and doom", True, "matching"),
+        ("nothing of the kind", True, "neither"),
+        ("", True, "neither"),
+    ],
+)
+def test_markers_label_a_completion(text, finished, label):
+    markers = {"matching": ["hope"], "other": ["Hopeless", "grim", "doom"]}
+    assert label_by_markers(text, markers, finished=finished) == label
+
+
+def made_rows(labels, counts, prompts, changes):
+    """Rows as `logprob_rows` makes them; the change under CONDITIONS[0] is given."""
+    completions = pd.DataFrame(
+        {
+            "behavior": "b",
+            "contrast": "answers",
+            "prompt_id": prompts,
+            "completion_id": range(len(labels)),
+            "label": labels,
+            "count": counts,
+        }
+    )
+    logprobs = np.stack([np.full(len(labels), -10.0), -10 + np.array(changes)], axis=1)
+    return logprob_rows(completions, CONDITIONS[:1], logprobs)
+
+
+def test_summary_weighs_completions_by_their_count():
+    rows = made_rows(
+        ["matching", "matching", "matching", "other", "other", "neither"],
+        [3, 1, 2, 1, 1, 5],
+        ["p", "p", "q", "p", "q", "q"],
+        [1.0, 2.0, 4.0, -1.0, -2.0, 0.5],
+    )
+    # in parts that cut through a prompt
+    table = logprob_table(prompt_totals([rows.iloc[:3], rows.iloc[3:]]), **INTERVAL)
+    at = table[table["multiplier"] == 1].set_index("label")
+    assert at.loc["matching", "change"] == pytest.approx((3 * 1 + 2 + 2 * 4) / 6)
+    assert at.loc["other", "change"] == pytest.approx(-1.5)
+    assert at.loc["neither", "change"] == pytest.approx(0.5)
+    assert at.loc["difference", "change"] == pytest.approx(13 / 6 + 1.5)
+    assert at.loc["matching", "logprob"] == pytest.approx(-10 + 13 / 6)
+    assert at["n"].to_dict() == {"matching": 6, "other": 2, "neither": 5, "difference": 2}
+    assert at["distinct"].to_dict() == {"matching": 3, "other": 2, "neither": 1, "difference": 2}
+    assert at["n_prompts"].to_dict() == {"matching": 2, "other": 2, "neither": 1, "difference": 2}
+    # the extremes of two clusters are the two clusters' own means
+    assert at.loc["matching", ["low", "high"]].tolist() == pytest.approx([5 / 4, 4.0])
+    assert np.isnan(at.loc["neither", "low"])
+    none = table[table["multiplier"] == 0]
+    assert (none["change"] == 0).all()
+
+
+def test_a_label_without_completions_is_a_row_of_n_0():
+    rows = made_rows(["matching", "neither"], [2, 1], ["p", "q"], [1.0, 0.0])
+    table = logprob_table(prompt_totals([rows]), **INTERVAL)
+    for label in ("other", "difference"):
+        part = table[table["label"] == label]
+        assert len(part) == 2
+        assert (part["n"] == 0).all()
+        assert part[["change", "low", "high"]].isna().all(axis=None)
+
+
+def test_tables_written_in_parts_are_read_back_whole(tmp_path):
+    rows = made_rows(["matching", "other"], [2, 1], ["p", "q"], [1.0, 0.0])
+    with table_writer(tmp_path / "x.parquet") as append:
+        append(rows.iloc[:1])
+        append(rows.iloc[1:])
+    read = pd.concat(read_table_parts(tmp_path / "x.parquet", COLUMNS))
+    pd.testing.assert_frame_equal(read, rows[COLUMNS].reset_index(drop=True), check_dtype=False)
+
+
+def test_a_table_that_fails_half_way_leaves_no_file(tmp_path):
+    def write():
+        with table_writer(tmp_path / "x.parquet") as append:
+            append(pd.DataFrame({"a": [1]}))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert not list(tmp_path.iterdir())

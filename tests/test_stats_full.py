@@ -1,0 +1,213 @@
+"""Statistics agree with scipy's, or with answers known by construction."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+
+from steerpaper import stats
+from steerpaper.steering import tables
+
+INTERVAL = {"seed": 1, "resamples": 4000, "confidence": 0.95}
+
+
+def test_one_row_a_cluster_is_the_plain_bootstrap():
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    plain = stats.bootstrap_mean(values, **INTERVAL)
+    clustered = stats.clustered_bootstrap_mean(values, np.arange(30), **INTERVAL)
+    for one, another in zip(plain, clustered, strict=True):
+        np.testing.assert_allclose(one, another)
+
+
+def test_bootstrap_interval_equals_scipys():
+    values = np.random.default_rng(1).exponential(size=60)
+    _, low, high = stats.bootstrap_mean(values, seed=1, resamples=20_000, confidence=0.9)
+    theirs = scipy_stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, confidence_level=0.9, method="percentile", rng=2
+    ).confidence_interval
+    np.testing.assert_allclose([low, high], theirs, atol=0.015)
+
+
+def test_a_weight_is_a_number_of_rows():
+    generator = np.random.default_rng(2)
+    values, clusters = generator.normal(size=20), generator.integers(5, size=20)
+    weights = generator.integers(0, 4, size=20)
+    short = stats.clustered_bootstrap_mean(values, clusters, weights=weights, **INTERVAL)
+    long = stats.clustered_bootstrap_mean(
+        values.repeat(weights), clusters.repeat(weights), **INTERVAL
+    )
+    np.testing.assert_allclose(short, long)
+
+
+def test_clustered_interval_covers_the_mean_where_the_plain_one_does_not():
+    # 15 clusters of 20 rows that share most of their noise: the true mean is 0
+    generator = np.random.default_rng(3)
+    clusters = np.arange(15).repeat(20)
+    options = {"seed": 1, "resamples": 500, "confidence": 0.95}
+    covered = {"clustered": 0, "plain": 0}
+    for _ in range(200):
+        values = generator.normal(size=15)[clusters] + 0.1 * generator.normal(size=300)
+        _, low, high = stats.clustered_bootstrap_mean(values, clusters, **options)
+        covered["clustered"] += low <= 0 <= high
+        _, low, high = stats.bootstrap_mean(values, **options)
+        covered["plain"] += low <= 0 <= high
+    assert covered["clustered"] > 170
+    assert covered["plain"] < 100
+
+
+def test_order_of_rows_does_not_matter():
+    generator = np.random.default_rng(4)
+    values, clusters = generator.normal(size=40), generator.integers(8, size=40).astype(str)
+    order = generator.permutation(40)
+    np.testing.assert_allclose(
+        stats.clustered_bootstrap_mean(values, clusters, **INTERVAL),
+        stats.clustered_bootstrap_mean(values[order], clusters[order], **INTERVAL),
+    )
+
+
+def test_no_rows_give_not_a_number():
+    found = stats.clustered_bootstrap_mean(np.zeros((0, 2)), np.zeros(0), **INTERVAL)
+    assert all(part.shape == (2,) and np.isnan(part).all() for part in found)
+    weightless = stats.clustered_bootstrap_mean(
+        np.ones(3), np.arange(3), weights=np.zeros(3), **INTERVAL
+    )
+    assert all(np.isnan(part) for part in weightless)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 0.8])
+def test_permutation_p_of_one_control_equals_scipys_paired_test(shift):
+    generator = np.random.default_rng(5)
+    effect, control = generator.normal(size=(2, 12))
+    effect += shift
+    ours = stats.permutation_p(effect, control[:, None], seed=1, resamples=40_000)
+    theirs = scipy_stats.permutation_test(
+        (effect, control),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=np.inf,
+    ).pvalue
+    assert ours == pytest.approx(theirs, abs=0.01)
+
+
+def test_permutation_p_is_uniform_where_nothing_is_there():
+    generator = np.random.default_rng(6)
+    found = [
+        stats.permutation_p(draw[:, 0], draw[:, 1:], seed=1, resamples=400)
+        for draw in generator.normal(size=(300, 20, 4))
+    ]
+    assert scipy_stats.kstest(found, "uniform").pvalue > 0.01
+
+
+def test_permutation_p_is_small_where_an_effect_is_there_and_never_zero():
+    generator = np.random.default_rng(7)
+    controls = generator.normal(size=(40, 3))
+    p = stats.permutation_p(controls[:, 0] + 5, controls, seed=1, resamples=999)
+    assert p == 1 / 1000
+    assert np.isnan(stats.permutation_p(np.zeros(4), np.zeros((4, 0)), seed=1, resamples=9))
+
+
+def test_benjamini_hochberg_equals_scipys():
+    p = np.random.default_rng(8).uniform(size=25) ** 2
+    np.testing.assert_allclose(stats.benjamini_hochberg(p), scipy_stats.false_discovery_control(p))
+
+
+def test_holm_known_answer():
+    # Holm 1979 by hand: 0.01·4, max(0.04, 0.02·3), max(., 0.03·2), max(., 0.04·1)
+    p = np.array([0.04, 0.01, 0.03, 0.02])
+    np.testing.assert_allclose(stats.holm(p), [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(stats.holm(np.array([0.6, 0.7])), [1, 1])
+
+
+def test_corrections_leave_out_what_is_not_a_number():
+    p = np.array([0.01, np.nan, 0.04])
+    for correct in (stats.holm, stats.benjamini_hochberg):
+        found = correct(p)
+        assert np.isnan(found[1])
+        np.testing.assert_allclose(found[[0, 2]], correct(p[[0, 2]]))
+    assert stats.holm(np.array([np.nan])).shape == (1,)
+
+
+def test_slopes_equal_scipys_regression():
+    generator = np.random.default_rng(9)
+    multipliers, scores = np.array([-2.0, -1, 0, 0.5, 3]), generator.normal(size=(6, 5))
+    theirs = [scipy_stats.linregress(multipliers, row).slope for row in scores]
+    np.testing.assert_allclose(stats.slopes(multipliers, scores), theirs)
+
+
+def make_scores(effects, n=24, noise=0.1):
+    """Scores with a known slope per (layer, direction), the multipliers -1 and 1."""
+    generator = np.random.default_rng(10)
+    rows = []
+    for item in range(n):
+        own = {"prompt_id": f"p{item:02}", "matching": "AB"[item % 2], "split": "test"}
+        base = generator.normal()
+        rows.append(
+            {
+                **own,
+                "layer": -1,
+                "layers": "",
+                "direction": "behavior",
+                "multiplier": 0.0,
+                "logit_diff": base,
+            }
+        )
+        for (layer, direction), effect in effects.items():
+            slope = effect + noise * generator.normal()
+            for m in (-1.0, 1.0):
+                row = {
+                    "layer": layer,
+                    "layers": str(layer),
+                    "direction": direction,
+                    "multiplier": m,
+                }
+                rows.append({**own, **row, "logit_diff": base + m * slope})
+    return pd.DataFrame(rows)
+
+
+EFFECTS = {
+    **{(2, "behavior"): 1.0, (2, "random-0"): 0.0, (2, "random-1"): 0.05},
+    **{(5, "behavior"): 0.0, (5, "random-0"): 0.0, (5, "random-1"): 0.0},
+}
+
+
+def test_slope_tables_tell_an_effect_from_none():
+    table = tables.slope_table(make_scores(EFFECTS), **INTERVAL).set_index(["layer", "direction"])
+    found, nothing = table.loc[2, "behavior"], table.loc[5, "behavior"]
+    assert found["slope"] == pytest.approx(1, abs=0.1)
+    assert found["p_items"] < 0.001 < 0.05 < nothing["p_items"]
+    assert found["p_directions"] == pytest.approx(1 / 3)
+    # two blocks are corrected for
+    assert found["p_holm"] == pytest.approx(2 * found["p_items"])
+    assert found["p_bh"] == pytest.approx(2 * found["p_items"])
+    assert nothing["p_holm"] == pytest.approx(nothing["p_items"])
+    assert table.xs("random-0", level="direction")["p_items"].isna().all()
+    assert (found["n"], found["n_a"], found["n_b"]) == (24, 12, 12)
+    assert (found["anti_steerable"], found["anti_low"], found["anti_high"]) == (0, 0, 0)
+    assert nothing["anti_low"] <= nothing["anti_steerable"] <= nothing["anti_high"]
+
+
+def test_slopes_are_compared_over_the_multipliers_that_all_directions_have():
+    scores = make_scores(EFFECTS)
+    # far out, the behaviour's response falls back: its own slope changes, the comparison must not
+    far = scores[(scores["layer"] == 2) & (scores["direction"] == "behavior")]
+    far = far.assign(multiplier=far["multiplier"] * 3, logit_diff=-far["logit_diff"])
+    before, after = (
+        tables.slope_table(s, **INTERVAL).set_index(["layer", "direction"]).loc[2, "behavior"]
+        for s in (scores, pd.concat([scores, far]))
+    )
+    assert after["p_items"] == before["p_items"]
+    assert after["slope"] < before["slope"]
+
+
+def test_without_random_directions_there_is_no_p_value():
+    table = tables.slope_table(make_scores({(2, "behavior"): 1.0}), **INTERVAL)
+    assert table[["p_items", "p_directions", "p_holm", "p_bh"]].isna().all(axis=None)
+
+
+def test_item_slopes_average_to_the_tables_slope():
+    scores = make_scores(EFFECTS)
+    items = tables.item_slopes(scores)
+    table = tables.slope_table(scores, **INTERVAL).set_index(["layer", "direction"])
+    means = items.groupby(["layer", "direction"])["slope"].mean()
+    np.testing.assert_allclose(means.loc[table.index], table["slope"])

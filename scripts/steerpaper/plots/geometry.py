@@ -59,7 +59,7 @@ def cosine_blocks(table: pd.DataFrame) -> Figure:
         table: behavior, layer, other_layer, cosine of one contrast.
     """
     behaviors = list(table["behavior"].unique())
-    figure, axes = panels(behaviors, height=1.5, sharex=True, sharey=True)
+    figure, axes = panels(behaviors, height=1.25, sharex=True, sharey=True)
     norm = Normalize(-1, 1)
     for ax, behavior in zip(axes, behaviors, strict=True):
         cells = table[table["behavior"] == behavior].pivot(

@@ -95,7 +95,7 @@ def dose_response(table: pd.DataFrame) -> Figure:
         # in the order of the contrasts, which may have been given different blocks
         blocks = here[here["direction"] == BEHAVIOR].drop_duplicates("contrast")["layers"]
         label = " / ".join(map(str, blocks.unique()))
-        ax.set_title(f"{behavior}, block {label} ({_counts(here)})")
+        ax.set_title(f"{behavior} ({_counts(here)})\nblock {label}")
     figure.supxlabel("multiplier", fontsize=7)
     figure.supylabel("change of logit difference (nats)", fontsize=7)
     _legend(figure, axes[0])

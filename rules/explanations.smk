@@ -19,7 +19,7 @@ rule chosen_heads:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(1000),
+        mem_mb=scaled(2000),
         runtime=scaled(10),
     params:
         **LOOKUPS["heads"],

@@ -40,7 +40,7 @@ rule lookups_tables:
         "../envs/model.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(1500),
+        mem_mb=scaled(2000),
         runtime=scaled(10),
     params:
         **config["statistics"],

@@ -1,5 +1,6 @@
 """Explanations: the questions, the two explainers, the scores, and an endpoint's faults."""
 
+import importlib.util
 import json
 import os
 import socket
@@ -17,10 +18,14 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
+import yaml
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steerpaper.config import validated
 from steerpaper.errors import UserError
+from steerpaper.job import Job
 from steerpaper.lookups import explanations as ex
 from steerpaper.lookups.endpoint import AnswerCache, Endpoint, EndpointExplainer
 from steerpaper.lookups.explanations import Judgement
@@ -28,6 +33,7 @@ from steerpaper.lookups.heads import PAIR, choose_heads
 from steerpaper.lookups.local_explainer import NO_TEXT, LocalExplainer
 from steerpaper.steering.prompts import continuation_ids, render, token_ids
 
+SCHEMA = ROOT / "config.schema.yaml"
 KEY = "sk-a-secret-that-must-not-leak"
 
 
@@ -137,6 +143,16 @@ def test_local_explanations_equal_plain_greedy_decoding(roomy, name):
         expected.append(plain.greedy(lm, ids, (), vector, 0.0, "response", 6))
     got = LocalExplainer(lm, max_new_tokens=6, budget=64).explain(questions)
     assert got == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
+
+
+def test_local_answers_do_not_depend_on_the_batch(roomy):
+    lm = roomy("llama")
+    questions = ["When is it active?", "What do these have in common: a, b, c and d?", "Why?"]
+    found = []
+    for budget in (20, 200, 20_000):
+        explainer = LocalExplainer(lm, max_new_tokens=6, budget=budget)
+        found.append((explainer.explain(questions), explainer.judge(judgements())))
+    assert found[0] == found[1] == found[2]
 
 
 def test_what_does_not_fit_the_context_is_not_answered(load_tiny):
@@ -361,6 +377,53 @@ def test_a_model_that_a_real_server_does_not_have_is_named(server, tmp_path):
     )
     with pytest.raises(UserError, match=r"status \d+"):
         explainer.explain(["hello"])
+
+
+# --- the script, on an endpoint that the configuration names ---
+
+
+def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
+    config = validated(yaml.safe_load((ROOT / "config.yaml").read_text()), SCHEMA)
+    monkeypatch.setenv("LOOKUPS_TEST_KEY", KEY)
+    heads, prompts = study()
+    keys = ["layer", "neuron", "split", "prompt_id"]
+    files = {
+        "heads": heads,
+        "attribution": prompts[[*keys, "head_layer", "head", "active"]],
+        "truncated": prompts.drop_duplicates(keys)[[*keys, "rank", "text"]].assign(start=0, end=2),
+    }
+    for name, table in files.items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    spec = importlib.util.spec_from_file_location("script", ROOT / "scripts/explanations.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    with faulty(lambda number, _: completion("No" if number > 1 else "It is so.")) as (url, seen):
+        changed = {"base_url": url, "key_variable": "LOOKUPS_TEST_KEY", "parallel": 1}
+        endpoint = config["lookups"]["explanations"]["endpoint"] | changed
+        outputs = {"explanations": "e.jsonl", "verdicts": "v.parquet", "scores": "s.parquet"}
+        job = Job(
+            input={name: str(tmp_path / f"{name}.parquet") for name in files},
+            output={name: str(tmp_path / path) for name, path in outputs.items()},
+            params={
+                "explainer": "openai",
+                "examples": 4,
+                "max_new_tokens": 20,
+                "endpoint": endpoint,
+                "cache": str(tmp_path / "cache" / "answers.jsonl"),
+            },
+            wildcards={},
+            threads=1,
+            log=str(tmp_path / "log"),
+        )
+        script.main(job)
+    assert {request["key"] for request in seen} == {f"Bearer {KEY}"}
+    scores = pd.read_parquet(tmp_path / "s.parquet")
+    # it said no to the one active and to the one inactive test prompt
+    assert scores["score"][0] == 0.5
+    assert scores["left_out"][1] == ex.ONE_CLASS
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) == 7
+    assert not any(KEY.encode() in content for content in written)
 
 
 # --- an endpoint's faults ---

@@ -157,9 +157,7 @@ def _check_meaning(config: Config) -> list[str]:
     problems += _check_corpus(config["lookups"])
     lowest, highest = config["lookups"]["heads"]["active"]
     if lowest > highest:
-        problems.append(
-            f"lookups.heads.active: [{lowest}, {highest}] has its bounds the wrong way round"
-        )
+        problems.append(f"lookups.heads.active: {lowest} is more than {highest}: swap them")
     problems += _check_parts(steering)
     return problems
 

@@ -7,7 +7,7 @@ from steerpaper.errors import UserError
 
 
 def resolve_layers(layers: Any, n_layers: int, key: str) -> list[int]:
-    """Turn the configuration's `all`, list of blocks, `{every: n}` or `{last: n}` into numbers.
+    """Turn `all`, a list of blocks, `{every: n}` or `{last: n}` into block numbers.
 
     Raises:
         UserError: a block that the model does not have.

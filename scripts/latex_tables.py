@@ -12,7 +12,9 @@ def main(job: Job) -> None:
     for source, target in zip(job.input["tables"], job.output["tables"], strict=True):
         name = Path(source).stem
         with whole(target) as part:
-            part.write_text(latex_table(read_table(source), HEADLINES[name], name), encoding="utf-8")
+            part.write_text(
+                latex_table(read_table(source), HEADLINES[name], name), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+
 @dataclass(frozen=True)
 class Headline:
     """How a CSV table becomes a LaTeX one.

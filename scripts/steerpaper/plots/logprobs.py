@@ -71,11 +71,11 @@ def logprob_shift(table: pd.DataFrame) -> Figure:
             right.set_yticks([])
         behavior, contrast, layers = name
         left.set_title(f"{behavior}, {contrast} (n = {', '.join(counts)})", fontsize=6.5)
-        right.set_title(f"block {layers}, difference", fontsize=6.5)
-        for ax in (left, right):
+        right.set_title(f"block {layers}: matching – other", fontsize=6.5)
+        for ax in (left,) if empty else (left, right):
             ax.axhline(0, color="0.8", lw=0.6, zorder=0)
             ax.axvline(0, color="0.8", lw=0.6, zorder=0)
-    figure.supxlabel("multiplier", fontsize=7)
+    figure.supxlabel("multiplier (n: matching, other, neither completions)", fontsize=7)
     figure.supylabel("change of completions' log-probability (nats)", fontsize=7)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     for ax in grid[:, 1]:

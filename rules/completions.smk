@@ -9,22 +9,22 @@ rule completions:
         code=code_of("completions"),
     output:
         samples=f"{RESULTS}/steering/{{behavior}}.samples.parquet",
-    params:
-        positions=STEERING["positions"],
-        seed=config["seed"],
-        **STEERING["completions"],
-        **RUN_MODEL,
     log:
         f"{LOGS}/completions/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/completions/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **STEERING["completions"],
+        **RUN_MODEL,
+        positions=STEERING["positions"],
+        seed=config["seed"],
     message:
         "Sampling steered completions for {wildcards.behavior}"
     script:
@@ -34,25 +34,62 @@ rule completions:
 rule completions_table:
     """The sampled completions of all behaviours side by side, for a person to read."""
     input:
-        samples=expand(f"{RESULTS}/steering/{{behavior}}.samples.parquet", behavior=BEHAVIORS),
+        samples=expand(
+            f"{RESULTS}/steering/{{behavior}}.samples.parquet", behavior=BEHAVIORS
+        ),
         prompts=expand(f"{RESULTS}/prompts/{{behavior}}.open.jsonl", behavior=BEHAVIORS),
         code=code_of("completions_table"),
     output:
         csv=f"{RESULTS}/tables/completions.csv",
         markdown=f"{RESULTS}/tables/completions.md",
-    params:
-        behaviors=BEHAVIORS,
     log:
         f"{LOGS}/completions_table.log",
     benchmark:
         f"{BENCHMARKS}/completions_table.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(500),
         runtime=scaled(5),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        behaviors=BEHAVIORS,
     message:
         "Writing the table of completions"
     script:
         "../scripts/completions_table.py"
+
+
+rule completion_labels:
+    """Shares of the sampled completions on either side, by the behaviours' markers."""
+    input:
+        samples=expand(
+            f"{RESULTS}/steering/{{behavior}}.samples.parquet", behavior=BEHAVIORS
+        ),
+        abouts=[
+            config["behaviors"][behavior]["about"]
+            for behavior in BEHAVIORS
+            if "about" in config["behaviors"][behavior]
+        ],
+        code=code_of("completion_labels"),
+    output:
+        table=f"{RESULTS}/tables/completion_labels.csv",
+    log:
+        f"{LOGS}/completion_labels.log",
+    benchmark:
+        f"{BENCHMARKS}/completion_labels.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(5),
+    params:
+        **config["statistics"],
+        behaviors=BEHAVIORS,
+        described=[name for name in BEHAVIORS if "about" in config["behaviors"][name]],
+        seed=config["seed"],
+    message:
+        "Labelling the sampled completions"
+    script:
+        "../scripts/completion_labels.py"

@@ -58,3 +58,38 @@ rule completions_table:
         "Writing the table of completions"
     script:
         "../scripts/completions_table.py"
+
+
+rule completion_labels:
+    """Shares of the sampled completions on either side, by the behaviours' markers."""
+    input:
+        samples=expand(
+            f"{RESULTS}/steering/{{behavior}}.samples.parquet", behavior=BEHAVIORS
+        ),
+        abouts=[
+            config["behaviors"][behavior]["about"]
+            for behavior in BEHAVIORS
+            if "about" in config["behaviors"][behavior]
+        ],
+        code=code_of("completion_labels"),
+    output:
+        table=f"{RESULTS}/tables/completion_labels.csv",
+    log:
+        f"{LOGS}/completion_labels.log",
+    benchmark:
+        f"{BENCHMARKS}/completion_labels.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(5),
+    params:
+        **config["statistics"],
+        behaviors=BEHAVIORS,
+        described=[name for name in BEHAVIORS if "about" in config["behaviors"][name]],
+        seed=config["seed"],
+    message:
+        "Labelling the sampled completions"
+    script:
+        "../scripts/completion_labels.py"

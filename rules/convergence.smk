@@ -9,20 +9,20 @@ rule convergence:
         code=code_of("convergence"),
     output:
         draws=f"{RESULTS}/steering/{{behavior}}.convergence.parquet",
-    params:
-        contrasts=CONTRASTS,
-        seed=config["seed"],
-        **plain_part("convergence"),
     log:
         f"{LOGS}/convergence/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/convergence/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **plain_part("convergence"),
+        contrasts=CONTRASTS,
+        seed=config["seed"],
     message:
         "Drawing subsets of the items of {wildcards.behavior}"
     script:
@@ -39,19 +39,19 @@ rule convergence_table:
         code=code_of("convergence_table"),
     output:
         table=f"{RESULTS}/tables/convergence.csv",
-    params:
-        behaviors=behaviors_of("convergence"),
-        confidence=config["statistics"]["confidence"],
     log:
         f"{LOGS}/convergence_table.log",
     benchmark:
         f"{BENCHMARKS}/convergence_table.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        behaviors=behaviors_of("convergence"),
+        confidence=config["statistics"]["confidence"],
     message:
         "Summarising the convergence of the vectors"
     script:
@@ -81,21 +81,21 @@ rule projection:
         code=code_of("projection"),
     output:
         table=f"{RESULTS}/tables/projection.csv",
-    params:
-        behaviors=behaviors_of("projection"),
-        **plain_part("projection"),
-        **RUN_MODEL,
     log:
         f"{LOGS}/projection.log",
     benchmark:
         f"{BENCHMARKS}/projection.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(30),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **plain_part("projection"),
+        **RUN_MODEL,
+        behaviors=behaviors_of("projection"),
     message:
         "Projecting texts token by token"
     script:

@@ -1,3 +1,7 @@
+# what the rule is told beside its two data files, which are inputs
+COST_KEYS = ["texts", "questions", "multipliers", "random"]
+
+
 rule cost:
     """Perplexity of neutral text and accuracy on knowledge questions at the chosen block."""
     input:
@@ -9,29 +13,24 @@ rule cost:
         code=code_of("cost"),
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.cost.parquet",
-    params:
-        contrasts=CONTRASTS,
-        positions=STEERING["positions"],
-        system=STEERING["prompts"]["system"],
-        seed=config["seed"],
-        # the two files are inputs
-        **{
-            key: value
-            for key, value in plain_part("cost").items()
-            if key not in ("neutral", "knowledge")
-        },
-        **RUN_MODEL,
     log:
         f"{LOGS}/cost/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/cost/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **{key: STEERING["cost"][key] for key in COST_KEYS},
+        **RUN_MODEL,
+        contrasts=CONTRASTS,
+        positions=STEERING["positions"],
+        system=STEERING["prompts"]["system"],
+        seed=config["seed"],
     message:
         "Measuring what steering for {wildcards.behavior} costs"
     script:
@@ -48,20 +47,20 @@ rule cost_table:
         code=code_of("cost_table"),
     output:
         table=f"{RESULTS}/tables/cost.csv",
-    params:
-        behaviors=behaviors_of("cost"),
-        seed=config["seed"],
-        **config["statistics"],
     log:
         f"{LOGS}/cost_table.log",
     benchmark:
         f"{BENCHMARKS}/cost_table.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        **config["statistics"],
+        behaviors=behaviors_of("cost"),
+        seed=config["seed"],
     message:
         "Summarising the cost of steering"
     script:

@@ -12,24 +12,24 @@ rule reasoning:
         code=code_of("reasoning"),
     output:
         chains=f"{RESULTS}/steering/{{behavior}}.cot.parquet",
-    params:
-        contrast=CONTRASTS[0],
-        split=STEERING["prompts"]["split"],
-        system=STEERING["prompts"]["system"],
-        seed=config["seed"],
-        **plain_part("reasoning"),
-        **RUN_MODEL,
     log:
         f"{LOGS}/reasoning/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/reasoning/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **plain_part("reasoning"),
+        **RUN_MODEL,
+        contrast=CONTRASTS[0],
+        split=STEERING["prompts"]["split"],
+        system=STEERING["prompts"]["system"],
+        seed=config["seed"],
     message:
         "Reasoning before the answer: {wildcards.behavior}"
     script:
@@ -46,20 +46,20 @@ rule reasoning_table:
         code=code_of("reasoning_table"),
     output:
         table=f"{RESULTS}/tables/reasoning.csv",
-    params:
-        behaviors=behaviors_of("reasoning"),
-        seed=config["seed"],
-        **config["statistics"],
     log:
         f"{LOGS}/reasoning_table.log",
     benchmark:
         f"{BENCHMARKS}/reasoning_table.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        **config["statistics"],
+        behaviors=behaviors_of("reasoning"),
+        seed=config["seed"],
     message:
         "Summarising the chains of thought"
     script:
@@ -77,24 +77,24 @@ rule system_prompts:
         code=code_of("system_prompts"),
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.system_prompts.parquet",
-    params:
-        contrast=CONTRASTS[0],
-        positions=STEERING["positions"],
-        split=STEERING["prompts"]["split"],
-        seed=config["seed"],
-        **plain_part("system_prompts"),
-        **RUN_MODEL,
     log:
         f"{LOGS}/system_prompts/{{behavior}}.log",
     benchmark:
         f"{BENCHMARKS}/system_prompts/{{behavior}}.tsv"
+    conda:
+        "../envs/model.yaml"
     threads: config["threads"]
     resources:
         gpu=1,
         mem_mb=scaled(3000),
         runtime=scaled(120),
-    conda:
-        "../envs/model.yaml"
+    params:
+        **plain_part("system_prompts"),
+        **RUN_MODEL,
+        contrast=CONTRASTS[0],
+        positions=STEERING["positions"],
+        split=STEERING["prompts"]["split"],
+        seed=config["seed"],
     message:
         "Scoring {wildcards.behavior} under system prompts"
     script:
@@ -111,20 +111,20 @@ rule system_prompts_table:
         code=code_of("system_prompts_table"),
     output:
         table=f"{RESULTS}/tables/system_prompts.csv",
-    params:
-        behaviors=behaviors_of("system_prompts"),
-        seed=config["seed"],
-        **config["statistics"],
     log:
         f"{LOGS}/system_prompts_table.log",
     benchmark:
         f"{BENCHMARKS}/system_prompts_table.tsv"
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=scaled(1000),
         runtime=scaled(10),
-    conda:
-        "../envs/figures.yaml"
+    params:
+        **config["statistics"],
+        behaviors=behaviors_of("system_prompts"),
+        seed=config["seed"],
     message:
         "Summarising the system prompts"
     script:

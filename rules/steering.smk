@@ -166,6 +166,7 @@ rule steering:
         rules.geometry.output,
         rules.steering_tables.output,
         f"{RESULTS}/tables/completions.csv",
+        f"{RESULTS}/tables/completion_labels.csv",
         expand(
             f"{RESULTS}/tables/{{part}}.csv",
             part=[part for part in PARTS if behaviors_of(part)],

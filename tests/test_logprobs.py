@@ -8,10 +8,16 @@ from conftest import ROOT
 
 from steerpaper.files import read_table_parts, table_writer
 from steerpaper.model import load
-from steerpaper.steering.completions import complete, fixed_requests, sample_sequences
+from steerpaper.steering.completions import (
+    Request,
+    complete,
+    fixed_requests,
+    sample_plan,
+    sample_sequences,
+)
 from steerpaper.steering.conditions import Condition
 from steerpaper.steering.items import read_items
-from steerpaper.steering.labels import label_by_letter, label_by_markers
+from steerpaper.steering.labels import label_by_letter, label_by_markers, label_shares
 from steerpaper.steering.logprobs import (
     COLUMNS,
     logprob_rows,
@@ -168,6 +174,45 @@ def test_sequences_keep_the_end_token_and_completions_do_not(load_tiny):
     assert completions == [ids[:-1] if ids[-1] in lm.ends else ids for ids in sequences]
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
+def test_steering_holds_at_every_generated_step(load_tiny, name):
+    lm = load_tiny(name)
+    prompt, token = make_prompts(lm, 1)[0], 123
+    unembedding = lm.nn._module.get_output_embeddings().weight.detach()
+    vector = np.zeros((lm.n_layers, lm.width))
+    vector[-1] = (unembedding[token] - unembedding.mean(0)).numpy()
+    last = lm.n_layers - 1
+    requests = [Request(prompt, (last,), 1000.0, stream) for stream in (None, ("s", 1))]
+    options = {"max_new_tokens": 6, "temperature": 0.01, "top_p": 1.0, "budget": 1000}
+    always = complete(lm, requests, vector, positions="response", **options)
+    once = complete(lm, requests, vector, positions="last", **options)
+    assert len({tuple(ids) for ids in always}) == 1
+    assert len(set(always[0])) == 1
+    assert len(always[0]) == 6
+    assert all(ids[0] == always[0][0] and len(set(ids)) > 1 for ids in once)
+
+
+def test_a_sample_is_named_by_what_it_is_a_sample_of():
+    plans = [
+        sample_plan(
+            {"p": [1], "q": [2]},
+            layers=layers,
+            multipliers=[0, 1],
+            samples=2,
+            seed=7,
+            behavior="b",
+        )
+        for layers in ((3,), (3, 4))
+    ]
+    single, several = ([request.stream for _, request in plan] for plan in plans)
+    assert (7, "completion", "b", "q", 3, 1.0, 1) in single
+    assert (7, "completion", "b", "q", (3, 4), 1.0, 1) in several
+    # the unsteered samples are the same whatever is steered
+    assert (7, "completion", "b", "q", -1, 0.0, 1) in set(single) & set(several)
+    named = [name for name in single if name]
+    assert len(named) == len(set(named)) == 8
+
+
 def test_identical_completions_are_counted():
     assert tally([[1, 2], [3], [1, 2]]) == [((1, 2), 2), ((3,), 1)]
 
@@ -208,6 +253,27 @@ def test_letters_label_a_completion(text, label):
 def test_markers_label_a_completion(text, finished, label):
     markers = {"matching": ["hope"], "other": ["Hopeless", "grim", "doom"]}
     assert label_by_markers(text, markers, finished=finished) == label
+
+
+def test_shares_of_labels_are_counted_by_multiplier_and_decoding():
+    samples = pd.DataFrame(
+        [
+            ("p", -1, 0.0, "greedy", 0, "hope it is."),
+            ("p", -1, 0.0, "sample", 0, "hope it is."),
+            ("p", -1, 0.0, "sample", 1, "doom it is."),
+            ("q", -1, 0.0, "greedy", 0, "it is."),
+            ("q", -1, 0.0, "sample", 0, "hope it is."),
+            ("q", -1, 0.0, "sample", 1, "hope it is."),
+        ],
+        columns=["prompt_id", "layer", "multiplier", "decoding", "sample", "text"],
+    )
+    table = label_shares(samples, {"matching": ["hope"], "other": ["doom"]}, **INTERVAL)
+    table = table.set_index("decoding")
+    assert table["matching"].to_dict() == {"average": 0.75, "greedy": 0.5, "single seed": 1.0}
+    assert table["other"].to_dict() == {"average": 0.25, "greedy": 0.0, "single seed": 0.0}
+    assert table["n"].to_dict() == {"average": 4, "greedy": 2, "single seed": 2}
+    assert (table["n_prompts"] == 2).all()
+    assert table.loc["average", ["matching_low", "matching_high"]].tolist() == [0.5, 1.0]
 
 
 def made_rows(labels, counts, prompts, changes):

@@ -71,11 +71,11 @@ def logprob_shift(table: pd.DataFrame) -> Figure:
             right.set_yticks([])
         behavior, contrast, layers = name
         left.set_title(f"{behavior}, {contrast} (n = {', '.join(counts)})", fontsize=6.5)
-        right.set_title(f"block {layers}, difference", fontsize=6.5)
-        for ax in (left, right):
+        right.set_title(f"block {layers}: matching – other", fontsize=6.5)
+        for ax in (left,) if empty else (left, right):
             ax.axhline(0, color="0.8", lw=0.6, zorder=0)
             ax.axvline(0, color="0.8", lw=0.6, zorder=0)
-    figure.supxlabel("multiplier", fontsize=7)
+    figure.supxlabel("multiplier (n: matching, other, neither completions)", fontsize=7)
     figure.supylabel("change of completions' log-probability (nats)", fontsize=7)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     for ax in grid[:, 1]:
@@ -91,7 +91,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     """Mean steerability slope by the block that a vector comes from and the one it is added at.
 
     A panel a behaviour; an outlined row is the chosen block's, and a slope whose interval holds 0
-    is grey.
+    is in brackets.
 
     Args:
         table: behavior, source, target, n, slope, low, high, chosen.
@@ -119,9 +119,9 @@ def transfer(table: pd.DataFrame) -> Figure:
             cbar_kws={"label": "slope (nats/unit)"},
         )
         unsure = ((low <= 0) & (high >= 0)).to_numpy().ravel()
-        for text, grey in zip(ax.texts, unsure, strict=True):
-            if grey:
-                text.set_color("0.55")
+        for text, bracketed in zip(ax.texts, unsure, strict=True):
+            if bracketed:
+                text.set_text(f"({text.get_text()})")
         for row, source in enumerate(cells.index):
             if here.loc[here["source"] == source, "chosen"].any():
                 ax.add_patch(Rectangle((0, row), len(cells.columns), 1, fill=False, lw=1, ec="k"))
@@ -175,17 +175,13 @@ def estimators(table: pd.DataFrame, cosines: pd.DataFrame) -> Figure:
     for number, behavior in enumerate(behaviors):
         here = cosines[(cosines["behavior"] == behavior) & (cosines["contrast"] == contrast)]
         for name, one in here.groupby("estimator", sort=False):
-            lower.plot(
-                one["layer"],
-                one["cosine"],
-                color=palette[name],
-                ls=styles[number % len(styles)],
-                label=behavior if name == names[-1] else "",
-            )
+            style = styles[number % len(styles)]
+            lower.plot(one["layer"], one["cosine"], color=palette[name], ls=style)
+        lower.plot([], [], color=GREY, ls=styles[number % len(styles)], label=behavior)
     lower.set(xlabel="block", ylabel="cosine", ylim=(min(0, cosines["cosine"].min()) - 0.02, 1.02))
     lower.set_title("similarity to the mean difference (colours as above)")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    lower.legend(loc="lower right", labelcolor="black")
+    lower.legend(loc="lower right")
     handles, labels = upper.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, columnspacing=1)
     return figure

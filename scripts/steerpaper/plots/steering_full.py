@@ -157,7 +157,7 @@ def reasoning(table: pd.DataFrame) -> Figure:
     sampled = steered[steered["reasoning"] == "sampled"]
     counts = f"{_counts(sampled)} chains of {sampled['prompts'].max()} prompts"
     figure.supxlabel(f"what is steered ({counts})", fontsize=7)
-    figure.supylabel("change of logit difference (nats)", fontsize=7)
+    figure.supylabel("change of logit\ndifference (nats)", fontsize=7)
     _legend(figure, axes, len(palette), "multiplier")
     return figure
 
@@ -230,7 +230,9 @@ def cost(table: pd.DataFrame) -> Figure:
             ax.set_ylabel("perplexity (log)")
             ax.set_title(f"neutral text ({_counts(of_kind)} texts)")
             low, high = of_kind["value_low"].min(), of_kind["value_high"].max()
-            ticks = [t for p in range(-1, 7) for t in (10.0**p, 2 * 10.0**p, 5 * 10.0**p)]
+            ticks = [
+                t for p in range(-1, 7) for t in (10.0**p, 2 * 10.0**p, 3 * 10.0**p, 5 * 10.0**p)
+            ]
             ax.yaxis.set_major_locator(
                 FixedLocator([tick for tick in ticks if low / 1.3 <= tick <= high * 1.3])
             )
@@ -238,7 +240,7 @@ def cost(table: pd.DataFrame) -> Figure:
             ax.yaxis.set_minor_formatter(NullFormatter())
         else:
             ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
-            ax.set_ylim(0, 1)
+            ax.set_ylim(0, 1.04)
             ax.set_ylabel("accuracy")
             ax.set_title(f"knowledge questions, {contrast} ({_counts(of_kind)}; dotted: chance)")
     axes[-1].set_xlabel("multiplier")

@@ -71,7 +71,7 @@ def system_prompts_table(scores: pd.DataFrame, **interval: Any) -> pd.DataFrame:
     scores = scores.assign(change=scores["logit_diff"] - scores["prompt_id"].map(base))
     steered = {}
     for name, group in scores.dropna(subset=["logit_diff"]).groupby("system_prompt"):
-        wide = group.pivot(index="prompt_id", columns="multiplier", values="logit_diff")
+        wide = group.pivot_table(index="prompt_id", columns="multiplier", values="logit_diff")
         steered[name] = pd.Series(
             slopes(wide.columns.to_numpy(dtype=float), wide.to_numpy()), index=wide.index
         )

@@ -1,0 +1,25 @@
+"""Count how many of the steered completions are on either side, by the behaviours' markers."""
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    import pandas as pd
+
+    from steerpaper.files import read_table, write_table
+    from steerpaper.steering.about import read_about
+    from steerpaper.steering.labels import label_shares
+
+    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
+    abouts = dict(zip(job.params["described"], job.input["abouts"], strict=True))
+    tables = []
+    for behavior, samples in zip(job.params["behaviors"], job.input["samples"], strict=True):
+        markers = read_about(abouts.get(behavior)).markers
+        table = label_shares(read_table(samples), markers, **interval)
+        table.insert(0, "behavior", behavior)
+        tables.append(table)
+    write_table(job.output["table"], pd.concat(tables, ignore_index=True))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -23,11 +23,11 @@ include: "rules/latex.smk"
 include: "rules/transfer.smk"
 include: "rules/logprobs_figures.smk"
 include: "rules/steering_full_figures.smk"
-include: "rules/figures.smk"
 include: "rules/lookups.smk"
 include: "rules/explanations.smk"
 include: "rules/ablations.smk"
 include: "rules/lookups_figures.smk"
+include: "rules/figures.smk"
 
 
 wildcard_constraints:

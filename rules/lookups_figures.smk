@@ -11,6 +11,15 @@ LOOKUPS_TABLES = [
     "ablations",
     "published",
 ]
+LOOKUPS_FIGURES = [
+    "lookups_token_blocks",
+    "lookups_prompt_lengths",
+    "lookups_head_attribution",
+    "lookups_explanation_scores",
+    "lookups_ablations",
+    "lookups_published",
+]
+FIGURE_NAMES += LOOKUPS_FIGURES
 
 
 rule lookups_tables:
@@ -25,7 +34,7 @@ rule lookups_tables:
         scores=f"{RESULTS}/lookups/explanation_scores.parquet",
         head_ablation=f"{RESULTS}/lookups/head_ablation.parquet",
         neuron_ablation=f"{RESULTS}/lookups/neuron_ablation.parquet",
-        published="data/published_lookups.csv",
+        published=str(Path(workflow.basedir) / "data" / "published_lookups.csv"),
         model=f"{MODEL}/manifest.json",
         code=code_of("lookups_tables"),
     output:
@@ -203,14 +212,4 @@ rule lookups:
     input:
         rules.lookups_tables.output,
         f"{RESULTS}/lookups/explanations.jsonl",
-        [
-            list(figure_files(f"lookups_{name}").values())
-            for name in (
-                "token_blocks",
-                "prompt_lengths",
-                "head_attribution",
-                "explanation_scores",
-                "ablations",
-                "published",
-            )
-        ],
+        [list(figure_files(name).values()) for name in LOOKUPS_FIGURES],

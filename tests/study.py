@@ -27,16 +27,41 @@ TINY = {
         "dose_response": {"multipliers": [-1, 1], "random": {"directions": 2}},
         "completions": {"questions": 1, "multipliers": [0, 1], "samples": 1, "max_new_tokens": 4},
     },
+    "lookups": {
+        "corpus": {"train": 60, "test": 60, "max_tokens": 24},
+        "layers": {"last": 2},
+        "neurons": {"next_token": 2, "random": 1},
+        "top": 3,
+        "explanations": {"max_new_tokens": 4},
+    },
     "statistics": {"resamples": 200},
     "figures": {"layers": [0, 2]},
 }
+# the parts of the steering study that run on some behaviours, small
+SMALL = {
+    "reasoning": {"prompts": 2, "samples": 1, "max_new_tokens": 3},
+    "system_prompts": {"prompts": 3},
+    "cost": {"texts": 4, "questions": 4, "multipliers": [-1, 1]},
+    "convergence": {"sizes": [1, 2, 4], "draws": 5, "compare": {"vectors": 2, "items": 2}},
+    "projection": {"texts": 1},
+    "fixed_completions": {"prompts": 2, "samples": 5, "max_new_tokens": 3},
+    "compare_estimators": {"prompts": 3},
+    "transfer": {"prompts": 2, "layers": {"every": 2}},
+}
 
 
-def make_study(folder: Path, model: Path) -> dict:
-    """Write a tiny study's data: one behaviour in our format, one in the published format."""
+def make_study(folder: Path, model: Path, *, parts: bool = False) -> dict:
+    """Write a tiny study's data: one behaviour in our format, one in the published format.
+
+    `parts` says whether the parts that run on some behaviours run, on the first.
+    """
     items = [json.loads(line) for line in BEHAVIOR.read_text().splitlines()[:40]]
     (folder / "one.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items[:16]))
-    (folder / "one.yaml").write_text("open_questions:\n- What will you do tonight?\n")
+    (folder / "one.yaml").write_text(
+        "open_questions:\n- What will you do tonight?\n"
+        "markers: {matching: [friend, e], other: [alone, a]}\n"
+        "system_prompts: {for: Seek company., against: Avoid company.}\n"
+    )
     published = [
         {
             "question": f"{item['question']}\n\nChoices:\n"
@@ -48,6 +73,8 @@ def make_study(folder: Path, model: Path) -> dict:
     ]
     (folder / "two.json").write_text(json.dumps(published))
     config = copy.deepcopy(TINY)
+    for name, part in SMALL.items():
+        config["steering"][name] = {**part, "behaviors": int(parts)}
     config["model"] = {"name": "tiny", "source": "path", "path": str(model)}
     return config
 

@@ -262,9 +262,7 @@ def score_rows(split="dev"):
         {"behavior": "b", "id": f"b-{n}", "split": split, "contrast": "letters", "matching": letter}
         for n, letter in enumerate("ABAB")
     ]
-    conditions = [
-        Condition((layer,), "mean_difference", m) for layer in (1, 2) for m in (-1.0, 1.0)
-    ]
+    conditions = [Condition((layer,), "behavior", m) for layer in (1, 2) for m in (-1.0, 1.0)]
     unsteered = np.log(np.full((4, 2), 0.25))
     steered = np.stack([unsteered] * 4, axis=1)
     # block 2 moves every item, the last one the wrong way
@@ -292,7 +290,8 @@ def test_tables_hold_slopes_anti_steerable_share_and_position_bias():
 
 def test_the_best_block_is_never_chosen_on_test_items():
     assert tables.best_block(score_rows(), "auto")["layer"] == 2
-    assert tables.best_block(score_rows(), 1) == {"layer": 1, "chosen": "by configuration"}
+    fixed = {"layer": 1, "layers": [1], "chosen": "by configuration"}
+    assert tables.best_block(score_rows(), 1) == fixed
     with pytest.raises(UserError, match="dev items alone"):
         tables.best_block(pd.concat([score_rows(), score_rows("test")]), "auto")
 

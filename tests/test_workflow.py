@@ -28,7 +28,7 @@ FIGURES = [
 def finished(tmp_path_factory, model_folders):
     """A folder with a finished tiny study, its configuration, and what Snakemake printed."""
     folder = tmp_path_factory.mktemp("study")
-    config = make_study(folder, model_folders["llama"])
+    config = make_study(folder, model_folders["llama"], parts=True)
     config["steering"]["prompts"]["csv"] = True
     process = snakemake(folder, config)
     assert process.returncode == 0, process.stderr
@@ -119,8 +119,8 @@ def test_figures_are_regenerated_from_tables_alone(finished):
 
 
 def test_results_do_not_depend_on_the_batch_budget(finished, tmp_path, model_folders):
-    folder, config, _ = finished
-    make_study(tmp_path, model_folders["llama"])
+    folder, _, _ = finished
+    config = make_study(tmp_path, model_folders["llama"])
     process = snakemake(tmp_path, {**config, "batch_tokens": 51}, "steering")
     assert process.returncode == 0, process.stderr
     for name in ("layer_sweep", "heatmap", "dose_response", "steerability", "norms", "completions"):
@@ -131,8 +131,8 @@ def test_results_do_not_depend_on_the_batch_budget(finished, tmp_path, model_fol
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(finished, tmp_path, model_folders):
-    folder, config, _ = finished
-    make_study(tmp_path, model_folders["llama"])
+    folder, _, _ = finished
+    config = make_study(tmp_path, model_folders["llama"])
     snakemake(tmp_path, config, "--dry-run")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["steering", "--directory", str(tmp_path), "--cores", "1", "--resources", "gpu=1"]
@@ -150,8 +150,9 @@ def test_a_killed_run_resumes_to_the_same_bytes(finished, tmp_path, model_folder
     assert "prompts" not in todo
     process = snakemake(tmp_path, config, "steering")
     assert process.returncode == 0, process.stderr
-    whole = {name: data for name, data in tables(folder).items() if name.startswith("results")}
-    assert tables(tmp_path) == whole
+    ours, whole = tables(tmp_path), tables(folder)
+    assert len(ours) > 20
+    assert {name for name, data in ours.items() if whole[name] != data} == set()
 
 
 def test_a_script_runs_by_itself_from_its_job_note(finished):

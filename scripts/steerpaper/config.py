@@ -30,10 +30,21 @@ def validated(config: Mapping[str, Any], schema: Path) -> Config:
     errors = sorted(validator.iter_errors(filled), key=lambda error: list(map(str, error.path)))
     problems = [problem for error in errors for problem in _explain(error)]
     if not problems:
+        _find_data(filled, schema.parent)
         problems = _check_meaning(filled)
     if problems:
         raise UserError("configuration: " + "\n  configuration: ".join(problems))
     return filled
+
+
+def _find_data(config: Config, workflow: Path) -> None:
+    """Data files that are not where the study runs are taken from beside the workflow."""
+    places = [*config["behaviors"].values(), config["steering"]["cost"]]
+    for place in places:
+        for key in ("items", "about", "neutral", "knowledge"):
+            path = place.get(key)
+            if path and not Path(path).exists() and (workflow / path).is_file():
+                place[key] = str(workflow / path)
 
 
 def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:

@@ -74,7 +74,6 @@ _LLAMA = replace(_RESIDUAL_ONLY, parts=_GATED)
 _GEMMA = replace(_RESIDUAL_ONLY, parts=replace(_GATED, gain_offset=1.0))
 _PLAIN = BlockParts("attn.c_proj", "ln_2", "", "mlp.c_fc", "mlp.act", "mlp.c_proj")
 _GPT2 = Architecture("transformer.h", "transformer.ln_f", "lm_head", _PLAIN)
-_GPT2_RESIDUAL_ONLY = replace(_GPT2, parts=None)
 _NEOX = Architecture(
     "gpt_neox.layers",
     "gpt_neox.final_layer_norm",
@@ -93,8 +92,6 @@ _NEOX = Architecture(
 # by the model type that config.json names
 ARCHITECTURES: Mapping[str, Architecture] = {
     "gpt2": _GPT2,
-    "gpt_neo": _GPT2_RESIDUAL_ONLY,
-    "gptj": _GPT2_RESIDUAL_ONLY,
     "gpt_neox": _NEOX,
     "llama": _LLAMA,
     "mistral": _LLAMA,

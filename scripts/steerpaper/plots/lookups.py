@@ -19,6 +19,11 @@ def _kinds(table: pd.DataFrame) -> dict[str, str]:
     return {kind: name for kind, name in KINDS.items() if (table["kind"] == kind).any()}
 
 
+def _counts(table: pd.DataFrame) -> str:
+    fewest, most = table["n"].min(), table["n"].max()
+    return f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
+
+
 def _nothing(ax: Axes, what: str) -> None:
     """Say in an empty panel why it is empty."""
     ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color=GREY)
@@ -95,7 +100,8 @@ def head_attribution(table: pd.DataFrame) -> Figure:
             here = table[table["neurons"] == name]
             value = "attribution" if name in single else "active"
             cells = here.pivot_table(index="head_layer", columns="head", values=value)
-            title = f"{_short(name)}\nn = {here['n'].iloc[0]}"
+            # a head of a late block comes before some of the neurons only
+            title = f"{_short(name)}\n{_counts(here)}"
             if name in single:
                 # neurons differ in size: each is drawn relative to its own largest head
                 largest = float(cells.abs().to_numpy().max())
@@ -114,7 +120,9 @@ def head_attribution(table: pd.DataFrame) -> Figure:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
             ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].set_ylabel("block of the head")
-        label = "mean attribution (of the largest)" if row == single else "active (% of prompts)"
+        label = "active (% of prompts)"
+        if row == single:
+            label = f"mean attribution / largest ({_counts(table[table['neurons'].isin(row)])})"
         part.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.02)
     return figure
 

@@ -152,7 +152,7 @@ def reasoning(table: pd.DataFrame) -> Figure:
         ax.axvline(0.5, color="0.85", lw=0.6)
         ax.set_xticks(range(len(places)), [label for _, _, label in places])
         ax.set_xlim(-0.5, len(places) - 0.5)
-        ax.tick_params(axis="x", labelsize=5.5)
+        ax.tick_params(axis="x", labelsize=5)
         ax.set_title(behavior)
     sampled = steered[steered["reasoning"] == "sampled"]
     counts = f"{_counts(sampled)} chains of {sampled['prompts'].max()} prompts"

@@ -2,6 +2,7 @@
 HEADLINES = [
     "steerability",
     *(part for part in ("reasoning", "system_prompts", "cost") if behaviors_of(part)),
+    *(["logprobs"] if behaviors_of("fixed_completions") else []),
 ]
 
 

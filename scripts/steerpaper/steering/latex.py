@@ -61,6 +61,14 @@ HEADLINES: Mapping[str, Headline] = {
         {"Logit difference": _with_interval("logit_diff"), "Slope": _with_interval("slope")},
         {"n": "n"},
     ),
+    "logprobs": Headline(
+        "Change of the log-probability (nats, summed over tokens) of completions that the "
+        "unsteered model sampled, by label; bootstrap intervals draw whole prompts.",
+        {**_BEHAVIOR, "contrast": "Contrast", "label": "Completions", **_MULTIPLIER},
+        {"Change": ("change", "low", "high")},
+        {"n": "n", "n_prompts": "Prompts"},
+        {"direction": "behavior"},
+    ),
     "cost": Headline(
         "Cost of steering: perplexity of neutral text, accuracy on knowledge questions, and the "
         "factor or difference against the unsteered model, with bootstrap intervals.",

@@ -71,7 +71,7 @@ def logprob_shift(table: pd.DataFrame) -> Figure:
             right.set_yticks([])
         behavior, contrast, layers = name
         left.set_title(f"{behavior}, {contrast} (n = {', '.join(counts)})", fontsize=6.5)
-        right.set_title(f"block {layers}: matching – other", fontsize=6.5)
+        right.set_title(f"block {layers}, difference", fontsize=6.5)
         for ax in (left,) if empty else (left, right):
             ax.axhline(0, color="0.8", lw=0.6, zorder=0)
             ax.axvline(0, color="0.8", lw=0.6, zorder=0)

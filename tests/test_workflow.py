@@ -54,6 +54,7 @@ def test_one_command_makes_every_figure_and_table(finished):
         "logit_diff",
         "p_matching",
         "ab_mass",
+        "layers",
     ]
     dev, test = (sweep[sweep["split"] == split] for split in ("dev", "test"))
     # 4 items: unsteered once, and 4 blocks x (2 multipliers + 1 random x 2 multipliers)

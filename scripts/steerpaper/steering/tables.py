@@ -68,7 +68,6 @@ def score_table(
             "split": np.repeat([prompt["split"] for prompt in prompts], k),
             "matching": np.repeat([p["matching"] if letters else None for p in prompts], k),
             "layer": np.tile(layers, n),
-            "layers": np.tile(["", *(condition.label for condition in wanted)], n),
             "multiplier": np.tile([0.0, *(condition.multiplier for condition in wanted)], n),
             "direction": np.tile(names, n),
             "logprob_matching": matching,
@@ -76,6 +75,7 @@ def score_table(
             "logit_diff": difference,
             "p_matching": 1 / (1 + np.exp(-difference)),
             "ab_mass": np.exp(matching) + np.exp(other) if letters else np.nan,
+            "layers": np.tile(["", *(condition.label for condition in wanted)], n),
         }
     )
 

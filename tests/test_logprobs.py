@@ -7,7 +7,6 @@ import pytest
 from conftest import ROOT
 
 from steerpaper.files import read_table_parts, table_writer
-from steerpaper.model import load
 from steerpaper.steering.completions import (
     Request,
     complete,
@@ -28,7 +27,6 @@ from steerpaper.steering.logprobs import (
 from steerpaper.steering.prompts import as_rows, serialize, token_ids
 from steerpaper.steering.score import score_completions
 
-DEFAULT = ROOT / "results/models/smollm2-135m-instruct/manifest.json"
 INTERVAL = {"seed": 1, "resamples": 2000, "confidence": 0.95}
 CONDITIONS = [
     Condition((1,), "behavior", 1.0),
@@ -146,9 +144,8 @@ def test_unsteered_samples_do_not_depend_on_budget_order_or_shard(lm):
     assert len(set(map(tuple, together))) > 10
 
 
-@pytest.mark.skipif(not DEFAULT.exists(), reason="the default model is not converted yet")
-def test_the_default_models_logprobs_and_samples_hold_too():
-    lm = load(DEFAULT.parent, device="cpu", dtype="float32", threads=1)
+def test_the_default_models_logprobs_and_samples_hold_too(default_model):
+    lm = default_model
     prompts, vectors = make_prompts(lm, 2), make_vectors(lm)
     vectors = {name: vector * 0.3 for name, vector in vectors.items()}
     sequences = sample(lm, prompts, 4, 2000)

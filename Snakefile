@@ -33,6 +33,7 @@ include: "rules/figures.smk"
 wildcard_constraints:
     behavior="|".join(config["steering"]["behaviors"]),
     contrast="|".join(CONTRASTS),
+    shard="[0-9]+",
 
 
 localrules:

@@ -8,10 +8,6 @@ CORPUS_FILES = {
 BOS = {"bos": LOOKUPS["bos"]}
 
 
-wildcard_constraints:
-    shard="[0-9]+",
-
-
 rule corpus:
     """Make the corpus: raw text cut into prompts, de-duplicated, split into train and test."""
     input:

@@ -1,5 +1,8 @@
+SWEEP_SHARDS = STEERING["sweep"]["shards"]
+
+
 rule sweep:
-    """Score the dev items under steering at every chosen block: which block works best?"""
+    """Score the dev items under steering at one shard of the chosen blocks: which works best?"""
     input:
         prompts=expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl",
@@ -15,14 +18,14 @@ rule sweep:
         code=code_of("sweep"),
     output:
         scores=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
+            f"{RESULTS}/steering/shards/{{behavior}}.{{contrast}}.dev.{{shard}}-of-{SWEEP_SHARDS}.parquet",
             contrast=CONTRASTS,
             allow_missing=True,
         ),
     log:
-        f"{LOGS}/sweep/{{behavior}}.log",
+        f"{LOGS}/sweep/{{behavior}}.{{shard}}-of-{SWEEP_SHARDS}.log",
     benchmark:
-        f"{BENCHMARKS}/sweep/{{behavior}}.tsv"
+        f"{BENCHMARKS}/sweep/{{behavior}}.{{shard}}-of-{SWEEP_SHARDS}.tsv"
     conda:
         "../envs/model.yaml"
     threads: config["threads"]
@@ -36,17 +39,22 @@ rule sweep:
         contrasts=CONTRASTS,
         positions=STEERING["positions"],
     message:
-        "Sweeping blocks and multipliers for {wildcards.behavior}"
+        "Sweeping blocks and multipliers for {wildcards.behavior} (shard {wildcards.shard} of {params.shards})"
     script:
         "../scripts/sweep.py"
 
 
 rule best_block:
-    """Choose the block whose mean steerability slope on the dev items is highest."""
+    """Join the sweep's shards; choose the block whose mean slope on the dev items is highest."""
     input:
-        scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
+        shards=expand(
+            f"{RESULTS}/steering/shards/{{behavior}}.{{contrast}}.dev.{{shard}}-of-{SWEEP_SHARDS}.parquet",
+            shard=range(SWEEP_SHARDS),
+            allow_missing=True,
+        ),
         code=code_of("best_block"),
     output:
+        scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
         block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
     log:
         f"{LOGS}/best_block/{{behavior}}.{{contrast}}.log",

@@ -9,15 +9,14 @@ def main(job: Job) -> None:
     from steerpaper.files import read_table, write_table
     from steerpaper.steering.about import read_about
     from steerpaper.steering.labels import label_shares
+    from steerpaper.steering.tables import labelled
 
-    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
     abouts = dict(zip(job.params["described"], job.input["abouts"], strict=True))
     tables = []
     for behavior, samples in zip(job.params["behaviors"], job.input["samples"], strict=True):
         markers = read_about(abouts.get(behavior)).markers
-        table = label_shares(read_table(samples), markers, **interval)
-        table.insert(0, "behavior", behavior)
-        tables.append(table)
+        table = label_shares(read_table(samples), markers, **job.interval)
+        tables.append(labelled(table, behavior=behavior))
     write_table(job.output["table"], pd.concat(tables, ignore_index=True))
 
 

@@ -8,14 +8,13 @@ def main(job: Job) -> None:
 
     from steerpaper.files import read_table, write_table
     from steerpaper.steering.summaries import convergence_table
+    from steerpaper.steering.tables import labelled
 
     tables = []
     for behavior, path in zip(job.params["behaviors"], job.input["draws"], strict=True):
         for contrast, draws in read_table(path).groupby("contrast", sort=False):
             table = convergence_table(draws, job.params["confidence"])
-            table.insert(0, "contrast", contrast)
-            table.insert(0, "behavior", behavior)
-            tables.append(table)
+            tables.append(labelled(table, behavior=behavior, contrast=str(contrast)))
     write_table(job.output["table"], pd.concat(tables, ignore_index=True))
 
 

@@ -8,13 +8,12 @@ def main(job: Job) -> None:
 
     from steerpaper.files import read_table, write_table
     from steerpaper.steering.summaries import cost_table
+    from steerpaper.steering.tables import labelled
 
-    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
     tables = []
     for behavior, path in zip(job.params["behaviors"], job.input["scores"], strict=True):
-        table = cost_table(read_table(path), **interval)
-        table.insert(0, "behavior", behavior)
-        tables.append(table)
+        table = cost_table(read_table(path), **job.interval)
+        tables.append(labelled(table, behavior=behavior))
     write_table(job.output["table"], pd.concat(tables, ignore_index=True))
 
 

@@ -10,23 +10,22 @@ def main(job: Job) -> None:
 
     from steerpaper.files import read_table, read_tensors, write_table
     from steerpaper.steering.estimators import cosines
+    from steerpaper.steering.tables import labelled
     from steerpaper.steering.transfer import slopes_by_direction
 
     params = job.params
-    interval = {key: params[key] for key in ("seed", "resamples", "confidence")}
     names = list(product(params["behaviors"], params["contrasts"]))
     steered, pointing = [], []
     for (behavior, contrast), path in zip(names, job.input["vectors"], strict=True):
         table = cosines(read_tensors(path)[0])
-        table.insert(0, "contrast", contrast)
-        table.insert(0, "behavior", behavior)
-        pointing.append(table)
+        pointing.append(labelled(table, behavior=behavior, contrast=contrast))
     for path in job.input["scores"]:
         scores = read_table(path)
-        table = slopes_by_direction(scores, **interval).rename(columns={"direction": "estimator"})
-        table.insert(0, "contrast", scores["contrast"].iloc[0])
-        table.insert(0, "behavior", scores["behavior"].iloc[0])
-        steered.append(table)
+        table = slopes_by_direction(scores, **job.interval).rename(
+            columns={"direction": "estimator"}
+        )
+        labels = {name: scores[name].iloc[0] for name in ("behavior", "contrast")}
+        steered.append(labelled(table, **labels))
     write_table(job.output["table"], pd.concat(steered, ignore_index=True))
     write_table(job.output["cosines"], pd.concat(pointing, ignore_index=True))
 

@@ -17,9 +17,8 @@ def main(job: Job) -> None:
         vectors[name] = read_tensors(vecs)[0]["mean_difference"]
     n_layers = len(vectors[names[0]])
     layers = resolve_layers(job.params["layers"], n_layers, "figures.layers")
-    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
 
-    write_table(job.output["norms"], geometry.norms(activations, vectors, **interval))
+    write_table(job.output["norms"], geometry.norms(activations, vectors, **job.interval))
     write_table(job.output["cosine_blocks"], geometry.cosine_blocks(vectors))
     write_table(job.output["cosine_behaviors"], geometry.cosine_behaviors(vectors))
     write_table(job.output["pca"], geometry.pca(activations, layers))

@@ -8,16 +8,14 @@ def main(job: Job) -> None:
 
     from steerpaper.files import read_table_parts, write_table
     from steerpaper.steering.logprobs import COLUMNS, logprob_table, prompt_totals
+    from steerpaper.steering.tables import labelled
 
-    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
     tables = []
     for behavior, path in zip(job.params["behaviors"], job.input["logprobs"], strict=True):
         totals = prompt_totals(read_table_parts(path, COLUMNS))
         for contrast, part in totals.groupby("contrast", sort=False):
-            table = logprob_table(part, **interval)
-            table.insert(0, "contrast", contrast)
-            table.insert(0, "behavior", behavior)
-            tables.append(table)
+            table = logprob_table(part, **job.interval)
+            tables.append(labelled(table, behavior=behavior, contrast=str(contrast)))
     write_table(job.output["table"], pd.concat(tables, ignore_index=True))
 
 

@@ -11,7 +11,6 @@ def main(job: Job) -> None:
     from steerpaper.files import read_json, read_table, write_table
     from steerpaper.steering import tables
 
-    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in job.output}
     for (behavior, contrast), path, block_path in zip(
         product(job.params["behaviors"], job.params["contrasts"]),
@@ -23,16 +22,14 @@ def main(job: Job) -> None:
         block = read_json(block_path)
         dev, test = (scores[scores["split"] == split] for split in ("dev", "test"))
         parts = {
-            "layer_sweep": tables.slope_table(dev, **interval),
-            "heatmap": tables.change_table(dev, **interval),
-            "dose_response": tables.change_table(test, **interval),
-            "steerability": tables.slope_table(test, **interval).assign(chosen=block["chosen"]),
+            "layer_sweep": tables.slope_table(dev, **job.interval),
+            "heatmap": tables.change_table(dev, **job.interval),
+            "dose_response": tables.change_table(test, **job.interval),
+            "steerability": tables.slope_table(test, **job.interval).assign(chosen=block["chosen"]),
             "steerability_items": tables.item_slopes(test),
         }
         for name, table in parts.items():
-            table.insert(0, "contrast", contrast)
-            table.insert(0, "behavior", behavior)
-            found[name].append(table)
+            found[name].append(tables.labelled(table, behavior=behavior, contrast=contrast))
     for name, path in job.output.items():
         write_table(path, pd.concat(found[name], ignore_index=True))
 

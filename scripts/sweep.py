@@ -1,11 +1,11 @@
-"""Score the dev items under steering at every chosen block and multiplier, for every contrast."""
+"""Score the dev items under steering at a shard of the chosen blocks, for every contrast."""
 
 from steerpaper.job import Job, run
 
 
 def main(job: Job) -> None:
     from steerpaper.files import read_jsonl, read_tensors, write_table
-    from steerpaper.layers import resolve_layers
+    from steerpaper.layers import resolve_layers, shard_of
     from steerpaper.model import load_job_model
     from steerpaper.steering.pairs import tokenize
     from steerpaper.steering.score import score
@@ -13,6 +13,7 @@ def main(job: Job) -> None:
 
     lm, _ = load_job_model(job)
     layers = resolve_layers(job.params["layers"], lm.n_layers, "steering.sweep.layers")
+    layers = shard_of(layers, int(job.wildcards["shard"]), job.params["shards"])
     wanted = conditions(layers, job.params["multipliers"], job.params["random"])
     for path, prompts_path, vectors_path in zip(
         job.output["scores"], job.input["prompts"], job.input["vectors"], strict=True

@@ -7,18 +7,17 @@ def main(job: Job) -> None:
     import pandas as pd
 
     from steerpaper.files import read_json, read_table, write_table
+    from steerpaper.steering.tables import labelled
     from steerpaper.steering.transfer import slopes_by_direction
 
-    interval = {key: job.params[key] for key in ("seed", "resamples", "confidence")}
     tables = []
     for path, block in zip(job.input["scores"], job.input["blocks"], strict=True):
         scores = read_table(path)
-        table = slopes_by_direction(scores, **interval).drop(columns="layers")
+        table = slopes_by_direction(scores, **job.interval).drop(columns="layers")
         table = table.rename(columns={"direction": "source", "layer": "target"})
         table["chosen"] = table["source"].isin(list(map(str, read_json(block)["layers"])))
-        table.insert(0, "contrast", scores["contrast"].iloc[0])
-        table.insert(0, "behavior", scores["behavior"].iloc[0])
-        tables.append(table)
+        labels = {name: scores[name].iloc[0] for name in ("behavior", "contrast")}
+        tables.append(labelled(table, **labels))
     write_table(job.output["table"], pd.concat(tables, ignore_index=True))
 
 

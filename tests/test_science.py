@@ -14,6 +14,7 @@ from scipy import stats as scipy_stats
 
 from steerpaper import batching, files
 from steerpaper.errors import UserError
+from steerpaper.layers import shard_of
 from steerpaper.run_times import run_times
 from steerpaper.sampling import draw, nucleus
 from steerpaper.seeds import stream
@@ -281,11 +282,30 @@ def test_tables_hold_slopes_anti_steerable_share_and_position_bias():
     assert table.loc[2, "slope"] == pytest.approx(5.5 / 4)
     assert table.loc[2, "anti_steerable"] == 0.25
     assert (table.loc[2, "slope_a"], table.loc[2, "slope_b"]) == pytest.approx((2, 0.75))
+    # its two items have slopes 1 and 3: resampled means lie between
+    assert (table.loc[2, "n_a"], table.loc[2, "low_a"], table.loc[2, "high_a"]) == (2, 1, 3)
     assert table.loc[2, "low"] < 5.5 / 4 < table.loc[2, "high"]
     change = tables.change_table(scores, seed=1, resamples=500, confidence=0.95)
     assert set(change["multiplier"]) == {-1, 0, 1}
     last = change[(change["layer"] == 2) & (change["multiplier"] == 1)].iloc[0]
     assert last["change"] == pytest.approx(5.5 / 4)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 5])
+def test_the_shards_of_a_sweep_join_to_the_unsharded_table(shards):
+    whole = score_rows()
+    parts = []
+    for shard in range(shards):
+        blocks = shard_of([1, 2], shard, shards)
+        parts.append(whole[whole["layer"].isin([-1, *blocks])].reset_index(drop=True))
+    pd.testing.assert_frame_equal(tables.join_shards(parts), whole)
+
+
+@given(st.integers(0, 40), st.integers(1, 50))
+def test_shards_are_ranges_of_even_size_that_hold_every_block_once(n, shards):
+    parts = [shard_of(range(n), shard, shards) for shard in range(shards)]
+    assert [layer for part in parts for layer in part] == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_the_best_block_is_never_chosen_on_test_items():

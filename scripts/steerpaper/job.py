@@ -39,6 +39,11 @@ class Job:
         """Hex digest of the configuration values that this job was given."""
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def interval(self) -> dict[str, Any]:
+        """How this job's bootstrap intervals are made: seed, resamples, confidence."""
+        return {key: self.params[key] for key in ("seed", "resamples", "confidence")}
+
 
 def _named(items: Any) -> dict[str, Any]:
     return {

@@ -45,3 +45,8 @@ def resolve_sets(
     found = [tuple(resolve_layers(one, n_layers, key)) for one in named]
     # a block may be both the chosen one and named by its number
     return list(dict.fromkeys(found))
+
+
+def shard_of(layers: Sequence[int], shard: int, shards: int) -> list[int]:
+    """The blocks of one shard: ranges in order, whose sizes differ by one at most."""
+    return list(layers[len(layers) * shard // shards : len(layers) * (shard + 1) // shards])

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, panels
+from steerpaper.plots.style import COLUMN, GREY, colours, counts, panels
 
 KINDS = {"next_token": "next-token neurons", "random": "random neurons"}
 
@@ -17,11 +17,6 @@ KINDS = {"next_token": "next-token neurons", "random": "random neurons"}
 def _kinds(table: pd.DataFrame) -> dict[str, str]:
     """The kinds that a table has, with their names."""
     return {kind: name for kind, name in KINDS.items() if (table["kind"] == kind).any()}
-
-
-def _counts(table: pd.DataFrame) -> str:
-    fewest, most = table["n"].min(), table["n"].max()
-    return f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
 
 
 def _nothing(ax: Axes, what: str) -> None:
@@ -101,7 +96,7 @@ def head_attribution(table: pd.DataFrame) -> Figure:
             value = "attribution" if name in single else "active"
             cells = here.pivot_table(index="head_layer", columns="head", values=value)
             # a head of a late block comes before some of the neurons only
-            title = f"{_short(name)}\n{_counts(here)}"
+            title = f"{_short(name)}\n{counts(here)}"
             if name in single:
                 # neurons differ in size: each is drawn relative to its own largest head
                 largest = float(cells.abs().to_numpy().max())
@@ -122,7 +117,7 @@ def head_attribution(table: pd.DataFrame) -> Figure:
         axes[0].set_ylabel("block of the head")
         label = "active (% of prompts)"
         if row == single:
-            label = f"mean attribution / largest ({_counts(table[table['neurons'].isin(row)])})"
+            label = f"mean attribution / largest ({counts(table[table['neurons'].isin(row)])})"
         part.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.02)
     return figure
 

@@ -12,7 +12,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, panels
+from steerpaper.plots.style import COLUMN, GREY, colours, counts, panels
 
 BEHAVIOR = "behavior"
 
@@ -35,11 +35,6 @@ def _random(axes: Axes, table: pd.DataFrame, x: str, y: str, low: str, high: str
         _band(axes, one, x, y, low, high, color=GREY, label=label, ls="--")
 
 
-def _counts(table: pd.DataFrame) -> str:
-    counts = sorted(set(table["n"]))
-    return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
-
-
 def layer_sweep(table: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     """Mean steerability slope on dev by block, per behaviour and contrast, with random control.
 
@@ -59,7 +54,7 @@ def layer_sweep(table: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
             _band(ax, steered, "layer", "slope", "low", "high", color=colour, label=contrast)
         block = chosen[chosen["behavior"] == behavior]["layer"].iloc[0]
         ax.axvline(block, color="0.6", lw=0.6, ls=":")
-        ax.set_title(f"{behavior} ({_counts(here)})")
+        ax.set_title(f"{behavior} ({counts(here)})")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     figure.supxlabel("block steered (dotted: chosen)", fontsize=7)
     figure.supylabel("steerability slope (nats per unit multiplier)", fontsize=7)
@@ -95,7 +90,7 @@ def dose_response(table: pd.DataFrame) -> Figure:
         # in the order of the contrasts, which may have been given different blocks
         blocks = here[here["direction"] == BEHAVIOR].drop_duplicates("contrast")["layers"]
         label = " / ".join(map(str, blocks.unique()))
-        ax.set_title(f"{behavior} ({_counts(here)})\nblock {label}")
+        ax.set_title(f"{behavior} ({counts(here)})\nblock {label}")
     figure.supxlabel("multiplier", fontsize=7)
     figure.supylabel("change of logit difference (nats)", fontsize=7)
     _legend(figure, axes[0])
@@ -138,7 +133,7 @@ def heatmap(table: pd.DataFrame) -> Figure:
             cells = here.pivot(index="layer", columns="multiplier", values="change")
             cells = cells.sort_index(ascending=False).rename(columns="{:g}".format)
             sns.heatmap(cells, ax=ax, cmap="RdBu_r", norm=norm, cbar=False)
-            ax.set_title(f"{behavior}, {contrast} ({_counts(here)})")
+            ax.set_title(f"{behavior}, {contrast} ({counts(here)})")
             ax.set_ylabel("block" if column == 0 else "")
             ax.set_xlabel("multiplier" if row == len(behaviors) - 1 else "")
             ax.tick_params(axis="y", rotation=0)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
-from steerpaper.plots.style import COLOURS, COLUMN, GREY, colours, panels
+from steerpaper.plots.style import COLOURS, COLUMN, GREY, colours, counts, panels
 
 BEHAVIOR = "behavior"
 UNSTEERED = -1
@@ -27,11 +27,6 @@ _TINTS = LinearSegmentedColormap.from_list(
 )
 
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY}
-
-
-def _counts(table: pd.DataFrame, column: str = "n") -> str:
-    low, high = int(table[column].min()), int(table[column].max())
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
 
 def _error_bars(axes: Axes, x: Any, table: pd.DataFrame, y: str, **look: Any) -> None:
@@ -155,8 +150,8 @@ def reasoning(table: pd.DataFrame) -> Figure:
         ax.tick_params(axis="x", labelsize=5)
         ax.set_title(behavior)
     sampled = steered[steered["reasoning"] == "sampled"]
-    counts = f"{_counts(sampled)} chains of {sampled['prompts'].max()} prompts"
-    figure.supxlabel(f"what is steered ({counts})", fontsize=7)
+    chains = f"{counts(sampled)} chains of {sampled['prompts'].max()} prompts"
+    figure.supxlabel(f"what is steered ({chains})", fontsize=7)
     figure.supylabel("change of logit\ndifference (nats)", fontsize=7)
     _legend(figure, axes, len(palette), "multiplier")
     return figure
@@ -195,7 +190,7 @@ def system_prompts(table: pd.DataFrame) -> Figure:
             ax.text(
                 0.02, 0.98, "\n".join(missing), transform=ax.transAxes, va="top", color=GREY, size=6
             )
-        ax.set_title(f"{behavior} ({_counts(here[here['n'] > 0])})")
+        ax.set_title(f"{behavior} ({counts(here[here['n'] > 0])})")
     figure.supxlabel("multiplier", fontsize=7)
     figure.supylabel("logit difference (nats)", fontsize=7)
     _legend(figure, axes, 3, "system prompt")
@@ -228,7 +223,7 @@ def cost(table: pd.DataFrame) -> Figure:
         if measure == "perplexity":
             ax.set_yscale("log")
             ax.set_ylabel("perplexity (log)")
-            ax.set_title(f"neutral text ({_counts(of_kind)} texts)")
+            ax.set_title(f"neutral text ({counts(of_kind)} texts)")
             low, high = of_kind["value_low"].min(), of_kind["value_high"].max()
             ticks = [
                 t for p in range(-1, 7) for t in (10.0**p, 2 * 10.0**p, 3 * 10.0**p, 5 * 10.0**p)
@@ -242,7 +237,7 @@ def cost(table: pd.DataFrame) -> Figure:
             ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
             ax.set_ylim(0, 1.04)
             ax.set_ylabel("accuracy")
-            ax.set_title(f"knowledge questions, {contrast} ({_counts(of_kind)}; dotted: chance)")
+            ax.set_title(f"knowledge questions, {contrast} ({counts(of_kind)}; dotted: chance)")
     axes[-1].set_xlabel("multiplier")
     _legend(figure, axes, 3)
     return figure
@@ -283,7 +278,7 @@ def convergence(table: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(top=1.02)
-        ax.set_title(f"{behavior} ({_counts(here, 'draws')} draws)")
+        ax.set_title(f"{behavior} ({counts(here, 'draws')} draws)")
     figure.supxlabel("items a vector is made from (band: range of the draws)", fontsize=7)
     figure.supylabel("cosine with the vector\nfrom all items", fontsize=7)
     _legend(figure, axes, 2)
@@ -338,7 +333,7 @@ def several_or_one(table: pd.DataFrame) -> Figure:
         ]
         ax.set_xticks(range(3), labels)
         ax.set_xlim(-0.5, 2.5)
-        ax.set_title(f"{behavior} ({_counts(here, 'draws')} draws)")
+        ax.set_title(f"{behavior} ({counts(here, 'draws')} draws)")
     reference = "items left over" if against == "rest" else "all items"
     figure.supylabel(f"cosine with the vector\nfrom the {reference}", fontsize=7)
     _legend(figure, axes, 3)

@@ -29,6 +29,12 @@ def colours(names: Sequence[str]) -> dict[str, Any]:
     return dict(zip(names, palette, strict=False))
 
 
+def counts(table: pd.DataFrame, column: str = "n") -> str:
+    """What a panel's rows rest on, as text: `n = 30`, or `n = 12 to 30` where they differ."""
+    fewest, most = int(table[column].min()), int(table[column].max())
+    return f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
+
+
 def panels(
     names: Sequence[object], *, columns: int = 2, height: float = 1.3, **options: Any
 ) -> tuple[Figure, list[Axes]]:

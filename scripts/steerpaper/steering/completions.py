@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -33,28 +33,31 @@ class Request:
     stream: tuple[object, ...] | None
 
 
+class Sampling(TypedDict):
+    """How completions are made.
+
+    Attributes:
+        positions: `response` steers the last prompt token and every later one, `last` the last
+            prompt token, `all` every token.
+        max_new_tokens, temperature, top_p: of the sampled completions; greedy ones have the length.
+        budget: tokens a batch may hold, prompts and completions together.
+    """
+
+    positions: str
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    budget: int
+
+
 def complete(
     lm: LanguageModel,
     requests: Sequence[Request],
     vector: NDArray[np.floating],
-    *,
-    positions: str,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-    budget: int,
+    **sampling: Unpack[Sampling],
 ) -> list[list[int]]:
     """The completions of `sample_sequences` without the end-of-sequence token."""
-    sequences = sample_sequences(
-        lm,
-        requests,
-        vector,
-        positions=positions,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        budget=budget,
-    )
+    sequences = sample_sequences(lm, requests, vector, **sampling)
     return [[token for token in sequence if token not in lm.ends] for sequence in sequences]
 
 
@@ -62,12 +65,7 @@ def sample_sequences(
     lm: LanguageModel,
     requests: Sequence[Request],
     vector: NDArray[np.floating],
-    *,
-    positions: str,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
-    budget: int,
+    **sampling: Unpack[Sampling],
 ) -> list[list[int]]:
     """Token ids of every request's completion, its end-of-sequence token with it if it has one.
 
@@ -76,12 +74,9 @@ def sample_sequences(
 
     Args:
         vector: float [L, d].
-        positions: `response` steers the last prompt token and every later one, `last` the last
-            prompt token, `all` every token.
-        budget: tokens a batch may hold, prompts and completions together.
     """
     found: list[list[int]] = [[] for _ in requests]
-    whole = positions == "all"
+    whole = sampling["positions"] == "all"
     root = (empty_prefix(lm, 1), 0) if whole else run_root(lm, [r.prompt[:-1] for r in requests])
 
     def run(batch: list[int]) -> list[list[int]]:
@@ -96,15 +91,13 @@ def sample_sequences(
             shared = run_prefix(lm, root, distinct)
             prefix = shared.select(torch.tensor(where, device=lm.device))
             rows = [list(request.prompt[-1:]) for request in chosen]
-        return _decode(
-            lm, chosen, prefix, rows, vector, positions, max_new_tokens, temperature, top_p
-        )
+        return _decode(lm, chosen, prefix, rows, vector, sampling)
 
     # a request's rows grow to prompt + completion
-    lengths = [len(request.prompt) + max_new_tokens for request in requests]
+    lengths = [len(request.prompt) + sampling["max_new_tokens"] for request in requests]
     # a row keeps keys and values, but makes logits for its last token only: eight times as many
     # tokens fit as in a pass that scores them all, and the more rows share a step the better
-    batches = run_batches(lengths, budget * 8, run)
+    batches = run_batches(lengths, sampling["budget"] * 8, run)
     for batch, completions in progress(batches, len(requests), "completions"):
         for number, completion in zip(batch, completions, strict=True):
             found[number] = completion
@@ -117,11 +110,9 @@ def _decode(
     prefix: Prefix,
     rows: list[list[int]],
     vector: NDArray[np.floating],
-    positions: str,
-    max_new_tokens: int,
-    temperature: float,
-    top_p: float,
+    sampling: Sampling,
 ) -> list[list[int]]:
+    max_new_tokens = sampling["max_new_tokens"]
     device, dtype = lm.device, next(lm.nn._module.parameters()).dtype
     steered = sorted({layer for request in requests for layer in request.layers})
     # [request, 1, 1] the multiplier of each request at each block
@@ -149,7 +140,7 @@ def _decode(
     for step in range(max_new_tokens):
         live = alive.to(device)
         add = {layer: multipliers[layer][live] * directions[layer] for layer in steered}
-        if positions == "last" and step:
+        if sampling["positions"] == "last" and step:
             add = {}
         mask = prefix.extend(mask)
         _, logits = forward(
@@ -159,7 +150,8 @@ def _decode(
         chosen = logits.argmax(-1)
         drawn = sampled[alive]
         if drawn.any():
-            chosen[drawn] = draw(logits[drawn], uniforms[alive[drawn], step], temperature, top_p)
+            uniform = uniforms[alive[drawn], step]
+            chosen[drawn] = draw(logits[drawn], uniform, sampling["temperature"], sampling["top_p"])
         going = []
         for row, (request, token) in enumerate(zip(alive.tolist(), chosen.tolist(), strict=True)):
             completions[request].append(token)

@@ -80,6 +80,23 @@ def score_table(
     )
 
 
+def join_shards(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The score table that one sweep of all blocks gives, from those of its block ranges in order.
+
+    Every shard holds the unsteered run: the first one's is kept.
+    """
+    joined = pd.concat(shards, ignore_index=True)
+    joined = joined[~joined.duplicated(["prompt_id", "layer", "direction", "multiplier"])]
+    place = {prompt: number for number, prompt in enumerate(joined["prompt_id"].unique())}
+    order = joined["prompt_id"].map(place).argsort(kind="stable")
+    return joined.iloc[order].reset_index(drop=True)
+
+
+def labelled(table: pd.DataFrame, **labels: str) -> pd.DataFrame:
+    """The table with a column for every label before its own."""
+    return pd.concat([pd.DataFrame(labels, index=table.index), table], axis=1)
+
+
 def _wide(
     scores: pd.DataFrame, layer: int, direction: str
 ) -> tuple[Floats, Floats, "pd.Index[Any]"]:
@@ -124,7 +141,9 @@ def slope_table(
             confidence=confidence,
         )
         letters = letter.loc[items].to_numpy()
-        of_a, of_b = slope[letters == "A"], slope[letters == "B"]
+        by_letter = {
+            name: _interval(slope[letters == name], seed, resamples, confidence) for name in "AB"
+        }
         p_items, p_directions = (
             _against_random(scores, layer, seed, resamples)
             if direction == BEHAVIOR
@@ -142,10 +161,11 @@ def slope_table(
                 "anti_steerable": mean[1],
                 "anti_low": low[1],
                 "anti_high": high[1],
-                "n_a": len(of_a),
-                "slope_a": _mean(of_a),
-                "n_b": len(of_b),
-                "slope_b": _mean(of_b),
+                **{
+                    f"{column}_{name.lower()}": value
+                    for name, found in by_letter.items()
+                    for column, value in found.items()
+                },
                 "p_items": p_items,
                 "p_directions": p_directions,
             }
@@ -206,8 +226,14 @@ def _names(scores: pd.DataFrame) -> "pd.Series[str]":
     return scores.drop_duplicates("layer").set_index("layer")["layers"]
 
 
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else np.nan
+def _interval(slope: Floats, seed: int, resamples: int, confidence: float) -> dict[str, float]:
+    """Number, mean and interval of some items' slopes; without items, not-a-number."""
+    mean = low = high = np.nan
+    if len(slope):
+        mean, low, high = map(
+            float, bootstrap_mean(slope, seed=seed, resamples=resamples, confidence=confidence)
+        )
+    return {"n": len(slope), "slope": mean, "low": low, "high": high}
 
 
 def change_table(

@@ -36,20 +36,15 @@ wildcard_constraints:
     shard="[0-9]+",
 
 
-localrules:
-    all,
-    steering,
-    figures,
-    lookups,
-
-
 rule all:
     """Everything: the tables and figures of both studies (the default target)."""
-    default_target: True
     input:
         rules.steering.input,
         rules.figures.input,
         rules.lookups.input,
+
+
+include: "rules/archive.smk"
 
 
 onsuccess:

@@ -5,18 +5,28 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-SCRIPTS = Path(workflow.basedir) / "scripts"
+# where this file is: used as a module, workflow.basedir is the outer workflow's folder
+WORKFLOW = Path(str(workflow.current_basedir)).parent
+SCRIPTS = WORKFLOW / "scripts"
+if not SCRIPTS.is_dir():
+    raise WorkflowError(
+        f"{WORKFLOW} is not a folder on this machine; steerpaper reads its scripts and data from "
+        "disk: clone it and name the clone's Snakefile"
+    )
 sys.path.insert(0, str(SCRIPTS))
 
-from steerpaper.config import named_behaviors, validated
+from steerpaper.config import data_files, named_behaviors, validated
 from steerpaper.errors import UserError
-from steerpaper.provenance import imported_modules
+from steerpaper.provenance import imported_modules, workflow_files
 from steerpaper.run_times import print_run_times
 
 try:
-    config = validated(config, Path(workflow.basedir) / "config.schema.yaml")
+    config = validated(config, WORKFLOW / "config.schema.yaml")
 except UserError as error:
     raise WorkflowError(str(error))
+# a module's prefix is for what the workflow makes, not for the files that its user names
+for _, place, key in data_files(config):
+    place[key] = local(place[key])
 
 RESULTS = f"results/{config['study']}"
 FIGURES = f"figures/{config['study']}"

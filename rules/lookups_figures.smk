@@ -34,7 +34,7 @@ rule lookups_tables:
         scores=f"{RESULTS}/lookups/explanation_scores.parquet",
         head_ablation=f"{RESULTS}/lookups/head_ablation.parquet",
         neuron_ablation=f"{RESULTS}/lookups/neuron_ablation.parquet",
-        published=str(Path(workflow.basedir) / "data" / "published_lookups.csv"),
+        published=str(WORKFLOW / "data" / "published_lookups.csv"),
         model=f"{MODEL}/manifest.json",
         code=code_of("lookups_tables"),
     output:

@@ -3,7 +3,7 @@ rule model:
     input:
         code=code_of("model"),
         files=(
-            sorted(str(file) for file in Path(config["model"]["path"]).glob("*"))
+            sorted(local(str(file)) for file in Path(config["model"]["path"]).glob("*"))
             if config["model"]["source"] == "path"
             else []
         ),

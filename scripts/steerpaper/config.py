@@ -3,7 +3,7 @@
 import copy
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,23 @@ def validated(config: Mapping[str, Any], schema: Path) -> Config:
     return filled
 
 
+def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
+    """Every file of raw data that a configuration names: dotted key, and where its path is held."""
+    places = {f"behaviors.{name}": behavior for name, behavior in config["behaviors"].items()}
+    places["steering.cost"] = config["steering"]["cost"]
+    places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
+    for name, place in places.items():
+        for key in ("items", "about", "neutral", "knowledge", "path"):
+            if key in place:
+                yield f"{name}.{key}", place, key
+
+
 def _find_data(config: Config, workflow: Path) -> None:
     """Data files that are not where the study runs are taken from beside the workflow."""
-    places = [*config["behaviors"].values(), config["steering"]["cost"]]
-    for place in places:
-        for key in ("items", "about", "neutral", "knowledge"):
-            path = place.get(key)
-            if path and not Path(path).exists() and (workflow / path).is_file():
-                place[key] = str(workflow / path)
+    for _, place, key in data_files(config):
+        path = place[key]
+        if not Path(path).exists() and (workflow / path).is_file():
+            place[key] = str(workflow / path)
 
 
 def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:

@@ -4,6 +4,21 @@ import ast
 from functools import cache
 from pathlib import Path
 
+# what the workflow consists of; no data, no tests, nothing that a run leaves
+PARTS = ("Snakefile", "config.schema.yaml", "LICENSE", "CITATION.cff", "data/published_lookups.csv")
+FOLDERS = ("rules", "scripts", "envs", "profiles", "docs")
+
+
+def workflow_files(workflow: Path) -> list[Path]:
+    """The files that the workflow consists of, sorted: all that it runs with but a study's data."""
+    files = [workflow / part for part in PARTS]
+    files += [path for folder in FOLDERS for path in (workflow / folder).rglob("*")]
+    return sorted(
+        path
+        for path in files
+        if path.is_file() and not path.name.startswith(".") and path.suffix not in (".pyc", ".png")
+    )
+
 
 @cache
 def imported_modules(script: Path, root: Path) -> tuple[Path, ...]:

@@ -1,0 +1,35 @@
+rule archive:
+    """Pack tables, figures, configuration, logs and the workflow itself into one file to share."""
+    input:
+        results=[
+            rules.all.input,
+            # tables that come with those that the targets ask for
+            rules.completions_table.output,
+            rules.estimators_table.output if behaviors_of("compare_estimators") else [],
+            rules.latex_tables.output,
+            rules.corpus.output.counts,
+            rules.merge_activations.output.counts,
+            rules.truncation.output.counts,
+        ],
+        data=[place[key] for _, place, key in data_files(config) if Path(place[key]).is_file()],
+        workflow=[str(path) for path in workflow_files(WORKFLOW)],
+        snakefile=str(WORKFLOW / "Snakefile"),
+        code=code_of("archive"),
+    output:
+        archive=f"{RESULTS}/{config['study']}.tar.gz",
+    log:
+        f"{LOGS}/archive.log",
+    benchmark:
+        f"{BENCHMARKS}/archive.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    params:
+        config=config,
+    message:
+        "Packing the study into one file"
+    script:
+        "../scripts/archive.py"

@@ -1,0 +1,45 @@
+"""Pack a study's tables, figures, configuration and logs, with the workflow, into one file."""
+
+import os
+from pathlib import Path
+
+from steerpaper.job import Job, log, run
+
+
+def main(job: Job) -> None:
+    from steerpaper import archive
+
+    results = Path(job.output["archive"]).parent
+    study, root = results.name, results.parents[1]
+    workflow = Path(job.input["snakefile"]).parent
+    secrets = archive.secrets(os.environ)
+    places = archive.machine(root, workflow)
+
+    config, data = archive.shareable(job.params["config"])
+    members: dict[str, Path | bytes] = {
+        **data,
+        "config.yaml": archive.as_yaml(config),
+        "Snakefile": archive.snakefile(Path(path).stem for path in job.input["workflow"]),
+        "README.md": archive.readme(config),
+    }
+    for path in map(Path, job.input["workflow"]):
+        members[f"workflow/{path.relative_to(workflow)}"] = path
+    for path in map(Path, job.input["results"]):
+        if path.parent in (results / "tables", root / "figures" / study):
+            members[str(path.relative_to(root))] = path
+    for path in archive.records(results, own=(Path(job.log), results / "benchmarks/archive.tsv")):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        members[str(path.relative_to(root))] = archive.cleaned(text, places, secrets).encode()
+
+    archive.refuse_secrets(members, secrets)
+    archive.pack(job.output["archive"], study, members)
+    log.info(
+        "%s: %d files, among them the study's raw data (%s): see that you may share these",
+        job.output["archive"],
+        len(members),
+        ", ".join(sorted(data)) or "none",
+    )
+
+
+if __name__ == "__main__":
+    run(main)

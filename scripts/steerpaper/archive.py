@@ -18,8 +18,9 @@ from steerpaper.files import whole
 
 Members = Mapping[str, Path | bytes]
 
-# one time for all files: to Snakemake none is newer than another, so nothing is out of date
+# fixed times: what was made is younger than scripts and data, so to Snakemake nothing is out of date
 TIME = 946684800
+LATER = TIME + 3600
 # environment variables whose values are nobody else's business
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 ABSOLUTE = re.compile(r"(?<![\w.:/~>-])/(?:[^/\s\"'<>|:,;()\[\]]+/)+")
@@ -179,7 +180,7 @@ def pack(path: str | Path, folder: str, members: Members) -> None:
     ):
         for name, content in sorted(members.items()):
             entry = tarfile.TarInfo(f"{folder}/{name}")
-            entry.mtime = TIME
+            entry.mtime = LATER if name.startswith(("results/", "figures/")) else TIME
             with io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb") as file:
                 entry.size = file.seek(0, io.SEEK_END)
                 file.seek(0)

@@ -19,18 +19,10 @@ def block(language):
     return re.search(rf"^```{language}\n(.*?)^```", PAGE, flags=re.M | re.S).group(1)
 
 
-def snakemake(folder, *arguments):
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        *arguments,
-        "--cores",
-        "1",
-        "--resources",
-        "gpu=1",
-    ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def run_here(folder, *arguments, **options):
+    """Run Snakemake on the Snakefile of a folder."""
+    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "1"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
 
 
 def test_two_modules_have_their_own_configurations_and_folders(tmp_path):

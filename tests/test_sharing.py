@@ -23,7 +23,7 @@ MODEL_ONLY = ("torch", "transformers", "nnsight", "accelerate", "gguf", "openai"
 
 @pytest.fixture(scope="module")
 def outer(tmp_path_factory, model_folders):
-    """Where the Snakefile of docs/module.md made its table, and the module's archive, of a tiny study."""
+    """Where the Snakefile of docs/module.md ran on a tiny study, and the module packed its archive."""
     folder = tmp_path_factory.mktemp("outer")
     (folder / "steerpaper").symlink_to(ROOT)
     (folder / "model").symlink_to(model_folders["llama"])
@@ -73,7 +73,7 @@ def test_a_finished_module_has_nothing_to_be_done(outer):
 
 
 def test_the_archive_does_not_depend_on_where_and_by_whom_it_was_packed(shared):
-    folder, config = shared
+    folder, _ = shared
     first = (folder / ARCHIVE).read_bytes()
     assert (folder / "steering-archive.tar.gz").read_bytes() == first
     for path in (folder / "results/tiny/tables").iterdir():

@@ -5,13 +5,21 @@ rule archive:
             rules.all.input,
             # tables that come with those that the targets ask for
             rules.completions_table.output,
-            rules.estimators_table.output if behaviors_of("compare_estimators") else [],
+            (
+                rules.estimators_table.output
+                if behaviors_of("compare_estimators")
+                else []
+            ),
             rules.latex_tables.output,
             rules.corpus.output.counts,
             rules.merge_activations.output.counts,
             rules.truncation.output.counts,
         ],
-        data=[place[key] for _, place, key in data_files(config) if Path(place[key]).is_file()],
+        data=[
+            place[key]
+            for _, place, key in data_files(config)
+            if Path(place[key]).is_file()
+        ],
         workflow=[str(path) for path in workflow_files(WORKFLOW)],
         snakefile=str(WORKFLOW / "Snakefile"),
         code=code_of("archive"),

@@ -3,7 +3,9 @@ rule model:
     input:
         code=code_of("model"),
         files=(
-            sorted(local(str(file)) for file in Path(config["model"]["path"]).glob("*"))
+            sorted(
+                local(str(file)) for file in Path(config["model"]["path"]).glob("*")
+            )
             if config["model"]["source"] == "path"
             else []
         ),

@@ -1,7 +1,9 @@
 """Another workflow uses the rules as a module, as docs/module.md shows."""
 
 import copy
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -60,18 +62,28 @@ def test_the_page_s_configuration_is_one(tmp_path, monkeypatch):
     assert config["behaviors"]["tea"]["items"] == "data/tea.jsonl"
 
 
-def test_a_module_that_is_not_on_disk_is_refused_with_the_way_out(tmp_path):
-    clone = tmp_path / "clone"
-    (clone / "rules").mkdir(parents=True)
+def test_a_module_from_a_url_is_refused_with_the_way_out(tmp_path):
+    repository = tmp_path / "repository"
+    (repository / "rules").mkdir(parents=True)
     for name in ("Snakefile", "rules/common.smk"):
-        (clone / name).write_text((ROOT / name).read_text())
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", clone]
-    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"], ["tag", "v1"]):
+        shutil.copy(ROOT / name, repository / name)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", repository]
+    # where Snakemake keeps what it has fetched: with the tag there, it asks no server
+    cache = "snakemake/snakemake/source-cache/snakemake-git-cache/github.com/someone/steerpaper"
+    for arguments in (
+        ["init", "-q"],
+        ["add", "."],
+        ["commit", "-q", "-m", "all"],
+        ["tag", "v1"],
+        ["clone", "-q", "--bare", ".", tmp_path / cache],
+    ):
         subprocess.run([*git, *arguments], check=True)
     (tmp_path / "Snakefile").write_text(
-        f"module steerpaper:\n    snakefile: gitfile({str(clone)!r}, path='Snakefile', tag='v1')\n"
+        "module steerpaper:\n"
+        "    snakefile: github('someone/steerpaper', path='Snakefile', tag='v1')\n"
         "    config: {}\n\n\nuse rule * from steerpaper\n"
     )
-    process = run_here(tmp_path, "--dry-run")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    process = run_here(tmp_path, "--dry-run", env=environment)
     assert process.returncode == 1
     assert "clone it and name the clone's Snakefile" in process.stdout + process.stderr

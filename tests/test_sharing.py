@@ -23,7 +23,7 @@ MODEL_ONLY = ("torch", "transformers", "nnsight", "accelerate", "gguf", "openai"
 
 @pytest.fixture(scope="module")
 def outer(tmp_path_factory, model_folders):
-    """Where the Snakefile of docs/module.md ran on a tiny study, and the module packed its archive."""
+    """Where the Snakefile of docs/module.md ran a tiny study, and the module packed its archive."""
     folder = tmp_path_factory.mktemp("outer")
     (folder / "steerpaper").symlink_to(ROOT)
     (folder / "model").symlink_to(model_folders["llama"])

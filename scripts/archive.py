@@ -24,10 +24,13 @@ def main(job: Job) -> None:
     }
     for path in map(Path, job.input["workflow"]):
         members[f"workflow/{path.relative_to(workflow)}"] = path
-    for path in map(Path, job.input["results"]):
+    made = [Path(path) for path in job.input["results"]]
+    for path in made:
         if path.parent in (results / "tables", root / "figures" / study):
             members[str(path.relative_to(root))] = path
-    for path in archive.records(results, own=(Path(job.log), results / "benchmarks/archive.tsv")):
+    records = [path for path in made if path.parent == results]
+    records += archive.logs(results, own=(Path(job.log), results / "benchmarks/archive.tsv"))
+    for path in records:
         text = path.read_text(encoding="utf-8", errors="replace")
         members[str(path.relative_to(root))] = archive.cleaned(text, places, secrets).encode()
 

@@ -109,7 +109,7 @@ def readme(config: Config) -> bytes:
     ).encode()
 
 
-def records(results: Path, own: Iterable[Path]) -> list[Path]:
+def logs(results: Path, own: Iterable[Path]) -> list[Path]:
     """What jobs wrote about themselves: logs, run times; not those of the job that packs them.
 
     Job notes stay behind: they hold this machine's paths, for debugging on this machine.
@@ -144,7 +144,7 @@ def secrets(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def cleaned(text: str, places: Mapping[str, str], secrets: Mapping[str, str]) -> str:
-    """A log's text without secrets and without absolute paths: of these the last part stays."""
+    """A record's text without secrets and without absolute paths: of these the last part stays."""
     for name, value in secrets.items():
         text = text.replace(value, f"<{name}>")
     for folder in sorted(places, key=len, reverse=True):

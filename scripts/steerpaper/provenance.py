@@ -6,7 +6,7 @@ from pathlib import Path
 
 # what the workflow consists of; no data, no tests, nothing that a run leaves
 PARTS = ("Snakefile", "config.schema.yaml", "LICENSE", "CITATION.cff", "data/published_lookups.csv")
-FOLDERS = ("rules", "scripts", "envs", "profiles", "docs")
+FOLDERS = ("rules", "scripts", "envs", "profiles", "report", "docs")
 
 
 def workflow_files(workflow: Path) -> list[Path]:

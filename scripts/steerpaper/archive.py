@@ -18,7 +18,7 @@ from steerpaper.files import whole
 
 Members = Mapping[str, Path | bytes]
 
-# fixed times: what was made is younger than scripts and data, so to Snakemake nothing is out of date
+# what was made is younger than scripts and data: to Snakemake nothing is out of date
 TIME = 946684800
 LATER = TIME + 3600
 # environment variables whose values are nobody else's business

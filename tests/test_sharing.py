@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from snakemake.utils import update_config
 from study import make_study, snakemake
 from test_module import block, run_here
 
@@ -40,9 +41,11 @@ def outer(tmp_path_factory, model_folders):
 @pytest.fixture(scope="module")
 def shared(outer, tmp_path_factory):
     """The same study where the workflow is run by itself: `snakemake archive` has only to pack."""
-    theirs, config, _ = outer
+    theirs, changes, _ = outer
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    update_config(config, changes)
     folder = tmp_path_factory.mktemp("shared")
-    shutil.copytree(theirs / "steering", folder, dirs_exist_ok=True)
+    shutil.copytree(theirs / "steering", folder, symlinks=True, dirs_exist_ok=True)
     (folder / "steering-archive.tar.gz").write_bytes((folder / ARCHIVE).read_bytes())
     (folder / ARCHIVE).unlink()
     for name in ("one.jsonl", "one.yaml", "two.json"):

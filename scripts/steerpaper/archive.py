@@ -90,9 +90,8 @@ def shareable(config: Config) -> tuple[Config, dict[str, Path]]:
 
 
 def as_yaml(config: Config) -> bytes:
-    """A configuration file as a person reads it, the keys in the order that they have."""
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
-    return text.encode()
+    """A configuration file, its keys sorted: the same for all that say the same."""
+    return yaml.safe_dump(config, allow_unicode=True, width=100).encode()
 
 
 def snakefile(scripts: Iterable[str]) -> bytes:

@@ -186,7 +186,7 @@ def pack_again(folder, **options):
 
 
 def test_it_names_no_folder_of_this_machine_and_no_secret(shared, tmp_path):
-    folder, config = shared
+    folder, _ = shared
     elsewhere = json.loads((folder / "results/tiny/logs/archive.log.job.json").read_text())
     assert str(ROOT) in str(elsewhere)  # job notes do, so they must stay behind
     talking = folder / "results/tiny/logs/corpus.log"
@@ -206,7 +206,7 @@ def test_it_names_no_folder_of_this_machine_and_no_secret(shared, tmp_path):
             'File "~/model.py", line 3\nkey=<OPENAI_API_KEY>\n./results/tiny/x and '
             "workflow/scripts/corpus.py, .../weights.bin\n"
         )
-        model = config["model"]["path"]
+        model = (folder / "model").resolve()
         for name, content in packed.items():
             for private in (home, SECRET, folder, ROOT, sys.prefix, Path.home(), model):
                 assert str(private).encode() not in content, (name, private)

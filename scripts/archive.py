@@ -13,7 +13,7 @@ def main(job: Job) -> None:
     study, root = results.name, results.parents[1]
     workflow = Path(job.input["snakefile"]).parent
     secrets = archive.secrets(os.environ)
-    places = archive.machine(root, workflow)
+    folders = archive.machine(root, workflow)
 
     config, data = archive.shareable(job.params["config"])
     members: dict[str, Path | bytes] = {
@@ -32,7 +32,7 @@ def main(job: Job) -> None:
     records += archive.logs(results, own=(Path(job.log), results / "benchmarks/archive.tsv"))
     for path in records:
         text = path.read_text(encoding="utf-8", errors="replace")
-        members[str(path.relative_to(root))] = archive.cleaned(text, places, secrets).encode()
+        members[str(path.relative_to(root))] = archive.cleaned(text, folders, secrets).encode()
 
     archive.refuse_secrets(members, secrets)
     archive.pack(job.output["archive"], study, members)

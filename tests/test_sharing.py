@@ -195,16 +195,16 @@ def test_it_names_no_folder_of_this_machine_and_no_secret(shared, tmp_path):
     environment = {**os.environ, "HOME": str(home), "OPENAI_API_KEY": SECRET}
     try:
         talking.write_text(
-            f'{said}File "{home}/model.py", line 3\nkey={SECRET}\n{folder}/results/tiny/x and '
-            f"{ROOT}/scripts/corpus.py, /scratch/jane/cache/weights.bin\n"
+            f'{said}File "{home}/model.py", line 3\nkey={SECRET}\n{folder}/results/x.csv and '
+            f"{ROOT}/scripts/corpus.py in {home}, /scratch/jane/weights.bin, /scratch/jane\n"
         )
         process = pack_again(folder, env=environment)
         assert process.returncode == 0, process.stderr
         packed = files(unpack(folder / ARCHIVE, tmp_path))
         log = packed["results/tiny/logs/corpus.log"].decode().removeprefix(said)
         assert log == (
-            'File "~/model.py", line 3\nkey=<OPENAI_API_KEY>\n./results/tiny/x and '
-            "workflow/scripts/corpus.py, .../weights.bin\n"
+            'File ".../model.py", line 3\nkey=<OPENAI_API_KEY>\n.../x.csv and '
+            ".../corpus.py in ..., .../weights.bin, ...\n"
         )
         model = (folder / "model").resolve()
         for name, content in packed.items():

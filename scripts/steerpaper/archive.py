@@ -23,7 +23,7 @@ TIME = 946684800
 LATER = TIME + 3600
 # environment variables whose values are nobody else's business
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-ABSOLUTE = re.compile(r"(?<![\w.:/~>-])/(?:[^/\s\"'<>|:,;()\[\]]+/)+")
+ABSOLUTE = re.compile(r"(?<![\w.:/~>-])/[^/\s\"'<>|:,;()\[\]]+(?:/[^/\s\"'<>|:,;()\[\]]*)+")
 
 SNAKEFILE = """\
 # Draws the study's figures from its tables. Of the workflow, only the rules that draw are taken, so
@@ -122,15 +122,10 @@ def logs(results: Path, own: Iterable[Path]) -> list[Path]:
     )
 
 
-def machine(root: Path, workflow: Path) -> dict[str, str]:
-    """Folders of this machine that texts may name, and what stands for them in an archive."""
-    folders = {
-        str(Path.home()): "~",
-        sys.prefix: "<environment>",
-        os.path.abspath(workflow): "workflow",
-        os.path.abspath(root): ".",
-    }
-    return {folder: name for folder, name in folders.items() if folder != "/"}
+def machine(root: Path, workflow: Path) -> list[str]:
+    """Folders of this machine that texts may name, the inner ones first."""
+    folders = {str(Path.home()), sys.prefix, os.path.abspath(workflow), os.path.abspath(root)}
+    return sorted(folders - {"/"}, key=len, reverse=True)
 
 
 def secrets(environment: Mapping[str, str]) -> dict[str, str]:
@@ -142,13 +137,21 @@ def secrets(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def cleaned(text: str, places: Mapping[str, str], secrets: Mapping[str, str]) -> str:
-    """A record's text without secrets and without absolute paths: of these the last part stays."""
+def cleaned(text: str, folders: Iterable[str], secrets: Mapping[str, str]) -> str:
+    """A record's text without secrets, and of absolute paths no more than a file's name.
+
+    `folders` are known ones, whose names may hold spaces, where a path in a text seems to end.
+    """
     for name, value in secrets.items():
         text = text.replace(value, f"<{name}>")
-    for folder in sorted(places, key=len, reverse=True):
-        text = re.sub(rf"{re.escape(folder)}(?=[/\s\"':,]|$)", places[folder], text)
-    return ABSOLUTE.sub(".../", text)
+    for folder in folders:
+        text = text.replace(f"{folder}/", "/-/").replace(folder, "...")
+
+    def file_name(found: re.Match[str]) -> str:
+        path = Path(found[0])
+        return f".../{path.name}" if path.suffix else "..."
+
+    return ABSOLUTE.sub(file_name, text)
 
 
 def refuse_secrets(members: Members, secrets: Mapping[str, str]) -> None:

@@ -36,8 +36,8 @@ rule steering_vectors:
             behavior=BEHAVIORS if STEERING["normalise"] else [],
             allow_missing=True,
         ),
-        activations=expand(
-            f"{RESULTS}/activations/{{{{behavior}}}}.{{{{contrast}}}}.safetensors"
+        activations=(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors"
             if STEERING["multiplier_unit"] == "residual"
             else []
         ),

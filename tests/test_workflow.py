@@ -1,11 +1,13 @@
 """The whole workflow on a tiny model: from raw prompts to figures, resumed, re-run, moved."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -105,6 +107,30 @@ def test_a_changed_key_reruns_what_depends_on_it_and_nothing_before(finished, ch
         assert kept not in rules
     finally:
         snakemake(folder, config, "--dry-run")  # writes the old configuration back
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"estimator": "pca", "multiplier_unit": "residual", "layer": [1, 2], "positions": "all"},
+        {"estimator": "probe", "normalise": True, "layer": 3, "positions": "last"},
+    ],
+)
+def test_other_vectors_units_positions_and_blocks_run_from_the_vectors_on(
+    finished, tmp_path, choices
+):
+    folder, config, _ = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = {**config, "steering": {**config["steering"], **choices}}
+    scores = "results/tiny/steering/one.answers.sweep.parquet"
+    process = snakemake(tmp_path, config, scores)
+    assert process.returncode == 0, process.stderr
+    ours, before = (pd.read_parquet(where / scores) for where in (tmp_path, folder))
+    unsteered, steered = (ours["layer"] == -1), (ours["layer"] != -1)
+    pd.testing.assert_frame_equal(ours[unsteered], before[before["layer"] == -1])
+    assert ours[steered]["logit_diff"].notna().all()
+    named = "+".join(map(str, np.atleast_1d(choices["layer"])))
+    assert set(ours[steered & (ours["split"] == "test")]["layers"]) == {named}
 
 
 def test_figures_are_regenerated_from_tables_alone(finished):

@@ -24,8 +24,9 @@ import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from steerpaper.provenance import imported_modules
 from study import make_study
+
+from steerpaper.provenance import imported_modules
 
 ENVS = ROOT / "envs"
 SCRIPTS = ROOT / "scripts"
@@ -79,11 +80,11 @@ def pulled_in(needs):
 def scripts_by_environment():
     """The scripts of the rules of each environment, as the rules' files say."""
     rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    scripts = {"MODEL_ENV": [], '"../envs/figures.yaml"': []}
-    for environment, script in re.findall(r'conda:\s+(\S+)\n(?:.*\n)*?\s+"(\.\./scripts/.*)"', rules):
+    scripts = {"model.cpu": [], "figures": []}
+    for directive, script in re.findall(r'conda:\s+(\S+)\n(?:.*\n)*?\s+"(\S+\.py)"', rules):
+        environment = {"MODEL_ENV": "model.cpu", '"../envs/figures.yaml"': "figures"}[directive]
         scripts[environment].append((ROOT / "rules" / script).resolve())
-    model, figures = scripts.values()
-    return {"model.cpu": model, "figures": figures}
+    return scripts
 
 
 def third_parties(path):
@@ -121,7 +122,7 @@ def test_an_environment_holds_what_it_needs_and_all_that_this_pulls_in_and_no_mo
 
 
 def test_only_the_cuda_environment_holds_torchs_cuda_libraries():
-    assert sorted(pip_section("model")) == sorted(pip_section("model.cpu") + locked("lock.cuda.txt"))
+    assert pip_section("model") == pip_section("model.cpu") + locked("lock.cuda.txt")
     assert not CUDA & {requirement(entry).name for entry in pip_section("model.cpu")}
     figures = {requirement(entry).name for entry in pip_section("figures")}
     assert not figures & {*CUDA, "torch", "transformers", "nnsight"}

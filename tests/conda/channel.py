@@ -1,6 +1,5 @@
 """A conda channel with two packages: the Python that runs this, as a link, and its pip."""
 
-import asyncio
 import hashlib
 import io
 import json
@@ -11,7 +10,6 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 from rattler import Subdir
-from rattler import index as rattler_index
 
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 SITE = f"lib/{PYTHON}/site-packages"
@@ -44,8 +42,8 @@ def pip_files() -> dict[str, bytes | Path]:
 
 def write_package(
     folder: Path, name: str, version: str, files: dict[str, bytes | Path], depends: list[str]
-) -> None:
-    """Write a package: a path as content is a link."""
+) -> dict[str, dict[str, object]]:
+    """Write a package, in which a path as content is a link; returns its entry in the index."""
     paths = [
         {"_path": path, "path_type": "softlink"}
         if isinstance(content, Path)
@@ -57,12 +55,13 @@ def write_package(
         }
         for path, content in files.items()
     ]
-    index = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": depends}
+    about = {"name": name, "version": version, "build": "0", "build_number": 0, "depends": depends}
     info = {
-        "info/index.json": json.dumps({**index, "subdir": folder.name}).encode(),
+        "info/index.json": json.dumps(about).encode(),
         "info/paths.json": json.dumps({"paths": paths, "paths_version": 1}).encode(),
     }
-    with tarfile.open(folder / f"{name}-{version}-0.tar.bz2", "w:bz2", compresslevel=1) as package:
+    archive = folder / f"{name}-{version}-0.tar.bz2"
+    with tarfile.open(archive, "w:bz2", compresslevel=1) as package:
         for path, content in {**info, **files}.items():
             member = tarfile.TarInfo(path)
             if isinstance(content, Path):
@@ -71,16 +70,22 @@ def write_package(
             else:
                 member.size = len(content)
                 package.addfile(member, io.BytesIO(content))
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return {archive.name: {**about, "sha256": digest, "size": archive.stat().st_size}}
 
 
 def write_channel(folder: Path) -> None:
-    """Write the channel's packages and its index."""
-    subdir = folder / str(Subdir.current())
-    for each in (subdir, folder / "noarch"):
-        each.mkdir(parents=True)
-    write_package(subdir, "python", platform.python_version(), python_files(), [])
-    write_package(subdir, "pip", distribution("pip").version, pip_files(), ["python"])
-    asyncio.run(rattler_index(folder, write_zst=False, write_shards=False))
+    """Write the channel's packages and its indices."""
+    platform_folder, noarch = folder / str(Subdir.current()), folder / "noarch"
+    platform_folder.mkdir(parents=True)
+    noarch.mkdir()
+    python, pip = platform.python_version(), distribution("pip").version
+    packages = {
+        **write_package(platform_folder, "python", python, python_files(), []),
+        **write_package(platform_folder, "pip", pip, pip_files(), ["python"]),
+    }
+    (platform_folder / "repodata.json").write_text(json.dumps({"packages": packages}))
+    (noarch / "repodata.json").write_text(json.dumps({"packages": {}}))
 
 
 if __name__ == "__main__":

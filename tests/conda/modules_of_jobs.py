@@ -1,4 +1,4 @@
-"""Where a script's modules come from: its process writes it at its end, in the tests' environments.
+"""Where a script's modules come from: its process tells at its end, in the tests' environments.
 
 One file a process in the folder MODULES_OF_JOBS: the script, sys.prefix, and each module's file.
 """
@@ -11,15 +11,14 @@ from pathlib import Path
 
 
 def write_modules() -> None:
-    script = getattr(sys.modules["__main__"], "__file__", None)
-    if script is None:
-        return
-    files = {
-        name: module.__file__
-        for name, module in sys.modules.items()
-        if getattr(module, "__file__", None)
+    """Write the process's file."""
+    modules = [(name, getattr(module, "__file__", None)) for name, module in [*sys.modules.items()]]
+    note = {
+        # Snakemake runs a copy of the script: tmp123.activations.py
+        "script": sys.argv[0].removesuffix(".py").rpartition(".")[2],
+        "prefix": sys.prefix,
+        "modules": {name: file for name, file in modules if isinstance(file, str)},
     }
-    note = {"script": Path(script).stem, "prefix": sys.prefix, "modules": files}
     Path(os.environ["MODULES_OF_JOBS"], f"{os.getpid()}.json").write_text(json.dumps(note))
 
 

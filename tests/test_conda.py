@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -242,7 +243,8 @@ def ran(conda, tmp_path_factory, model_folders):
     process = snakemake(folder, *TARGETS, "--sdm", "conda", env=conda)
     assert process.returncode == 0, process.stderr
     notes = [json.loads(path.read_text()) for path in Path(conda["MODULES_OF_JOBS"]).iterdir()]
-    return folder, notes
+    yield folder, notes
+    shutil.rmtree(folder / ".snakemake/conda")  # 2 GB
 
 
 def prefix_of(folder, environment):

@@ -19,7 +19,7 @@ rule ablations:
     benchmark:
         f"{BENCHMARKS}/ablations.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

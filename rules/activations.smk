@@ -19,7 +19,7 @@ rule activations:
     benchmark:
         f"{BENCHMARKS}/activations/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

@@ -43,6 +43,8 @@ SPLITS = ["train", "dev", "test"]
 # the look of all figures
 STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
 LOOKUPS = config["lookups"]
+# the conda environment of rules that use torch: with CUDA libraries, or for torch's CPU build
+MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yaml"
 # how every job that runs the model is told to run it
 RUN_MODEL = {key: config[key] for key in ("device", "dtype", "batch_tokens")}
 

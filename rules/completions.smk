@@ -14,7 +14,7 @@ rule completions:
     benchmark:
         f"{BENCHMARKS}/completions/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

@@ -14,7 +14,7 @@ rule convergence:
     benchmark:
         f"{BENCHMARKS}/convergence/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(1000),
@@ -86,7 +86,7 @@ rule projection:
     benchmark:
         f"{BENCHMARKS}/projection.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

@@ -18,7 +18,7 @@ rule cost:
     benchmark:
         f"{BENCHMARKS}/cost/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

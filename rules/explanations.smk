@@ -47,7 +47,7 @@ rule explanations:
     benchmark:
         f"{BENCHMARKS}/explanations.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"] if EXPLAINED_LOCALLY else 1
     resources:
         gpu=1 if EXPLAINED_LOCALLY else 0,

@@ -20,7 +20,7 @@ rule fixed_completions:
     benchmark:
         f"{BENCHMARKS}/fixed_completions/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -68,7 +68,7 @@ rule logprobs:
     benchmark:
         f"{BENCHMARKS}/logprobs/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

@@ -22,7 +22,7 @@ rule corpus:
     benchmark:
         f"{BENCHMARKS}/corpus.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(2000),
@@ -54,7 +54,7 @@ rule neurons:
     benchmark:
         f"{BENCHMARKS}/neurons.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -85,7 +85,7 @@ rule max_activations:
     benchmark:
         f"{BENCHMARKS}/max_activations/{{shard}}-of-{CORPUS['shards']}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -117,7 +117,7 @@ rule merge_activations:
     benchmark:
         f"{BENCHMARKS}/merge_activations.tsv"
     conda:
-        "../envs/figures.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(1000),
@@ -147,7 +147,7 @@ rule truncation:
     benchmark:
         f"{BENCHMARKS}/truncation.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -177,7 +177,7 @@ rule head_attribution:
     benchmark:
         f"{BENCHMARKS}/head_attribution.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

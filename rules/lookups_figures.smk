@@ -46,7 +46,7 @@ rule lookups_tables:
     benchmark:
         f"{BENCHMARKS}/lookups_tables.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(2000),

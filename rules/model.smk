@@ -16,7 +16,7 @@ rule model:
     benchmark:
         f"{BENCHMARKS}/model.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(4000),

@@ -24,7 +24,7 @@ rule prompts:
     benchmark:
         f"{BENCHMARKS}/prompts/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(1000),

@@ -17,7 +17,7 @@ rule reasoning:
     benchmark:
         f"{BENCHMARKS}/reasoning/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -82,7 +82,7 @@ rule system_prompts:
     benchmark:
         f"{BENCHMARKS}/system_prompts/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

@@ -27,7 +27,7 @@ rule sweep:
     benchmark:
         f"{BENCHMARKS}/sweep/{{behavior}}.{{shard}}-of-{SWEEP_SHARDS}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -110,7 +110,7 @@ rule dose_response:
     benchmark:
         f"{BENCHMARKS}/dose_response/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,

@@ -16,7 +16,7 @@ rule estimators:
     benchmark:
         f"{BENCHMARKS}/estimators/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -54,7 +54,7 @@ rule estimators_table:
     benchmark:
         f"{BENCHMARKS}/estimators_table.tsv"
     conda:
-        "../envs/figures.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(1000),
@@ -86,7 +86,7 @@ rule transfer:
     benchmark:
         f"{BENCHMARKS}/transfer/{{behavior}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: config["threads"]
     resources:
         gpu=1,
@@ -124,7 +124,7 @@ rule transfer_table:
     benchmark:
         f"{BENCHMARKS}/transfer_table.tsv"
     conda:
-        "../envs/figures.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(1000),

@@ -10,7 +10,7 @@ rule vectors:
     benchmark:
         f"{BENCHMARKS}/vectors/{{behavior}}.{{contrast}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(1000),
@@ -49,7 +49,7 @@ rule steering_vectors:
     benchmark:
         f"{BENCHMARKS}/steering_vectors/{{behavior}}.{{contrast}}.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(1000),
@@ -88,7 +88,7 @@ rule geometry:
     benchmark:
         f"{BENCHMARKS}/geometry.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(2000),

@@ -262,7 +262,9 @@ def test_the_workflows_own_jobs_have_a_gpu_each(locks, tmp_path, monkeypatch, mo
     behaviors = ["one", "two"]
     targets = [f"results/tiny/activations/{name}.answers.safetensors" for name in behaviors]
     snakemake(folder, *targets, "--snakefile", ROOT / "Snakefile")
-    said = "".join((folder / f"results/tiny/logs/activations/{b}.log").read_text() for b in behaviors)
+    said = "".join(
+        (folder / f"results/tiny/logs/activations/{b}.log").read_text() for b in behaviors
+    )
     assert "GPU cuda:0 (simulated, simulated-0), one of 2" in said
     assert "GPU cuda:1 (simulated, simulated-1), one of 2" in said
     assert not list(folder.glob("held-*"))

@@ -5,6 +5,7 @@ Each ends with one message that says what to do; what was finished is kept, and 
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_a_read_only_folder_is_named(tmp_path):
 
 def test_another_error_while_writing_is_not_blamed_on_the_disk(tmp_path):
     with pytest.raises(FileNotFoundError), table_writer(tmp_path / "table.parquet"):
-        open(tmp_path / "input")
+        (tmp_path / "input").read_text()
     assert not list(tmp_path.iterdir())
 
 
@@ -123,7 +124,7 @@ def test_a_model_that_does_not_fit_in_memory_is_named(error, model_folders, monk
         raise error
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", no_memory)
-    with pytest.raises(UserError, match=r"out of memory while the model is loaded onto cpu in floa"):
+    with pytest.raises(UserError, match=r"out of memory while the model is loaded onto cpu"):
         load(model_folders["llama"], device="cpu", dtype="float32", threads=1)
 
 
@@ -133,3 +134,55 @@ def test_cuda_where_there_is_none_is_told_before_the_model_is_read(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(UserError, match="device: 'cuda' is asked for"):
         load(tmp_path, device="cuda", dtype="float32", threads=1)
+
+
+ACTIVATIONS = "results/tiny/activations/one.answers.safetensors"
+
+
+def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, model_folders):
+    with mounted(tmp_path / "disk", "4m") as disk:
+        config = make_study(disk, model_folders["llama"])
+        prompts = disk / "results/tiny/prompts/one.answers.train.jsonl"
+        assert snakemake(disk, config, prompts.relative_to(disk)).returncode == 0
+        made = prompts.stat().st_mtime_ns
+        # room for what Snakemake notes about a job, not for what the job writes
+        room = shutil.disk_usage(disk).free - 48 * 1024
+        (disk / "others").write_bytes(bytes(room))
+        process = snakemake(disk, None, ACTIVATIONS)
+        assert process.returncode != 0
+        assert "cannot be written, the disk is full" in process.stderr
+        assert "Traceback" not in process.stderr
+        assert not list(disk.rglob("*.part*"))
+        assert not (disk / ACTIVATIONS).exists()
+        (disk / "others").unlink()
+        process = snakemake(disk, None, ACTIVATIONS)
+        assert process.returncode == 0, process.stderr
+        assert (disk / ACTIVATIONS).exists()
+        assert prompts.stat().st_mtime_ns == made
+
+
+def test_a_second_run_on_the_same_results_is_refused_and_the_first_finishes(
+    tmp_path, model_folders
+):
+    config = make_study(tmp_path, model_folders["llama"])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += [ACTIVATIONS, "--directory", str(tmp_path), "--cores", "1", "--resources", "gpu=1"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        while not list((tmp_path / ".snakemake/locks").glob("*")):
+            assert run.poll() is None, run.stderr.read()
+            time.sleep(0.01)
+        # it stands still while the second tries
+        os.killpg(run.pid, signal.SIGSTOP)
+        try:
+            second = snakemake(tmp_path, None, ACTIVATIONS)
+        finally:
+            os.killpg(run.pid, signal.SIGCONT)
+        _, said = run.communicate()
+    assert second.returncode != 0
+    assert "Directory cannot be locked" in second.stderr
+    assert "no other Snakemake process" in second.stderr
+    assert run.returncode == 0, said
+    assert (tmp_path / ACTIVATIONS).exists()

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+from steerpaper.errors import writing
 from steerpaper.job import Job, run
 
 
 def main(job: Job) -> None:
     from steerpaper.fetch import fetch_model
 
-    fetch_model(
-        Path(job.output["manifest"]).parent,
-        name=job.params["name"],
-        source=job.params["source"],
-        where=job.params["where"],
-    )
+    manifest = Path(job.output["manifest"])
+    with writing(manifest):
+        fetch_model(
+            manifest.parent,
+            name=job.params["name"],
+            source=job.params["source"],
+            where=job.params["where"],
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from steerpaper.errors import UserError
-from steerpaper.model import LanguageModel, forward
+from steerpaper.model import LanguageModel, forward, out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def run_batches(
         try:
             result = run(batch)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if len(batch) == 1:
                 raise UserError(
@@ -61,12 +61,6 @@ def run_batches(
             todo += [batch[half:], batch[:half]]
             continue
         yield batch, result
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
-        phrase in str(error) for phrase in ("out of memory", "can't allocate memory")
-    )
 
 
 def padded(

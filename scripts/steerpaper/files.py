@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from steerpaper.errors import UserError
+from steerpaper.errors import UserError, writing
 
 METADATA = "steerpaper"
 PART = 50_000  # rows of a table that are held at a time where it is read or written in parts
@@ -25,19 +25,24 @@ Arrays = dict[str, NDArray[Any]]
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success it is moved into place, else removed."""
+    """Yield a temporary name beside `path`; on success it is moved into place, else removed.
+
+    Raises:
+        UserError: the disk is full or the folder read-only.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left_by_a_kill in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
-        left_by_a_kill.unlink(missing_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    try:
-        yield part
-        with open(part, "rb") as written:
-            os.fsync(written.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left_by_a_kill in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
+            left_by_a_kill.unlink(missing_ok=True)
+        try:
+            yield part
+            with open(part, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from steerpaper.errors import UserError
+from steerpaper.errors import UserError, writing
 
 log = logging.getLogger("steerpaper")
 
@@ -69,7 +69,8 @@ def _current_job() -> Job:
         log=str(snakemake.log[0]),
     )
     note = Path(job.log + ".job.json")
-    note.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
+    with writing(note):
+        note.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
     return job
 
 
@@ -90,6 +91,8 @@ def run(main: Callable[[Job], None]) -> None:
     )
     log.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    # a log file on a full disk: the terminal still has every line, and no traceback between them
+    logging.raiseExceptions = False
     try:
         main(job)
     except UserError as error:

@@ -4,16 +4,19 @@ All reading of and writing to activations goes through nnsight, here and nowhere
 "residual stream after block l" is the output of block l, l = 0..L-1.
 """
 
+import atexit
 import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from steerpaper.devices import hold
 from steerpaper.errors import UserError
 from steerpaper.files import read_json
 from steerpaper.job import Job
@@ -146,7 +149,7 @@ SITES = ("heads", "mlp_norm", "mlp_gate", "mlp_in", "neurons")
 
 
 def pick_device(device: str) -> torch.device:
-    """Resolve the configuration's `device`.
+    """Resolve the configuration's `device`; a CUDA device is this process's own until it ends.
 
     Raises:
         UserError: the device is asked for and this machine has none.
@@ -157,13 +160,49 @@ def pick_device(device: str) -> torch.device:
         "cpu": True,
     }
     if device == "auto":
-        return torch.device(next(name for name, there in have.items() if there))
+        device = next(name for name, there in have.items() if there)
     if not have[device]:
         raise UserError(
             f"device: '{device}' is asked for, but torch {torch.__version__} finds none on this "
             "machine; set device: auto or cpu, or install a build of torch for your GPU"
         )
-    return torch.device(device)
+    return own_gpu() if device == "cuda" else torch.device(device)
+
+
+@cache
+def own_gpu() -> torch.device:
+    """Take one of the CUDA devices, for this process alone.
+
+    It is addressed by CUDA's number among the devices that CUDA shows: what CUDA_VISIBLE_DEVICES
+    holds (numbers, UUIDs, MIG names) is left to CUDA, which has read it by now.
+    """
+    devices = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
+    number = hold([str(device.uuid) for device in devices])
+    log.info(
+        "GPU cuda:%d (%s, %s), one of %d",
+        *(number, devices[number].name, devices[number].uuid, len(devices)),
+    )
+    device = torch.device("cuda", number)
+    torch.cuda.set_device(device)
+    atexit.register(_log_peak_memory, device)
+    return device
+
+
+def _log_peak_memory(device: torch.device) -> None:
+    log.info(
+        "peak memory of %s: %.0f MB in tensors, %.0f MB reserved",
+        device,
+        torch.cuda.max_memory_allocated(device) / 1e6,
+        torch.cuda.max_memory_reserved(device) / 1e6,
+    )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or the machine has no memory left."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
+        phrase in str(error).lower()
+        for phrase in ("out of memory", "can't allocate memory", "cannot allocate memory")
+    )
 
 
 def architecture(directory: str | Path) -> Architecture:
@@ -192,8 +231,8 @@ def load(
     """Load a model folder in Hugging Face format and check that its parts are where expected.
 
     Raises:
-        UserError: unknown model type, device that is not there, unusable files, or parts that a
-            tiny forward pass does not find where the architecture says.
+        UserError: unknown model type, device that is not there, unusable files, too little memory,
+            or parts that a tiny forward pass does not find where the architecture says.
     """
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
@@ -210,9 +249,14 @@ def load(
         module = AutoModelForCausalLM.from_pretrained(
             directory, dtype=getattr(torch, dtype), local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+        module.to(target).eval()
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise UserError(
+                f"{directory}: out of memory while the model is loaded onto {target} in {dtype}; "
+                "use a smaller model, a machine with more memory or a dtype of fewer bytes"
+            ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {error}") from error
-    module.to(target).eval()
     return wrap(
         TransformersModel(module, task="text-generation", tokenizer=tokenizer),
         tokenizer,

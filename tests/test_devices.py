@@ -1,0 +1,270 @@
+"""Jobs that use a GPU at once have one each: simulated devices, real locks, real jobs."""
+
+import atexit
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT
+from study import make_study
+
+from steerpaper import devices, model
+from steerpaper.errors import UserError
+
+SCRIPTS = ROOT / "scripts"
+
+
+@pytest.fixture
+def locks(tmp_path, monkeypatch):
+    """The machine's folder for temporary files, for this test alone."""
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(SCRIPTS))
+    return folder
+
+
+HOLD = """
+import logging, sys
+from steerpaper.devices import hold
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+print("device", hold(sys.argv[1:]), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def holder(*names):
+    """A process that holds one of the named devices, and what it says, line by line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, *names],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process, process.stdout.readline
+        finally:
+            process.kill()
+
+
+def test_processes_hold_different_devices_however_they_are_numbered(locks):
+    with holder("a", "b", "c") as (_, first):
+        assert first() == "device 0\n"
+        with holder("b", "a") as (_, second), holder("c", "a") as (_, third):
+            assert (second(), third()) == ("device 0\n", "device 0\n")
+            with holder("a", "b", "c", "d") as (_, fourth):
+                assert fourth() == "device 3\n"
+
+
+def test_a_killed_job_frees_its_device_for_the_one_that_waits(locks):
+    with holder("a", "b") as (first, said_first), holder("a", "b") as (_, said_second):
+        assert {said_first(), said_second()} == {"device 0\n", "device 1\n"}
+        with holder("a", "b") as (_, waiting):
+            assert waiting().startswith("all 2 GPUs are in use by other jobs: waiting for one")
+            first.send_signal(signal.SIGKILL)
+            assert waiting() in ("device 0\n", "device 1\n")
+
+
+def test_the_only_device_is_shared_and_the_log_says_so(locks):
+    with holder("a") as (_, first):
+        assert first() == "device 0\n"
+        with holder("a") as (_, second):
+            assert second() == "the only GPU (a) is in use by another job: shared with it\n"
+            assert second() == "device 0\n"
+
+
+def test_a_folder_for_locks_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"none/steerpaper-gpu-a\.lock: cannot be opened.*TMPDIR"):
+        devices.hold(["a"])
+
+
+FOUR = [f"GPU-{letter * 8}" for letter in "abcd"]
+
+
+@pytest.fixture
+def four_gpus(locks, monkeypatch, request):
+    """A stand-in for CUDA on a machine with four GPUs: it shows what CUDA_VISIBLE_DEVICES says."""
+
+    def shown():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+        return [FOUR[int(entry)] if entry.isdigit() else entry for entry in visible.split(",")]
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(shown()))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(shown()))
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda number: SimpleNamespace(name="simulated", uuid=shown()[number]),
+    )
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 1.5e9)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 2e9)
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", lambda *call: at_exit.append(call))
+    model.own_gpu.cache_clear()
+    yield at_exit
+    model.own_gpu.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("visible", "held", "expected"),
+    [
+        (None, [], "cuda:0"),
+        (None, FOUR[:2], "cuda:2"),
+        ("3", [], "cuda:0"),
+        ("2,3", FOUR[2:3], "cuda:1"),
+        ("3,2", FOUR[2:3], "cuda:0"),
+        ("GPU-dddddddd", FOUR[:1], "cuda:0"),
+        ("GPU-aaaaaaaa,GPU-bbbbbbbb", FOUR[:1], "cuda:1"),
+        ("MIG-0a1b2c3d", FOUR, "cuda:0"),
+    ],
+)
+def test_a_job_takes_a_free_device_of_those_that_cuda_shows(
+    four_gpus, locks, monkeypatch, visible, held, expected, caplog
+):
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    caplog.set_level(logging.INFO)
+    with ExitStack() as others:
+        for name in held:
+            _, said = others.enter_context(holder(name))
+            assert said() == "device 0\n"
+        device = model.pick_device("auto")
+    assert str(device) == expected
+    # once taken it stays: a second model in the same job is on the same device
+    assert model.pick_device("cuda") == device
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
+    (line,) = (r.getMessage() for r in caplog.records if r.getMessage().startswith("GPU"))
+    assert line.startswith(f"GPU {expected} (simulated, ")
+    assert "shared" not in caplog.text
+
+
+def test_a_job_says_at_its_end_how_much_gpu_memory_it_took(four_gpus, caplog):
+    caplog.set_level(logging.INFO)
+    model.pick_device("cuda")
+    ((function, *arguments),) = four_gpus
+    function(*arguments)
+    assert "peak memory of cuda:0: 1500 MB in tensors, 2000 MB reserved" in caplog.text
+
+
+def test_a_job_on_the_cpu_takes_no_device(four_gpus, locks, monkeypatch):
+    model.pick_device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert model.pick_device("auto").type in ("cpu", "mps")
+    assert not list(locks.iterdir())
+
+
+def snakemake(folder, *arguments):
+    """Run Snakemake with two GPUs to give away, and more cores than that."""
+    command = [sys.executable, "-m", "snakemake", *map(str, arguments), "--directory", str(folder)]
+    command += ["--cores", "4", "--resources", "gpu=2"]
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+JOB = """
+import time
+from pathlib import Path
+from steerpaper.devices import hold
+from steerpaper.job import run
+
+def main(job):
+    device = "ab"[hold(["a", "b"])]
+    mark = Path(f"held-{device}")
+    mark.touch(exist_ok=False)  # fails where another job holds the device
+    Path(f"used-{device}").touch()
+    deadline = time.monotonic() + 60
+    while len(list(Path().glob("used-*"))) < 2:
+        # the first two jobs run at once: each waits here for the other
+        assert time.monotonic() < deadline, "no second job, or none on the other device"
+        time.sleep(0.01)
+    mark.unlink()
+    Path(job.output["device"]).write_text(device)
+
+run(main)
+"""
+JOBS = """
+rule all:
+    input: expand("device.{n}", n=range(6))
+
+rule device:
+    output: device="device.{n}"
+    log: "log.{n}"
+    resources: gpu=1
+    script: "job.py"
+"""
+
+
+def test_jobs_that_run_at_once_have_a_device_each_and_none_waits(locks, tmp_path):
+    (tmp_path / "job.py").write_text(JOB)
+    (tmp_path / "Snakefile").write_text(JOBS)
+    snakemake(tmp_path, "--snakefile", tmp_path / "Snakefile")
+    assert {(tmp_path / f"device.{n}").read_text() for n in range(6)} == {"a", "b"}
+    assert not any("waiting" in (tmp_path / f"log.{n}").read_text() for n in range(6))
+
+
+# Python runs a module of this name when it starts; here it makes two simulated GPUs of the CPU
+TWO_GPUS = """
+import sys
+if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
+    sys.path.insert(0, {scripts!r})
+    import atexit, time, torch
+    from pathlib import Path
+    from types import SimpleNamespace
+    from steerpaper import model
+
+    there = torch.cuda.is_available
+    torch.cuda.is_available = lambda: True
+    torch.cuda.device_count = lambda: 2
+    torch.cuda.get_device_properties = lambda number: SimpleNamespace(
+        name="simulated", uuid=f"simulated-{{number}}"
+    )
+    torch.cuda.set_device = lambda device: None
+    own_gpu = model.own_gpu
+
+    def on_the_cpu():
+        device = own_gpu()
+        torch.cuda.is_available = there
+        mark = Path(f"held-{{device.index}}")
+        mark.touch(exist_ok=False)  # fails where another job holds the device
+        Path(f"used-{{device.index}}").touch()
+        deadline = time.monotonic() + 120
+        while len(list(Path().glob("used-*"))) < 2:
+            assert time.monotonic() < deadline, "no second job, or none on the other device"
+            time.sleep(0.01)
+        atexit.register(mark.unlink)
+        return torch.device("cpu")
+
+    model.own_gpu = on_the_cpu
+"""
+
+
+def test_the_workflows_own_jobs_have_a_gpu_each(locks, tmp_path, monkeypatch, model_folders):
+    folder = tmp_path / "study"
+    folder.mkdir()
+    config = {**make_study(folder, model_folders["llama"]), "device": "cuda"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (locks / "sitecustomize.py").write_text(TWO_GPUS.format(scripts=str(SCRIPTS)))
+    monkeypatch.setenv("PYTHONPATH", str(locks))
+    behaviors = ["one", "two"]
+    targets = [f"results/tiny/activations/{name}.answers.safetensors" for name in behaviors]
+    snakemake(folder, *targets, "--snakefile", ROOT / "Snakefile")
+    said = "".join(
+        (folder / f"results/tiny/logs/activations/{b}.log").read_text() for b in behaviors
+    )
+    assert "GPU cuda:0 (simulated, simulated-0), one of 2" in said
+    assert "GPU cuda:1 (simulated, simulated-1), one of 2" in said
+    assert not list(folder.glob("held-*"))

@@ -54,7 +54,8 @@ rule explanations:
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
-        **RUN_MODEL,
+        device=config["device"],
+        dtype=config["dtype"],
         explainer=EXPLANATIONS["explainer"],
         examples=EXPLANATIONS["examples"],
         max_new_tokens=EXPLANATIONS["max_new_tokens"],

@@ -8,7 +8,7 @@ def main(job: Job) -> None:
 
     from steerpaper.files import read_table, write_table
     from steerpaper.lookups.ablations import ablate, ablations_of, other_prompts, with_effects
-    from steerpaper.lookups.corpus import SPLITS, read_corpus
+    from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.lookups.heads import NEURON, prompts_of_heads
     from steerpaper.lookups.rows import beginning
     from steerpaper.model import load_job_model
@@ -16,7 +16,7 @@ def main(job: Job) -> None:
     lm, _ = load_job_model(job)
     truncated = read_table(job.input["truncated"])
     neurons = read_table(job.input["neurons"])[[*NEURON, "kind", "token_id"]]
-    ids = {prompt.id: prompt.ids for split in SPLITS for prompt in read_corpus(job.input[split])}
+    ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
     start = beginning(lm, job.params["bos"])
 
     heads = prompts_of_heads(

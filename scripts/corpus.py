@@ -4,25 +4,31 @@ from steerpaper.job import Job, log, run
 
 
 def main(job: Job) -> None:
+    from collections import Counter
+    from pathlib import Path
+
     import pandas as pd
 
-    from steerpaper.files import write_jsonl, write_table
-    from steerpaper.lookups.corpus import SPLITS, as_rows, choose_prompts, read_raw
+    from steerpaper.files import write_table
+    from steerpaper.lookups.corpus import SPLITS, RawFile, choose_prompts, read_raw, write_corpus
     from steerpaper.steering.prompts import load_for_prompts
 
     tokenizer, context = load_for_prompts(job.input["model"])
-    raw = read_raw(job.params["source"], job.params["where"])
+    paths = {split: job.output[split] for split in SPLITS}
+    folder = Path(paths["train"]).parent
+    folder.mkdir(parents=True, exist_ok=True)
     # one place is kept for a beginning-of-sequence token
     longest = min(job.params["max_tokens"], (context or job.params["max_tokens"] + 1) - 1)
-    prompts, counts = choose_prompts(
+    counts: Counter[str] = Counter()
+    prompts = choose_prompts(
         tokenizer,
-        raw,
+        RawFile(read_raw(job.params["source"], job.params["where"]), folder),
         sizes={split: job.params[split] for split in SPLITS},
         max_tokens=longest,
         seed=job.params["seed"],
+        counts=counts,
     )
-    for split in SPLITS:
-        write_jsonl(job.output[split], as_rows(prompts[split]))
+    write_corpus(paths, prompts)
     counts["max_tokens"] = longest
     write_table(job.output["counts"], pd.DataFrame([counts]))
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))

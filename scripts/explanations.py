@@ -10,9 +10,7 @@ def make_explainer(job: Job):
         from steerpaper.model import load_job_model
 
         lm, _ = load_job_model(job)
-        return LocalExplainer(
-            lm, max_new_tokens=params["max_new_tokens"], budget=params["batch_tokens"]
-        )
+        return LocalExplainer(lm, max_new_tokens=params["max_new_tokens"])
     from steerpaper.lookups.endpoint import AnswerCache, Endpoint, EndpointExplainer
 
     options = dict(params["endpoint"])

@@ -8,12 +8,13 @@ def main(job: Job) -> None:
 
     from steerpaper.files import read_json, read_table, whole, write_table
     from steerpaper.lookups import tables
-    from steerpaper.lookups.corpus import read_corpus
+    from steerpaper.lookups.corpus import ids_of
     from steerpaper.tokenizer import load_tokenizer
 
     params = job.params
     statistics = {key: params[key] for key in ("seed", "resamples", "confidence")}
     neurons = read_table(job.input["neurons"])
+    activations = read_table(job.input["activations"])
     folder = Path(job.input["model"]).parent
     config = read_json(folder / "config.json")
     n_layers = config.get("num_hidden_layers") or config["n_layer"]
@@ -26,8 +27,8 @@ def main(job: Job) -> None:
         "token_blocks": tables.token_blocks(read_table(job.input["tokens"]), n_layers),
         "neurons": tables.neuron_prompts(
             neurons,
-            read_table(job.input["activations"]),
-            {prompt.id: prompt.ids for prompt in read_corpus(job.input["train"])},
+            activations,
+            ids_of([job.input["train"]], activations["prompt_id"]),
             decode,
         ),
         "prompt_lengths": tables.prompt_lengths(read_table(job.input["truncated"]), neurons),

@@ -1,11 +1,13 @@
 """The lookups study the plain way: one prompt, neuron and head at a time, hooks, no batches."""
 
 import numpy as np
+import plain
 import torch
 
 
-def watch(lm, ids):
-    """Input and output of every module inside the blocks, on one prompt, by (block, path)."""
+def watch(lm, ids, places=None):
+    """Input and output of modules inside the blocks, on one prompt, by (block, path): all, or
+    those of `places`."""
     seen, handles = {}, []
     for layer, block in enumerate(lm.blocks):
         for path, module in block._module.named_modules():
@@ -14,7 +16,8 @@ def watch(lm, ids):
                 if inputs and isinstance(output, torch.Tensor):
                     seen[key] = inputs[0][0].clone(), output[0].clone()
 
-            handles.append(module.register_forward_hook(keep))
+            if places is None or (layer, path) in places:
+                handles.append(module.register_forward_hook(keep))
     try:
         with torch.no_grad():
             lm.nn._module(input_ids=torch.tensor([list(ids)]))
@@ -24,9 +27,21 @@ def watch(lm, ids):
     return seen
 
 
+def best_token(lm, layer, neuron):
+    """The token that a neuron is most congruent with, and how much: the neuron on its own."""
+    module, norm = lm.nn._module, lm.nn._module.get_submodule(lm.where.final_norm)
+    written = output_weight(lm.blocks[layer]._module.get_submodule(lm.where.parts.mlp_out))[neuron]
+    if isinstance(norm, torch.nn.LayerNorm):
+        written = written - written.mean()
+    logits = module.get_output_embeddings().weight @ (written * norm.weight)
+    logits = logits - logits.mean()
+    return int(logits.argmax()), logits.max().item()
+
+
 def activations(lm, ids, layer):
     """Neurons' activations of a block: [token, neuron]."""
-    return watch(lm, ids)[layer, lm.where.parts.mlp_out][0]
+    place = layer, lm.where.parts.mlp_out
+    return watch(lm, ids, [place])[place][0]
 
 
 def start(lm, bos):
@@ -35,20 +50,18 @@ def start(lm, bos):
 
 def top(lm, neurons, prompts, k, bos):
     """Full sort of every prompt's maximum: [(layer, neuron, [(activation, prompt, position)])]."""
-    result = []
-    for layer, chosen in neurons.items():
-        tables = [
-            activations(lm, start(lm, bos) + ids, layer)[len(start(lm, bos)) :] for ids in prompts
-        ]
-        for neuron in chosen:
-            found = []
-            for number, table in enumerate(tables):
-                column = table[:, neuron].tolist()
-                highest = max(column)
-                found.append((highest, number, column.index(highest)))
-            found.sort(key=lambda entry: (-entry[0], entry[1]))
-            result.append((layer, neuron, found[:k]))
-    return result
+    before, path = start(lm, bos), lm.where.parts.mlp_out
+    found = {(layer, neuron): [] for layer, chosen in neurons.items() for neuron in chosen}
+    for number, ids in enumerate(prompts):
+        seen = watch(lm, before + ids, [(layer, path) for layer in neurons])
+        for layer, neuron in found:
+            column = seen[layer, path][0][len(before) :, neuron].tolist()
+            highest = max(column)
+            found[layer, neuron].append((highest, number, column.index(highest)))
+    return [
+        (layer, neuron, sorted(entries, key=lambda entry: (-entry[0], entry[1]))[:k])
+        for (layer, neuron), entries in found.items()
+    ]
 
 
 def truncate(lm, layer, neuron, ids, ratio, bos):
@@ -91,8 +104,9 @@ def input_direction(lm, layer, neuron, normed, published):
 
 def attribution(lm, layer, neuron, ids, bos, published=False):
     """[block, head] at the last token, every head's residual vector written out."""
-    seen, parts = watch(lm, start(lm, bos) + ids), lm.where.parts
-    block = lm.blocks[layer]._module
+    parts, block = lm.where.parts, lm.blocks[layer]._module
+    places = [(source, parts.heads_out) for source in range(layer + 1)]
+    seen = watch(lm, start(lm, bos) + ids, [*places, (layer, parts.mlp_norm)])
     norm = block.get_submodule(parts.mlp_norm)
     residual, normed = (part[-1] for part in seen[layer, parts.mlp_norm])
     direction = input_direction(lm, layer, neuron, normed, published)
@@ -125,3 +139,31 @@ def attribution(lm, layer, neuron, ids, bos, published=False):
 
 def parallel(lm):
     return getattr(lm.nn._module.config, "use_parallel_residual", False)
+
+
+def ablation(lm, ablation, units):
+    """Log-probability of the token with and without a unit, and the unit at the last token.
+
+    `units` is how many of the site's units lie side by side in a block.
+    """
+    path = getattr(lm.where.parts, {"heads": "heads_out", "neurons": "mlp_out"}[ablation.site])
+    seen = {}
+
+    def zero(module, inputs):
+        changed = inputs[0].clone()
+        size = changed.shape[-1] // units
+        own = slice(ablation.unit * size, (ablation.unit + 1) * size)
+        seen["value"] = changed[0, -1, own].clone()
+        changed[..., own] = 0
+        return (changed,)
+
+    clean, _ = plain.forward(lm, ablation.prompt)
+    module = lm.blocks[ablation.layer]._module.get_submodule(path)
+    handle = module.register_forward_pre_hook(zero)
+    try:
+        without, _ = plain.forward(lm, ablation.prompt)
+    finally:
+        handle.remove()
+    logprobs = [x[-1].log_softmax(-1)[ablation.token].item() for x in (clean, without)]
+    value = seen["value"]
+    return *logprobs, (value[0] if len(value) == 1 else value.norm()).item()

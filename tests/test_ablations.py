@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-import plain
+import plain_lookups as plain
 import pytest
 from scipy.stats import ks_2samp, sem, t
 
@@ -30,31 +30,6 @@ def make_ablations(site, units):
     ]
 
 
-def plain_ablation(lm, ablation, site, units):
-    """Log-probability without and with the unit, and what the unit wrote at the last token."""
-    path = getattr(lm.where.parts, {"heads": "heads_out", "neurons": "mlp_out"}[site])
-    seen = {}
-
-    def zero(module, inputs):
-        changed = inputs[0].clone()
-        size = changed.shape[-1] // units
-        own = slice(ablation.unit * size, (ablation.unit + 1) * size)
-        seen["value"] = changed[0, -1, own].clone()
-        changed[..., own] = 0
-        return (changed,)
-
-    clean, _ = plain.forward(lm, ablation.prompt)
-    module = lm.blocks[ablation.layer]._module.get_submodule(path)
-    handle = module.register_forward_pre_hook(zero)
-    try:
-        without, _ = plain.forward(lm, ablation.prompt)
-    finally:
-        handle.remove()
-    logprobs = [x[-1].log_softmax(-1)[ablation.token].item() for x in (clean, without)]
-    value = seen["value"]
-    return *logprobs, (value[0] if len(value) == 1 else value.norm()).item()
-
-
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox", "mistral", "qwen2"])
 @pytest.mark.parametrize("site", ["heads", "neurons"])
 def test_ablations_equal_one_hook_at_a_time(load_tiny, name, site):
@@ -70,7 +45,7 @@ def check_ablations(lm, site):
     units = head_count(lm) if site == "heads" else len(neurons_out(lm, 0))
     ablations = make_ablations(site, units)
     effects = ablate(lm, ablations, budget=20)
-    expected = np.array([plain_ablation(lm, ablation, site, units) for ablation in ablations])
+    expected = np.array([plain.ablation(lm, ablation, units) for ablation in ablations])
     got = np.column_stack([effects.logprob, effects.ablated_logprob, effects.activation])
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
     assert np.abs(expected[:, 0] - expected[:, 1]).max() > 1e-3
@@ -143,7 +118,7 @@ def test_a_tables_rows_are_ablated_at_their_own_tokens(load_tiny):
     for row in got.itertuples():
         prompt = (lm.tokenizer.bos_token_id, *ids[row.prompt_id][row.start : row.end])
         ablation = Ablation(prompt, "heads", row.head_layer, row.head, row.token_id)
-        clean, without, norm = plain_ablation(lm, ablation, "heads", 4)
+        clean, without, norm = plain.ablation(lm, ablation, 4)
         assert row.logprob == pytest.approx(clean, abs=1e-4)
         assert row.ablated_logprob == pytest.approx(without, abs=1e-4)
         assert row.drop == pytest.approx(np.exp(clean) - np.exp(without), abs=1e-5)

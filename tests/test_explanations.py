@@ -112,7 +112,7 @@ def judgements():
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
 def test_local_judgements_equal_plain_forward_passes(roomy, name):
     lm = roomy(name)
-    explainer = LocalExplainer(lm, max_new_tokens=5, budget=512)
+    explainer = LocalExplainer(lm, max_new_tokens=5)
     asked = judgements()
     expected = [
         plain_difference(lm, judgement)
@@ -141,23 +141,24 @@ def test_local_explanations_equal_plain_greedy_decoding(roomy, name):
     for question in questions:
         ids = token_ids(lm.tokenizer, render(lm.tokenizer, question, None, source=""))
         expected.append(plain.greedy(lm, ids, (), vector, 0.0, "response", 6))
-    got = LocalExplainer(lm, max_new_tokens=6, budget=64).explain(questions)
+    got = LocalExplainer(lm, max_new_tokens=6).explain(questions)
     assert got == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
 
 
-def test_local_answers_do_not_depend_on_the_batch(roomy):
+def test_local_answers_do_not_depend_on_the_batch(roomy, monkeypatch):
     lm = roomy("llama")
     questions = ["When is it active?", "What do these have in common: a, b, c and d?", "Why?"]
     found = []
     for budget in (20, 200, 20_000):
-        explainer = LocalExplainer(lm, max_new_tokens=6, budget=budget)
+        monkeypatch.setattr("steerpaper.lookups.local_explainer.BATCH_TOKENS", budget)
+        explainer = LocalExplainer(lm, max_new_tokens=6)
         found.append((explainer.explain(questions), explainer.judge(judgements())))
     assert found[0] == found[1] == found[2]
 
 
 def test_what_does_not_fit_the_context_is_not_answered(load_tiny):
     lm = replace(load_tiny("llama"), context=150)
-    explainer = LocalExplainer(lm, max_new_tokens=5, budget=512)
+    explainer = LocalExplainer(lm, max_new_tokens=5)
     assert explainer.fits("short")
     assert not explainer.fits("long " * 150)
     long = Judgement("when", "word " * 200)
@@ -165,7 +166,7 @@ def test_what_does_not_fit_the_context_is_not_answered(load_tiny):
 
 
 def test_control_tokens_in_a_prompt_do_not_end_the_question(roomy):
-    explainer = LocalExplainer(roomy("llama"), max_new_tokens=3, budget=512)
+    explainer = LocalExplainer(roomy("llama"), max_new_tokens=3)
     clean, dirty = "say what it is", "say<|end|> what<|start|> it is"
     assert explainer.explain([clean]) == explainer.explain([dirty])
 
@@ -354,7 +355,7 @@ def test_a_real_server_answers_as_the_local_model_does_and_a_second_run_asks_not
     heads, prompts = study()
     first = EndpointExplainer(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=6)
     explanations, verdicts = ex.explain_heads(first, heads, prompts, examples=4)
-    local = LocalExplainer(roomy("llama"), max_new_tokens=6, budget=512)
+    local = LocalExplainer(roomy("llama"), max_new_tokens=6)
     (expected,) = local.explain([explanations["question"][0]])
     assert explanations["explanation"][0] == " ".join(expected.split())
     # a random model says neither yes nor no: every judgement is there, none is usable

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import ClassVar
@@ -15,10 +17,9 @@ import pytest
 from conftest import ROOT
 
 from steerpaper.errors import UserError
-from steerpaper.files import write_jsonl
 from steerpaper.lookups.corpus import (
     Raw,
-    as_rows,
+    RawFile,
     choose_prompts,
     count_prompts,
     file_texts,
@@ -28,6 +29,7 @@ from steerpaper.lookups.corpus import (
     read_raw,
     split_files,
     stdlib_texts,
+    write_corpus,
 )
 
 
@@ -45,8 +47,12 @@ def texts(n=40):
 
 
 def choose(tokenizer, raw, train=10, test=8, max_tokens=64, seed=1):
+    prompts, counts = {"train": [], "test": []}, Counter()
     sizes = {"train": train, "test": test}
-    return choose_prompts(tokenizer, raw, sizes=sizes, max_tokens=max_tokens, seed=seed)
+    options = {"sizes": sizes, "max_tokens": max_tokens, "seed": seed, "counts": counts}
+    for split, prompt in choose_prompts(tokenizer, raw, **options):
+        prompts[split].append(prompt)
+    return prompts, counts
 
 
 def test_the_standard_library_gives_thousands_of_english_prompts():
@@ -107,13 +113,49 @@ def test_an_empty_corpus_is_refused(tokenizer):
         choose(tokenizer, [])
 
 
-def test_a_corpus_file_is_read_back(tokenizer, tmp_path):
+def test_a_corpus_is_read_back_and_a_failed_one_leaves_no_file(tokenizer, tmp_path):
     prompts, _ = choose(tokenizer, texts())
-    write_jsonl(tmp_path / "corpus.jsonl", as_rows(prompts["train"]))
-    assert list(read_corpus(tmp_path / "corpus.jsonl")) == prompts["train"]
+    paths = {split: tmp_path / f"corpus.{split}.jsonl" for split in ("train", "test")}
+    rows = [(split, prompt) for split, chosen in prompts.items() for prompt in chosen]
+
+    def failing():
+        yield from rows[:12]
+        raise UserError("not enough")
+
+    with pytest.raises(UserError):
+        write_corpus(paths, failing())
+    assert not list(tmp_path.iterdir())
+    write_corpus(paths, rows)
+    assert {split: list(read_corpus(path)) for split, path in paths.items()} == prompts
     chosen = prompts["train"][3]
-    assert ids_of([tmp_path / "corpus.jsonl"], [chosen.id]) == {chosen.id: chosen.ids}
-    assert count_prompts(tmp_path / "corpus.jsonl") == 10
+    assert ids_of(paths.values(), [chosen.id]) == {chosen.id: chosen.ids}
+    assert count_prompts(paths["train"]) == 10
+
+
+def test_texts_in_a_file_are_those_of_the_list(tmp_path):
+    raw = [*texts(), Raw("two\nlines, \u2028 and \ud800, half a character", "y")]
+    held = RawFile(iter(raw), tmp_path)
+    assert len(held) == 41
+    assert [held[index] for index in (40, 3, 39, 0)] == [raw[40], raw[3], raw[39], raw[0]]
+    assert not list(tmp_path.iterdir())  # it has no name to be left behind
+
+
+def test_memory_does_not_grow_with_the_texts(tokenizer, tmp_path):
+    def peak(n):
+        raw = (Raw(f"{number} {'words upon words ' * 100}", f"x:{number}") for number in range(n))
+        counts = Counter()
+        sizes = {"train": n // 2, "test": n // 2}
+        options = {"sizes": sizes, "max_tokens": 200, "seed": 1, "counts": counts}
+        paths = {split: tmp_path / f"{split}.jsonl" for split in ("train", "test")}
+        tracemalloc.start()
+        write_corpus(paths, choose_prompts(tokenizer, RawFile(raw, tmp_path), **options))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    few, many = peak(100), peak(1000)
+    # a text is 1700 characters and its prompt 200 ids; what is held of each is a digest and a place
+    assert many - few < 900 * 200
 
 
 def test_every_kind_of_file_is_read_alike(tmp_path):

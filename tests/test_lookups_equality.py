@@ -1,5 +1,6 @@
 """Top activations, truncation and head attribution equal the plain way, in any batch."""
 
+import weakref
 from dataclasses import astuple
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_top_activations_are_the_same_bits_in_any_batch_and_shard(lm):
         for shard in range(shards):
             mine = prompts[shard::shards]
             top = top_activations(lm, NEURONS, mine, k=5, bos=True, budget=budget)
-            parts.append(top_table(top, NEURONS, ids[shard::shards], "train"))
+            names = dict(enumerate(ids[shard::shards]))
+            parts.append(top_table(top, NEURONS, names, "train"))
         return merge_tables(parts, 5)
 
     first = table(1, 512)
@@ -71,6 +73,27 @@ def test_taking_prompts_a_piece_at_a_time_changes_nothing(lm, monkeypatch):
     pieces = top_activations(lm, NEURONS, iter(prompts), k=5, bos=True, budget=512)
     for one, other in zip(astuple(whole), astuple(pieces), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+class Row(list):
+    """A list that can be referred to weakly."""
+
+
+def test_no_more_prompts_are_held_than_two_pieces(load_tiny, monkeypatch):
+    monkeypatch.setattr("steerpaper.lookups.top_activations.PLANNED", 7)
+    held, most = weakref.WeakValueDictionary(), []
+
+    def prompts():
+        for number, ids in enumerate(make_prompts(60)):
+            row = held[number] = Row(ids)
+            most.append(len(held))
+            yield row
+            del row
+
+    lm = load_tiny("llama")
+    top_activations(lm, NEURONS, prompts(), k=5, bos=True, budget=512)
+    assert len(most) == 60
+    assert max(most) <= 2 * 7
 
 
 def test_a_width_follows_from_the_length_alone_and_wastes_little():
@@ -105,7 +128,7 @@ def test_prompts_without_a_positive_activation_have_no_row():
         np.array([[2, 0, 1]]),
         np.array([[4, 0, 0]]),
     )
-    table = top_table(top, {7: [3]}, ["a", "b", "c"], "test")
+    table = top_table(top, {7: [3]}, {0: "a", 1: "b", 2: "c"}, "test")
     assert table.to_dict("records") == [
         {
             "layer": 7,

@@ -1,35 +1,15 @@
 """The stages' scripts, from a corpus file to attributions: identical in any split of the work."""
 
-import hashlib
-import importlib
 import json
 
 import pandas as pd
 import pytest
 from conftest import ROOT
+from lookups_stages import digests, find_neurons, name_model, study
 
 from steerpaper.config import validated
 from steerpaper.errors import UserError
 from steerpaper.files import write_jsonl
-from steerpaper.job import Job
-
-RUN = {"device": "cpu", "dtype": "float32"}
-
-
-@pytest.fixture(scope="module")
-def stage():
-    """Run a stage's script in this process: its `main` on a job."""
-    import sys
-
-    sys.path.insert(0, str(ROOT / "scripts"))
-
-    def run(script, inputs, outputs, **params):
-        wildcards = {name: str(params.pop(name)) for name in ("shard",) if name in params}
-        job = Job(inputs, outputs, params, wildcards, threads=1, log="")
-        importlib.import_module(script).main(job)
-
-    yield run
-    sys.path.remove(str(ROOT / "scripts"))
 
 
 @pytest.fixture(scope="module")
@@ -41,104 +21,35 @@ def corpus_file(tmp_path_factory):
     return path
 
 
-def study(stage, folder, model, raw, *, budget=512, shards=1, top=4, ratio=0.8):
-    """All stages with a tiny model; returns the folder's files."""
-    folder.mkdir()
-    manifest = model / "manifest.json"
-    manifest.write_text(json.dumps({"name": "tiny", "revision": "test"}))
-    run = {**RUN, "batch_tokens": budget}
-    corpus = {split: str(folder / f"corpus.{split}.jsonl") for split in ("train", "test")}
-    shared = {**corpus, "model": str(manifest)}
-
-    def at(name):
-        return str(folder / name)
-
-    stage(
-        "corpus",
-        {"model": str(manifest)},
-        {**corpus, "counts": at("corpus.csv")},
-        source="file",
-        where={"path": str(raw), "column": "text"},
-        train=40,
-        test=30,
-        max_tokens=40,
-        seed=1,
-    )
-    stage(
-        "neurons",
-        shared,
-        {"neurons": at("n.parquet"), "rejected": at("r.parquet"), "tokens": at("t.parquet")},
-        layers={"last": 2},
-        next_token=2,
-        random=2,
-        seed=1,
-        **run,
-    )
-    parts = [at(f"part-{shard}.parquet") for shard in range(shards)]
-    for shard, part in enumerate(parts):
-        stage(
-            "max_activations",
-            {**shared, "neurons": at("n.parquet")},
-            {"part": part},
-            shard=shard,
-            shards=shards,
-            top=top,
-            bos=True,
-            **run,
-        )
-    stage(
-        "merge_activations",
-        {**shared, "neurons": at("n.parquet"), "parts": parts},
-        {"activations": at("max_activations.parquet"), "counts": at("firing.csv")},
-        top=top,
-    )
-    stage(
-        "truncation",
-        {**shared, "neurons": at("n.parquet"), "activations": at("max_activations.parquet")},
-        {
-            "truncated": at("truncated.parquet"),
-            "serialized": at("truncated.jsonl"),
-            "counts": at("truncation.csv"),
-        },
-        ratio=ratio,
-        max_tokens=30,
-        bos=True,
-        **run,
-    )
-    stage(
-        "head_attribution",
-        {**shared, "truncated": at("truncated.parquet")},
-        {"attribution": at("head_attribution.parquet")},
-        published=False,
-        bos=True,
-        **run,
-    )
-    return folder
+@pytest.fixture(params=["llama", "gpt2", "gpt_neox"])
+def model(request, model_folders):
+    return name_model(model_folders[request.param])
 
 
-def digests(folder):
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.iterdir()
-        if not path.name.startswith("part-")
-    }
+@pytest.fixture
+def llama(model_folders, tmp_path):
+    """A model's folder and its neurons' tables."""
+    folder = name_model(model_folders["llama"])
+    return folder, find_neurons(tmp_path, folder)
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
-def test_files_are_identical_over_runs_batch_budgets_and_shards(
-    stage, tmp_path, model_folders, corpus_file, name
-):
-    model = model_folders[name]
-    first = digests(study(stage, tmp_path / "first", model, corpus_file))
-    assert len(first) == 12
+def test_files_are_identical_over_runs_batch_budgets_and_shards(tmp_path, model, corpus_file):
+    neurons = find_neurons(tmp_path, model)
+    first = digests(study(tmp_path / "first", model, corpus_file, neurons))
+    assert len(first) == 26
     for number, options in enumerate(({}, {"budget": 60}, {"budget": 5000, "shards": 3})):
-        other = study(stage, tmp_path / f"other-{number}", model, corpus_file, **options)
+        other = study(tmp_path / f"other-{number}", model, corpus_file, neurons, **options)
         assert digests(other) == first, options
+    again = tmp_path / "again"
+    again.mkdir()
+    for name, path in find_neurons(again, model).items():
+        assert (again / f"{name}.parquet").read_bytes() == open(path, "rb").read()
 
 
-def test_files_fit_together_and_say_what_they_hold(stage, tmp_path, model_folders, corpus_file):
-    folder = study(stage, tmp_path / "study", model_folders["llama"], corpus_file)
-    neurons = pd.read_parquet(folder / "n.parquet")
+def test_files_fit_together_and_say_what_they_hold(tmp_path, llama, corpus_file):
+    model, tables = llama
+    folder = study(tmp_path / "study", model, corpus_file, tables)
+    neurons = pd.read_parquet(tables["neurons"])
     top = pd.read_parquet(folder / "max_activations.parquet")
     truncated = pd.read_parquet(folder / "truncated.parquet")
     attribution = pd.read_parquet(folder / "head_attribution.parquet")
@@ -170,10 +81,11 @@ def test_files_fit_together_and_say_what_they_hold(stage, tmp_path, model_folder
 
 
 def test_prompts_longer_than_allowed_after_truncation_are_left_out_and_counted(
-    stage, tmp_path, model_folders, corpus_file
+    tmp_path, llama, corpus_file
 ):
     # with ratio 1 hardly any prompt can be shortened
-    folder = study(stage, tmp_path / "study", model_folders["llama"], corpus_file, ratio=1.0)
+    model, tables = llama
+    folder = study(tmp_path / "study", model, corpus_file, tables, ratio=1.0)
     counts = pd.read_csv(folder / "truncation.csv")
     truncated = pd.read_parquet(folder / "truncated.parquet")
     assert (truncated["end"] - truncated["start"]).max() <= 30

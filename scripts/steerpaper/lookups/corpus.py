@@ -5,20 +5,27 @@ test explanations on. By default the text is what every Python ships: real Engli
 """
 
 import ast
+import hashlib
 import json
 import logging
 import re
 import sysconfig
+import tempfile
 import textwrap
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from steerpaper.errors import UserError
+from steerpaper.files import whole
 from steerpaper.seeds import stream
 
 log = logging.getLogger(__name__)
@@ -28,6 +35,8 @@ SPLITS = ("train", "test")
 _NOT_PROSE = {"test", "tests", "idlelib", "turtledemo", "site-packages", "__pycache__"}
 # the formats of hub data sets that are read, the preferred first
 _HUB_ENDINGS = (".parquet", ".jsonl", ".csv")
+# rows of a table that are held at a time while it is read
+_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -83,16 +92,23 @@ def count_prompts(path: str | Path) -> int:
         return sum(1 for _ in lines)
 
 
-def as_rows(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
-    """Prompts as the rows of a corpus file."""
-    return [asdict(prompt) for prompt in prompts]
+def write_corpus(paths: Mapping[str, str | Path], prompts: Iterable[tuple[str, Prompt]]) -> None:
+    """Write (split, prompt) pairs to the splits' files as they come: all files appear, or none."""
+    with ExitStack() as stack:
+        parts = {split: stack.enter_context(whole(path)) for split, path in paths.items()}
+        out = {
+            split: stack.enter_context(open(part, "w", encoding="utf-8"))
+            for split, part in parts.items()
+        }
+        for split, prompt in prompts:
+            out[split].write(json.dumps(asdict(prompt), ensure_ascii=False) + "\n")
 
 
 # raw texts
 
 
-def read_raw(source: str, where: Mapping[str, str] | None) -> list[Raw]:
-    """Read the raw texts of a configured source.
+def read_raw(source: str, where: Mapping[str, str] | None) -> Iterator[Raw]:
+    """Read the raw texts of a configured source, one after the other.
 
     Args:
         source: `stdlib`, `file` (where: path, column) or `hub` (where: id, revision, split,
@@ -102,11 +118,40 @@ def read_raw(source: str, where: Mapping[str, str] | None) -> list[Raw]:
         UserError: nothing there, unreadable, or no such column.
     """
     if source == "stdlib":
-        return list(stdlib_texts())
+        return stdlib_texts()
     assert where is not None
     if source == "file":
-        return list(file_texts(Path(where["path"]), where["column"], where["path"]))
-    return list(_hub_texts(where))
+        return file_texts(Path(where["path"]), where["column"], where["path"])
+    return _hub_texts(where)
+
+
+class RawTexts(Protocol):
+    """Texts by number, such as a list of them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int, /) -> Raw:
+        """One of them."""
+
+
+class RawFile:
+    """Texts in a temporary file: drawn in any order, and memory holds only where each begins."""
+
+    def __init__(self, texts: Iterable[Raw], folder: Path) -> None:
+        """Write the texts to a file in `folder` that vanishes with this object or its process."""
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._starts = array("Q")
+        for raw in texts:
+            self._starts.append(self._file.tell())
+            self._file.write(json.dumps([raw.text, raw.source]).encode() + b"\n")
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __getitem__(self, index: int, /) -> Raw:
+        self._file.seek(self._starts[index])
+        return Raw(*json.loads(self._file.readline()))
 
 
 def stdlib_texts() -> Iterator[Raw]:
@@ -161,7 +206,7 @@ def file_texts(path: Path, column: str, name: str) -> Iterator[Raw]:
     """
     if not path.is_file():
         raise UserError(f"lookups.corpus.file.path: no file at {path}")
-    readers = {".txt": _text, ".jsonl": _jsonl, ".csv": _table, ".parquet": _table}
+    readers = {".txt": _text, ".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     if path.suffix not in readers:
         raise UserError(
             f"lookups.corpus.file.path: {name}: '{path.suffix}' files are not read; "
@@ -174,11 +219,15 @@ def file_texts(path: Path, column: str, name: str) -> Iterator[Raw]:
             yield Raw(text or "", f"{name}:{place}")
     except UnicodeDecodeError as error:
         raise UserError(f"{name}: is not UTF-8 text: {error}") from error
+    except (ValueError, OSError) as error:
+        raise UserError(f"{name}: cannot be read: {error}") from error
 
 
 def _text(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
-    paragraphs = re.split(r"\n[^\S\n]*\n", path.read_text(encoding="utf-8"))
-    yield from enumerate((paragraph.strip() for paragraph in paragraphs), start=1)
+    with path.open(encoding="utf-8") as lines:
+        filled = (block for text, block in groupby(lines, lambda line: bool(line.strip())) if text)
+        for number, paragraph in enumerate(filled, start=1):
+            yield number, "".join(paragraph).strip()
 
 
 def _jsonl(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
@@ -196,21 +245,26 @@ def _jsonl(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
             yield number, row[column]
 
 
-def _table(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
-    try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except UnicodeDecodeError:
-        raise
-    except (ValueError, OSError) as error:
-        raise UserError(f"{name}: cannot be read: {error}") from error
-    if column not in table:
-        raise UserError(f"{name}: has no column '{column}'; it has {', '.join(map(str, table))}")
-    # a CSV's first line is its header
-    first = 1 if path.suffix == ".parquet" else 2
-    yield from enumerate(table[column].tolist(), start=first)
+def _csv(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
+    _check_column(list(pd.read_csv(path, nrows=0)), column, name)
+    options = {"dtype": str, "keep_default_na": False, "usecols": [column]}
+    with pd.read_csv(path, chunksize=_ROWS, **options) as parts:
+        texts = (text for part in parts for text in part[column])
+        # the first line is the header
+        yield from enumerate(texts, start=2)
+
+
+def _parquet(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
+    with pq.ParquetFile(path) as source:
+        _check_column(source.schema_arrow.names, column, name)
+        parts = source.iter_batches(batch_size=_ROWS, columns=[column])
+        yield from enumerate((text for part in parts for text in part[0].to_pylist()), start=1)
+
+
+def _check_column(held: Iterable[str], column: str, name: str) -> None:
+    names = list(held)
+    if column not in names:
+        raise UserError(f"{name}: has no column '{column}'; it has {', '.join(map(str, names))}")
 
 
 def split_files(names: Iterable[str], split: str) -> list[str]:
@@ -263,64 +317,68 @@ def _hub_texts(where: Mapping[str, str]) -> Iterator[Raw]:
 
 def choose_prompts(
     tokenizer: Any,
-    raw: Sequence[Raw],
+    raw: RawTexts,
     *,
     sizes: Mapping[str, int],
     max_tokens: int,
     seed: int,
-) -> tuple[dict[str, list[Prompt]], dict[str, int]]:
+    counts: Counter[str],
+) -> Iterator[tuple[str, Prompt]]:
     """Draw disjoint train and test prompts by seed: tokenised, cut at the right, no two the same.
 
-    Two texts are the same if their token ids are, after cutting.
+    Two texts are the same if their token ids are, after cutting. Prompts come one after the other,
+    and of those that came no more is held than a digest each.
 
     Args:
         sizes: number of prompts a split.
         max_tokens: tokens that a prompt may have.
+        counts: filled on the way: texts, looked_at, empty (tokenised to nothing), duplicates, cut
+            (among the chosen), and the chosen of every split.
 
-    Returns:
-        prompts by split, and counts: texts, looked_at, empty (tokenised to nothing), duplicates,
-        cut (among the chosen), train, test.
+    Yields:
+        split and prompt, a whole split after the other.
 
     Raises:
         UserError: not enough different prompts.
     """
-    wanted = sum(sizes.values())
-    counts = Counter({"texts": len(raw), "looked_at": 0, "empty": 0, "duplicates": 0})
-    seen: set[tuple[int, ...]] = set()
-    chosen: list[Prompt] = []
+    counts.update({"texts": len(raw), "looked_at": 0, "empty": 0, "duplicates": 0, "cut": 0})
+    different = _different(tokenizer, raw, max_tokens, seed, counts)
+    for split, size in sizes.items():
+        digits = max(5, len(str(size)))  # so that ids sort as numbers do
+        for number in range(1, size + 1):
+            prompt = next(different, None)
+            if prompt is None:
+                raise UserError(
+                    f"lookups.corpus: {sum(sizes.values())} prompts are asked for ("
+                    + ", ".join(f"{split}: {size}" for split, size in sizes.items())
+                    + f"), but {len(raw)} texts give {sum(counts[split] for split in sizes)} "
+                    f"({counts['empty']} tokenise to nothing, {counts['duplicates']} are "
+                    "duplicates); ask for fewer or give more text"
+                )
+            counts[split] += 1
+            yield split, replace(prompt, id=f"{split}-{number:0{digits}d}")
+
+
+def _different(
+    tokenizer: Any, raw: RawTexts, max_tokens: int, seed: int, counts: Counter[str]
+) -> Iterator[Prompt]:
+    """All different prompts in an order drawn by seed, without ids."""
+    seen: set[bytes] = set()
     for index in stream(seed, "corpus", len(raw)).permutation(len(raw)):
-        if len(chosen) == wanted:
-            break
-        text = raw[index].text.strip()
+        drawn = raw[int(index)]
+        text = drawn.text.strip()
         counts["looked_at"] += 1
         full = tokenizer(text, add_special_tokens=False).input_ids if text else []
         ids = list(full[:max_tokens])
         if not ids:
             counts["empty"] += 1
             continue
-        if tuple(ids) in seen:
+        digest = hashlib.blake2b(array("q", ids).tobytes(), digest_size=16).digest()
+        if digest in seen:
             counts["duplicates"] += 1
             continue
-        seen.add(tuple(ids))
+        seen.add(digest)
         cut = len(full) > len(ids)
+        counts["cut"] += cut
         shown = tokenizer.decode(ids) if cut else text
-        chosen.append(Prompt("", shown, raw[index].source, len(full), cut, ids))
-    if len(chosen) < wanted:
-        raise UserError(
-            f"lookups.corpus: {wanted} prompts are asked for ("
-            + ", ".join(f"{split}: {size}" for split, size in sizes.items())
-            + f"), but {len(raw)} texts give {len(chosen)} ({counts['empty']} tokenise to nothing, "
-            f"{counts['duplicates']} are duplicates); ask for fewer or give more text"
-        )
-    splits: dict[str, list[Prompt]] = {}
-    taken = 0
-    for split, size in sizes.items():
-        part = chosen[taken : taken + size]
-        taken += size
-        digits = max(5, len(str(size)))  # so that ids sort as numbers do
-        splits[split] = [
-            replace(prompt, id=f"{split}-{number:0{digits}d}")
-            for number, prompt in enumerate(part, start=1)
-        ]
-    counts["cut"] = sum(prompt.cut for prompt in chosen)
-    return splits, {**counts, **sizes}
+        yield Prompt("", shown, drawn.source, len(full), cut, ids)

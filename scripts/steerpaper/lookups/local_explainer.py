@@ -15,6 +15,9 @@ from steerpaper.steering.score import score
 
 # what a judgement is compared with: how the model answers where there is no text to judge
 NO_TEXT = "N/A"
+# tokens a batch may hold: the explainer's own number and not the configured one, since the
+# last bits of a row depend on its batch, and a choice between near equals on the last bits
+BATCH_TOKENS = 1024
 
 
 class LocalExplainer:
@@ -25,11 +28,10 @@ class LocalExplainer:
     Zhao et al. 2021, arXiv 2102.09690): the answer is yes where the text raises it.
     """
 
-    def __init__(self, lm: LanguageModel, *, max_new_tokens: int, budget: int) -> None:
+    def __init__(self, lm: LanguageModel, *, max_new_tokens: int) -> None:
         self.name = lm.name
         self._lm = lm
         self._max_new_tokens = max_new_tokens
-        self._budget = budget
 
     def fits(self, question: str) -> bool:
         """Whether the question and an answer are within the model's context."""
@@ -52,7 +54,7 @@ class LocalExplainer:
             max_new_tokens=self._max_new_tokens,
             temperature=1.0,
             top_p=1.0,
-            budget=self._budget,
+            budget=BATCH_TOKENS,
         )
         return [self._lm.tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
 
@@ -85,7 +87,7 @@ class LocalExplainer:
                 {},
                 [],
                 positions="response",
-                budget=self._budget,
+                budget=BATCH_TOKENS,
             )
             found[read] = logprobs[:, 0] - logprobs[:, 1]
         return list(found[:-1] - found[-1])

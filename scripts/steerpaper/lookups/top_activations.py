@@ -136,7 +136,7 @@ def top_activations(
 def top_table(
     top: Top,
     neurons: Mapping[int, Sequence[int]],
-    ids: Sequence[str],
+    ids: Mapping[int, str],
     split: str,
 ) -> pd.DataFrame:
     """A row a neuron and prompt: layer, neuron, split, rank, prompt_id, position, activation.
@@ -145,7 +145,7 @@ def top_table(
     it is left out (so a neuron that never fires has no rows).
 
     Args:
-        ids: the prompts' ids.
+        ids: the ids of the prompts in `top`, by number.
     """
     names = [(layer, neuron) for layer, chosen in neurons.items() for neuron in chosen]
     rows = [
@@ -154,7 +154,7 @@ def top_table(
             "neuron": neuron,
             "split": split,
             "rank": rank + 1,
-            "prompt_id": ids[top.prompt[number, rank]],
+            "prompt_id": ids[int(top.prompt[number, rank])],
             "position": int(top.position[number, rank]),
             "activation": top.activation[number, rank],
         }

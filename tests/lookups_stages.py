@@ -1,0 +1,131 @@
+"""The lookups study's scripts, one after the other in this process, on files of their own."""
+
+import hashlib
+import importlib
+import json
+
+from conftest import ROOT
+
+from steerpaper.job import Job
+
+RUN = {"device": "cpu", "dtype": "float32"}
+CORPUS = {"train": 40, "test": 30, "max_tokens": 40}
+NEURONS = {"layers": {"last": 2}, "next_token": 2, "random": 2}
+
+
+def stage(script, inputs, outputs, *, wildcards=None, **params):
+    """Run a stage's script: its `main` on a job."""
+    job = Job(inputs, outputs, params, wildcards or {}, threads=1, log="")
+    importlib.import_module(script).main(job)
+
+
+def find_neurons(folder, model, neurons=NEURONS, seed=1):
+    """The first stage, which has no batches and no shards: its tables by name."""
+    tables = {name: str(folder / f"{name}.parquet") for name in ("neurons", "rejected", "tokens")}
+    stage("neurons", {"model": str(model / "manifest.json")}, tables, **neurons, seed=seed, **RUN)
+    return tables
+
+
+def study(
+    folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, top=4, ratio=0.8, words=4
+):
+    """All stages after `find_neurons`; the folder then holds their files and no other.
+
+    `words` is how many tokens an explanation may have.
+    """
+    folder.mkdir()
+    run = {**RUN, "batch_tokens": budget}
+    prompts = {split: str(folder / f"corpus.{split}.jsonl") for split in ("train", "test")}
+    common = {**prompts, "model": str(model / "manifest.json"), **neurons}
+
+    def at(name):
+        return str(folder / name)
+
+    stage(
+        "corpus",
+        common,
+        {**prompts, "counts": at("corpus.csv")},
+        source="file",
+        where={"path": str(raw), "column": "text"},
+        seed=1,
+        **corpus,
+    )
+    parts = [at(f"part-{shard}.parquet") for shard in range(shards)]
+    for shard, part in enumerate(parts):
+        wildcards = {"shard": str(shard)}
+        options = {"shards": shards, "top": top, "bos": True, **run}
+        stage("max_activations", common, {"part": part}, wildcards=wildcards, **options)
+    common["activations"] = at("max_activations.parquet")
+    outputs = {"activations": common["activations"], "counts": at("firing.csv")}
+    stage("merge_activations", {**common, "parts": parts}, outputs, top=top)
+    common["truncated"] = at("truncated.parquet")
+    stage(
+        "truncation",
+        common,
+        {
+            "truncated": common["truncated"],
+            "serialized": at("truncated.jsonl"),
+            "counts": at("truncation.csv"),
+        },
+        ratio=ratio,
+        max_tokens=30,
+        bos=True,
+        **run,
+    )
+    common["attribution"] = at("head_attribution.parquet")
+    outputs = {"attribution": common["attribution"]}
+    stage("head_attribution", common, outputs, published=False, bos=True, **run)
+    common["heads"] = at("chosen_heads.parquet")
+    outputs = {"heads": common["heads"]}
+    stage("chosen_heads", common, outputs, active=[0.25, 0.75], per_neuron=2, seed=1)
+    common["scores"] = at("explanation_scores.parquet")
+    stage(
+        "explanations",
+        common,
+        {
+            "explanations": at("explanations.jsonl"),
+            "verdicts": at("explanation_verdicts.parquet"),
+            "scores": common["scores"],
+        },
+        explainer="local",
+        examples=2,
+        max_new_tokens=words,
+        **RUN,
+    )
+    ablated = {
+        "head_ablation": at("head_ablation.parquet"),
+        "neuron_ablation": at("neuron_ablation.parquet"),
+    }
+    outputs = {"heads": ablated["head_ablation"], "neurons": ablated["neuron_ablation"]}
+    stage("ablations", common, outputs, bos=True, seed=1, **run)
+    names = ("token_blocks", "neurons", "prompt_lengths", "head_attribution")
+    names += ("explanation_scores", "explanations", "ablation_drops", "ablations", "published")
+    stage(
+        "lookups_tables",
+        {**common, **ablated, "published": str(ROOT / "data/published_lookups.csv")},
+        {
+            **{name: at(f"lookups_{name}.csv") for name in names},
+            "page": at("lookups_neurons.md"),
+            "latex": at("lookups_published.tex"),
+        },
+        resamples=200,
+        confidence=0.95,
+        seed=1,
+        prompts=3,
+    )
+    for part in parts:
+        (folder / part).unlink()
+    return folder
+
+
+def digests(folder):
+    """Every file's digest, by name."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
+    }
+
+
+def name_model(folder):
+    """Write the manifest that the stages know a tiny model by."""
+    (folder / "manifest.json").write_text(json.dumps({"name": "tiny", "revision": "test"}))
+    return folder

@@ -1,7 +1,7 @@
 """What does a corpus ten times as long cost? `python benchmarks/corpus_scale.py [PROMPTS]`.
 
 Runs the rules `corpus` and `max_activations` through Snakemake, on one thread, with PROMPTS train
-and as many test prompts (80 by default), and with ten times as many out of a file ten times as long.
+and as many test prompts (80 by default), then with ten times as many from a file ten times as long.
 Prints the wall time, start-up and Snakemake included, what each further prompt costs without them,
 and the largest memory that any process of the run had. It needs the default study's model.
 """

@@ -1,7 +1,7 @@
 """How fast is the lookups study, against the plain way? `python benchmarks/lookups.py [MODEL]`.
 
-Both sides run in one process on one thread, in turn; ratios are printed, since absolute times depend
-on the machine, and where both sides did the same work their results are compared.
+Both sides run in one process on one thread, in turn. Ratios are printed, since absolute times
+depend on the machine, and what both sides found is compared.
 
 The plain way stands in for the authors' code, which needs another version of transformers: one
 neuron, prompt and head at a time, whole forward passes with hooks, logits included. It takes the

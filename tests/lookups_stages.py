@@ -19,19 +19,17 @@ def stage(script, inputs, outputs, *, wildcards=None, **params):
     importlib.import_module(script).main(job)
 
 
-def find_neurons(folder, model, neurons=NEURONS, seed=1):
+def find_neurons(folder, model):
     """The first stage, which has no batches and no shards: its tables by name."""
     tables = {name: str(folder / f"{name}.parquet") for name in ("neurons", "rejected", "tokens")}
-    stage("neurons", {"model": str(model / "manifest.json")}, tables, **neurons, seed=seed, **RUN)
+    stage("neurons", {"model": str(model / "manifest.json")}, tables, **NEURONS, seed=1, **RUN)
     return tables
 
 
-def study(
-    folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, top=4, ratio=0.8, words=4
-):
-    """All stages after `find_neurons`; the folder then holds their files and no other.
+def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, top=4, ratio=0.8):
+    """All stages after the first; the folder then holds their files and no other.
 
-    `words` is how many tokens an explanation may have.
+    `neurons` has the first one's tables.
     """
     folder.mkdir()
     run = {**RUN, "batch_tokens": budget}
@@ -89,7 +87,7 @@ def study(
         },
         explainer="local",
         examples=2,
-        max_new_tokens=words,
+        max_new_tokens=4,
         **RUN,
     )
     ablated = {
@@ -120,9 +118,7 @@ def study(
 
 def digests(folder):
     """Every file's digest, by name."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
-    }
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def name_model(folder):

@@ -1,21 +1,29 @@
 """A small lookups study of the default model: equal to the plain way, identical in any split."""
 
 import json
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pandas as pd
 import plain_lookups as plain
 import pytest
-from lookups_stages import digests, find_neurons, study
+from lookups_stages import digests, study
 
-from steerpaper.files import write_jsonl
+from steerpaper.files import write_jsonl, write_table
 from steerpaper.lookups.ablations import Ablation
 from steerpaper.lookups.corpus import read_corpus, stdlib_texts
+from steerpaper.lookups.neurons import (
+    best_congruence,
+    choose_neurons,
+    read_directions,
+    token_table,
+    token_texts,
+)
 from steerpaper.weights import head_count, neurons_out
 
 CORPUS = {"train": 30, "test": 30, "max_tokens": 24}
-NEURONS = {"layers": [20], "next_token": 2, "random": 1}
+LAYER = 20
 SAMPLE = 4
 
 
@@ -28,8 +36,19 @@ def lm(default_model):
 
 
 @pytest.fixture(scope="module")
-def neurons(lm, default_folder, tmp_path_factory):
-    return find_neurons(tmp_path_factory.mktemp("neurons"), default_folder, NEURONS)
+def neurons(lm, tmp_path_factory):
+    """The tables of the stage `neurons` from one block's weights: all blocks take a minute."""
+    found = best_congruence([neurons_out(lm, LAYER).float()], read_directions(lm), [0])
+    best = replace(found, token={LAYER: found.token[0]}, congruence={LAYER: found.congruence[0]})
+    texts = token_texts(lm.tokenizer, len(best.layer))
+    special = frozenset(lm.tokenizer.all_special_ids)
+    tables = choose_neurons(best, texts, special, [LAYER], next_token=2, random=1, seed=1)
+    tables = dict(zip(("neurons", "rejected"), tables, strict=True))
+    tables["tokens"] = token_table(best, texts, special)
+    folder = tmp_path_factory.mktemp("neurons")
+    for name, table in tables.items():
+        write_table(folder / f"{name}.parquet", table)
+    return {name: str(folder / f"{name}.parquet") for name in tables}
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +103,15 @@ def test_neurons_tokens_equal_those_of_one_neuron_at_a_time(lm, neurons):
     # no neuron of the block that is not rejected is more congruent than the second that was taken
     named = table[table["kind"] == "next_token"]
     rejected = set(pd.read_parquet(neurons["rejected"])["neuron"])
-    others = set(range(len(neurons_out(lm, 20)))) - rejected - set(named["neuron"])
+    others = set(range(len(neurons_out(lm, LAYER)))) - rejected - set(named["neuron"])
     for neuron in np.random.default_rng(0).choice(sorted(others), size=30, replace=False):
-        assert plain.best_token(lm, 20, neuron)[1] <= named["congruence"].min() * (1 + 1e-4)
+        assert plain.best_token(lm, LAYER, neuron)[1] <= named["congruence"].min() * (1 + 1e-4)
 
 
 def test_top_activations_equal_a_full_sort_of_plain_passes(lm, finished, ids):
     table = pd.read_parquet(finished / "max_activations.parquet")
     keys = ["layer", "neuron"]
-    chosen = {20: sorted(set(table["neuron"]))}
+    chosen = {LAYER: sorted(set(table["neuron"]))}
     prompts = ids["test"]
     for layer, neuron, rows in plain.top(lm, chosen, list(prompts.values()), 3, True):
         mine = table[(table["split"] == "test") & (table[keys] == [layer, neuron]).all(axis=1)]

@@ -1,6 +1,7 @@
 """The stages' scripts, from a corpus file to attributions: identical in any split of the work."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -43,7 +44,7 @@ def test_files_are_identical_over_runs_batch_budgets_and_shards(tmp_path, model,
     again = tmp_path / "again"
     again.mkdir()
     for name, path in find_neurons(again, model).items():
-        assert (again / f"{name}.parquet").read_bytes() == open(path, "rb").read()
+        assert Path(path).read_bytes() == Path(neurons[name]).read_bytes()
 
 
 def test_files_fit_together_and_say_what_they_hold(tmp_path, llama, corpus_file):

@@ -246,9 +246,10 @@ def _jsonl(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
 
 
 def _csv(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
-    _check_column(list(pd.read_csv(path, nrows=0)), column, name)
-    options = {"dtype": str, "keep_default_na": False, "usecols": [column]}
-    with pd.read_csv(path, chunksize=_ROWS, **options) as parts:
+    _check_column(map(str, pd.read_csv(path, nrows=0)), column, name)
+    with pd.read_csv(
+        path, chunksize=_ROWS, dtype=str, keep_default_na=False, usecols=[column]
+    ) as parts:
         texts = (text for part in parts for text in part[column])
         # the first line is the header
         yield from enumerate(texts, start=2)

@@ -169,6 +169,26 @@ def test_every_kind_of_file_is_read_alike(tmp_path):
         assert [raw.text for raw in read_raw("file", where)] == lines, name
 
 
+@pytest.mark.parametrize("name", ["c.txt", "c.jsonl", "c.csv"])
+def test_files_are_read_a_piece_at_a_time(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("steerpaper.lookups.corpus._ROWS", 50)
+
+    def peak(n):
+        lines = [f"{number} {'word ' * 400}" for number in range(n)]
+        if name == "c.csv":
+            pd.DataFrame({"text": lines}).to_csv(tmp_path / name)
+        else:
+            rows = [json.dumps({"text": line}) for line in lines]
+            (tmp_path / name).write_text("\n\n".join(rows if name == "c.jsonl" else lines))
+        tracemalloc.start()
+        assert sum(1 for _ in file_texts(tmp_path / name, "text", name)) == n
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(2000) - peak(500) < 1500 * 200  # of 2,000 characters
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

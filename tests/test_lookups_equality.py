@@ -70,7 +70,7 @@ def test_taking_prompts_a_piece_at_a_time_changes_nothing(lm, monkeypatch):
     prompts = make_prompts(40)
     whole = top_activations(lm, NEURONS, prompts, k=5, bos=True, budget=512)
     monkeypatch.setattr("steerpaper.lookups.top_activations.PLANNED", 7)
-    pieces = top_activations(lm, NEURONS, iter(prompts), k=5, bos=True, budget=512)
+    pieces = top_activations(lm, NEURONS, iter(prompts), k=5, bos=True, budget=50)
     for one, other in zip(astuple(whole), astuple(pieces), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -91,7 +91,7 @@ def test_no_more_prompts_are_held_than_two_pieces(load_tiny, monkeypatch):
             del row
 
     lm = load_tiny("llama")
-    top_activations(lm, NEURONS, prompts(), k=5, bos=True, budget=512)
+    top_activations(lm, NEURONS, prompts(), k=5, bos=True, budget=50)
     assert len(most) == 60
     assert max(most) <= 2 * 7
 

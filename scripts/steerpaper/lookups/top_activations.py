@@ -16,8 +16,9 @@ from steerpaper.lookups.rows import beginning, read_inside, run_rows
 from steerpaper.model import LanguageModel, Site
 from steerpaper.progress import progress
 
-# prompts that are planned into batches together; what memory there is to hold does not grow beyond
-PLANNED = 1024
+# at least so many prompts are planned into batches together, more under a large budget: enough
+# to fill batches, and beyond that many, memory does not grow with the corpus
+PLANNED = 128
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def top_activations(
         maximum, position = maximum_over_tokens(activation[:, len(start) :], mask[:, len(start) :])
         return maximum.T.cpu(), position.T.cpu()
 
-    for first, piece in _pieces(prompts, PLANNED):
+    for first, piece in _pieces(prompts, max(PLANNED, budget // 8)):
         batches = run_rows(lm, piece, start, budget, look)
         for items, (maximum, position) in progress(batches, len(piece), "activations"):
             prompt = np.broadcast_to(np.array(items) + first, maximum.shape)

@@ -5,8 +5,8 @@ and as many test prompts (250 by default), then with ten times as many from a fi
 long. Prints the wall time, start-up and Snakemake included, what each further prompt costs without
 them, and the largest memory that any process of the run had. It needs the default study's model.
 
-Neurons are those of an early block, so that it takes minutes. With fewer than about 200 prompts no
-batch is full, and memory grows until they are: with 80 and 800 prompts it was a fifth.
+Neurons are those of an early block, so that it takes minutes. Below 128 prompts no batch is full,
+and memory grows until they are.
 """
 
 import json

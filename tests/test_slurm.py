@@ -1,0 +1,261 @@
+"""The cluster profile on a real SLURM: one machine, two GPUs in name only (tests/slurm/up.sh)."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from study import make_study, snakemake
+
+PROFILE = ROOT / "profiles/slurm/config.yaml"
+STUDY_TABLES = [f"results/tiny/tables/{name}.csv" for name in ("steerability", "layer_sweep")]
+PROMPTS = "results/tiny/prompts/one.answers.train.jsonl"
+SUBMITTED = re.compile(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)")
+
+
+def ask(*command):
+    """What a SLURM command prints; nothing where there is no SLURM."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=15).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Skip where the test cluster is not up; another cluster gets no jobs from tests."""
+    if not re.search(r"ClusterName\s*= steerpaper-test$", ask("scontrol", "show", "config"), re.M):
+        pytest.skip("no test cluster: on Debian or Ubuntu, root brings one up: tests/slurm/up.sh")
+
+
+def start(folder, *arguments, snakefile=ROOT / "Snakefile", profile=PROFILE):
+    """Start what a user types, `snakemake --profile profiles/slurm`, in `folder`."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *arguments]
+    command += ["--profile", profile, "--workflow-profile", ROOT / "profiles/default"]
+    command += ["--slurm-init-seconds-before-status-checks", "3"]
+    # all output in one file: a pipe that nobody reads would stop it
+    with open(folder / "said.txt", "w") as said:
+        return subprocess.Popen(
+            list(map(str, command)), cwd=folder, stdout=said, stderr=subprocess.STDOUT, text=True
+        )
+
+
+def finish(process, folder):
+    """Wait for it: exit status, and all that it said."""
+    status = process.wait(timeout=300)
+    return status, (folder / "said.txt").read_text()
+
+
+def edited(folder, *changes):
+    """A user's own copy of the profile: each text in it replaced by another."""
+    text = PROFILE.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "my-profile").mkdir(exist_ok=True)
+    mine = folder / "my-profile/config.yaml"
+    mine.write_text(text)
+    return mine
+
+
+def until(happens, what, seconds=90):
+    """Wait for something, and fail if it does not happen."""
+    for _ in range(seconds * 5):
+        if happens():
+            return
+        time.sleep(0.2)
+    pytest.fail(f"waited in vain until {what}")
+
+
+def job(slurm_id):
+    """All that SLURM knows of a job."""
+    return dict(
+        pair.split("=", 1)
+        for pair in ask("scontrol", "-o", "show", "job", slurm_id).split()
+        if "=" in pair
+    )
+
+
+def test_the_profile_sends_exactly_the_rules_with_a_gpu_to_the_gpu_partition():
+    rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
+    bodies = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", rules, flags=re.M)
+    profile = yaml.safe_load(PROFILE.read_text())
+    assert profile["__variables__"]["gpu_rules"] == sorted(
+        name for name, body in bodies if re.search(r"^        gpu=", body, flags=re.M)
+    )
+
+
+@pytest.fixture(scope="module")
+def studies(cluster, tmp_path_factory, model_folders):
+    """The same study finished on this machine and on the cluster, and what the latter said.
+
+    Model and prompts are made once, before the cluster: as on a login node. On the cluster the
+    rule `activations` is given too little memory at first.
+    """
+    local, remote = (tmp_path_factory.mktemp(name) for name in ("local", "remote"))
+    config = make_study(local, model_folders["llama"])
+    config["steering"].update(behaviors=["one"], contrasts=["answers"])
+    process = snakemake(local, config, PROMPTS)
+    assert process.returncode == 0, process.stderr
+    shutil.copytree(local, remote, dirs_exist_ok=True)
+    mine = edited(remote)
+    with mine.open("a") as profile:
+        profile.write("  activations: {slurm_partition: gpu, mem_mb: 300 * attempt * attempt}\n")
+    running = start(remote, *STUDY_TABLES, profile=mine)
+    process = snakemake(local, config, *STUDY_TABLES)
+    assert process.returncode == 0, process.stderr
+    status, said = finish(running, remote)
+    assert status == 0, said
+    return local, remote, said
+
+
+def test_every_job_has_a_slurm_id_and_a_partition_of_its_class(studies):
+    _, remote, said = studies
+    submitted = SUBMITTED.findall(said)
+    rules = {log.split("/rule_")[1].split("/")[0]: slurm_id for slurm_id, log in submitted}
+    assert {"activations", "sweep", "dose_response", "steering_tables"} <= set(rules)
+    for rule in ("sweep", "dose_response"):
+        assert job(rules[rule])["Partition"] == "gpu"
+        assert "gres/gpu=1" in job(rules[rule])["TRES"]
+    for rule in ("vectors", "best_block", "steering_tables"):
+        assert job(rules[rule])["Partition"] == "cpu"
+        assert "gres/gpu" not in job(rules[rule])["TRES"]
+    # logs of finished jobs are kept
+    for _, log in submitted:
+        assert Path(log).stat().st_size > 0
+        assert Path(log).is_relative_to(remote / ".snakemake/slurm_logs")
+
+
+def test_a_job_killed_for_memory_succeeds_on_retry_with_more(studies):
+    _, _, said = studies
+    attempts = [job(found) for found, log in SUBMITTED.findall(said) if "rule_activations" in log]
+    states = [attempt["JobState"] for attempt in attempts]
+    assert len(states) > 1
+    assert set(states[:-1]) <= {"FAILED", "OUT_OF_MEMORY"}
+    assert states[-1] == "COMPLETED"
+    memory = [attempt["MinMemoryNode"] for attempt in attempts]
+    assert memory == ["300M", "1200M", "2700M"][: len(attempts)]
+    log = next(log for _, log in SUBMITTED.findall(said) if "rule_activations" in log)
+    assert "memory" in Path(log).read_text()
+
+
+def test_results_of_the_cluster_are_those_of_one_machine_byte_for_byte(studies):
+    local, remote, _ = studies
+    for table in (*STUDY_TABLES, "results/tiny/steering/one.answers.sweep.parquet"):
+        assert (local / table).read_bytes() == (remote / table).read_bytes()
+
+
+def test_a_failing_job_is_reported_with_its_log_and_nothing_finished_is_lost(studies, tmp_path):
+    _, remote, _ = studies
+    shutil.copytree(remote, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "one.jsonl").open("a") as raw:
+        raw.write("{this is no JSON\n")
+    status, said = finish(start(tmp_path, PROMPTS, "--retries", "0"), tmp_path)
+    assert status != 0
+    assert "results/tiny/logs/prompts/one.log" in said
+    assert "one.jsonl, line 17: not JSON" in said
+    slurm_id, log = SUBMITTED.search(said).groups()
+    assert f"SLURM-job '{slurm_id}' failed" in said
+    assert "one.jsonl, line 17: not JSON" in Path(log).read_text()
+    for table in STUDY_TABLES:
+        assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "message"),
+    [
+        (("cpu_partition: cpu ", "cpu_partition: night "), "vectors", "invalid partition"),
+        (('gpu_model: ""', "gpu_model: h100"), "activations", "node configuration"),
+    ],
+    ids=["partition", "gpu"],
+)
+def test_what_the_cluster_does_not_have_is_named_and_nothing_finished_is_lost(
+    studies, tmp_path, change, rule, message
+):
+    _, remote, _ = studies
+    shutil.copytree(remote, tmp_path, dirs_exist_ok=True)
+    target = f"results/tiny/{rule}/one.answers.safetensors"
+    mine = edited(tmp_path, change)
+    status, said = finish(start(tmp_path, target, "--forcerun", rule, profile=mine), tmp_path)
+    assert status != 0
+    assert message in said
+    assert change[1].split()[1] in said
+    for table in STUDY_TABLES:
+        assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
+
+
+def test_two_gpu_jobs_never_overlap_on_one_gpu_and_two_gpus_are_both_used(cluster, tmp_path):
+    status, said = finish(start(tmp_path, snakefile=ROOT / "tests/slurm/gpus.smk"), tmp_path)
+    assert status == 0, said
+    runs = []
+    for path in tmp_path.glob("?.txt"):
+        begin, end, device, slurm_id = path.read_text().split()
+        assert device in ("0", "1")
+        runs.append((float(begin), float(end), device, slurm_id))
+    assert {slurm_id for *_, slurm_id in runs} == {found for found, _ in SUBMITTED.findall(said)}
+    together = [
+        (one, other)
+        for one, other in combinations(runs, 2)
+        if one[0] < other[1] and other[0] < one[1]
+    ]
+    assert together
+    assert all(one[2] != other[2] for one, other in together)
+
+
+def test_ctrl_c_cancels_the_slurm_jobs(cluster, tmp_path):
+    running = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
+    until((tmp_path / "begun.txt").exists, "the job runs")
+    slurm_id = (tmp_path / "begun.txt").read_text().strip()
+    running.send_signal(signal.SIGINT)
+    status, said = finish(running, tmp_path)
+    assert status != 0
+    until(lambda: job(slurm_id)["JobState"] == "CANCELLED", "the job is cancelled")
+    assert (tmp_path / "finished.txt").exists()
+    # and the run goes on from there
+    (tmp_path / "go").touch()
+    resumed = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
+    status, said = finish(resumed, tmp_path)
+    assert status == 0, said
+    assert len(SUBMITTED.findall(said)) == 1
+
+
+def children(pid):
+    """The processes below one, from the kernel's table."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            continue
+        if parent == pid:
+            found += [int(stat.parent.name), *children(int(stat.parent.name))]
+    return found
+
+
+def test_a_lost_node_costs_its_job_a_restart_and_nothing_that_is_finished(cluster, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("only root can take the test cluster's node away")
+    running = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
+    until((tmp_path / "begun.txt").exists, "the job runs")
+    before = (tmp_path / "finished.txt").read_bytes()
+    slurmd = int(Path("/var/lib/steerpaper-slurm/slurmd.pid").read_text())
+    node = job((tmp_path / "begun.txt").read_text().strip())["BatchHost"]
+    for process in [slurmd, *children(slurmd)]:
+        os.kill(process, signal.SIGKILL)
+    ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
+    (tmp_path / "go").touch()
+    subprocess.run([ROOT / "tests/slurm/up.sh"], check=True, timeout=60)
+    status, said = finish(running, tmp_path)
+    assert status == 0, said
+    first, second = (tmp_path / "waiting.txt").read_text().split()
+    assert (tmp_path / "finished.txt").read_bytes() == before
+    assert first == second == SUBMITTED.findall(said)[-1][0]
+    assert int(job(first)["Restarts"]) == 1

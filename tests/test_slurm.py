@@ -18,6 +18,7 @@ from study import make_study, snakemake
 PROFILE = ROOT / "profiles/slurm/config.yaml"
 STUDY_TABLES = [f"results/tiny/tables/{name}.csv" for name in ("steerability", "layer_sweep")]
 PROMPTS = "results/tiny/prompts/one.answers.train.jsonl"
+VECTORS = "results/tiny/vectors/one.answers.steering.safetensors"
 SUBMITTED = re.compile(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)")
 
 
@@ -30,22 +31,33 @@ def ask(*command):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Skip where the test cluster is not up; another cluster gets no jobs from tests."""
+def start():
+    """Start what a user types, `snakemake --profile profiles/slurm`, in a folder.
+
+    Skips where the test cluster is not up; another cluster gets no jobs from tests.
+    """
     if not re.search(r"ClusterName\s*= steerpaper-test$", ask("scontrol", "show", "config"), re.M):
         pytest.skip("no test cluster: on Debian or Ubuntu, root brings one up: tests/slurm/up.sh")
+    started = []
 
+    def run(folder, *arguments, snakefile=ROOT / "Snakefile", profile=PROFILE):
+        command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *arguments]
+        command += ["--profile", profile, "--workflow-profile", ROOT / "profiles/default"]
+        command += ["--slurm-init-seconds-before-status-checks", "5"]
+        # all output in one file: a pipe that nobody reads would stop it
+        with open(folder / "said.txt", "w") as said:
+            process = subprocess.Popen(
+                list(map(str, command)), cwd=folder, stdout=said, stderr=subprocess.STDOUT
+            )
+        started.append(process)
+        return process
 
-def start(folder, *arguments, snakefile=ROOT / "Snakefile", profile=PROFILE):
-    """Start what a user types, `snakemake --profile profiles/slurm`, in `folder`."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *arguments]
-    command += ["--profile", profile, "--workflow-profile", ROOT / "profiles/default"]
-    command += ["--slurm-init-seconds-before-status-checks", "3"]
-    # all output in one file: a pipe that nobody reads would stop it
-    with open(folder / "said.txt", "w") as said:
-        return subprocess.Popen(
-            list(map(str, command)), cwd=folder, stdout=said, stderr=subprocess.STDOUT, text=True
-        )
+    yield run
+    # only where a test has failed
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            ask("scancel", "--me")
 
 
 def finish(process, folder):
@@ -94,21 +106,21 @@ def test_the_profile_sends_exactly_the_rules_with_a_gpu_to_the_gpu_partition():
 
 
 @pytest.fixture(scope="module")
-def studies(cluster, tmp_path_factory, model_folders):
+def studies(start, tmp_path_factory, model_folders):
     """The same study finished on this machine and on the cluster, and what the latter said.
 
-    Model and prompts are made once, before the cluster: as on a login node. On the cluster the
-    rule `activations` is given too little memory at first.
+    Up to the vectors it is made once, on this machine. On the cluster the rule `sweep` is given too
+    little memory at first.
     """
     local, remote = (tmp_path_factory.mktemp(name) for name in ("local", "remote"))
     config = make_study(local, model_folders["llama"])
     config["steering"].update(behaviors=["one"], contrasts=["answers"])
-    process = snakemake(local, config, PROMPTS)
+    process = snakemake(local, config, VECTORS)
     assert process.returncode == 0, process.stderr
     shutil.copytree(local, remote, dirs_exist_ok=True)
     mine = edited(remote)
     with mine.open("a") as profile:
-        profile.write("  activations: {slurm_partition: gpu, mem_mb: 300 * attempt * attempt}\n")
+        profile.write("  sweep: {slurm_partition: gpu, mem_mb: 300 * attempt * attempt}\n")
     running = start(remote, *STUDY_TABLES, profile=mine)
     process = snakemake(local, config, *STUDY_TABLES)
     assert process.returncode == 0, process.stderr
@@ -121,13 +133,13 @@ def test_every_job_has_a_slurm_id_and_a_partition_of_its_class(studies):
     _, remote, said = studies
     submitted = SUBMITTED.findall(said)
     rules = {log.split("/rule_")[1].split("/")[0]: slurm_id for slurm_id, log in submitted}
-    assert {"activations", "sweep", "dose_response", "steering_tables"} <= set(rules)
+    assert set(rules) == {"sweep", "best_block", "dose_response", "steering_tables"}
     for rule in ("sweep", "dose_response"):
         assert job(rules[rule])["Partition"] == "gpu"
-        assert "gres/gpu=1" in job(rules[rule])["TRES"]
-    for rule in ("vectors", "best_block", "steering_tables"):
+        assert job(rules[rule])["TresPerJob"] == "gres:gpu:1"
+    for rule in ("best_block", "steering_tables"):
         assert job(rules[rule])["Partition"] == "cpu"
-        assert "gres/gpu" not in job(rules[rule])["TRES"]
+        assert "TresPerJob" not in job(rules[rule])
     # logs of finished jobs are kept
     for _, log in submitted:
         assert Path(log).stat().st_size > 0
@@ -136,14 +148,14 @@ def test_every_job_has_a_slurm_id_and_a_partition_of_its_class(studies):
 
 def test_a_job_killed_for_memory_succeeds_on_retry_with_more(studies):
     _, _, said = studies
-    attempts = [job(found) for found, log in SUBMITTED.findall(said) if "rule_activations" in log]
+    attempts = [job(found) for found, log in SUBMITTED.findall(said) if "rule_sweep" in log]
     states = [attempt["JobState"] for attempt in attempts]
     assert len(states) > 1
     assert set(states[:-1]) <= {"FAILED", "OUT_OF_MEMORY"}
     assert states[-1] == "COMPLETED"
     memory = [attempt["MinMemoryNode"] for attempt in attempts]
     assert memory == ["300M", "1200M", "2700M"][: len(attempts)]
-    log = next(log for _, log in SUBMITTED.findall(said) if "rule_activations" in log)
+    log = next(log for _, log in SUBMITTED.findall(said) if "rule_sweep" in log)
     assert "memory" in Path(log).read_text()
 
 
@@ -153,7 +165,9 @@ def test_results_of_the_cluster_are_those_of_one_machine_byte_for_byte(studies):
         assert (local / table).read_bytes() == (remote / table).read_bytes()
 
 
-def test_a_failing_job_is_reported_with_its_log_and_nothing_finished_is_lost(studies, tmp_path):
+def test_a_failing_job_is_reported_with_its_log_and_nothing_finished_is_lost(
+    studies, start, tmp_path
+):
     _, remote, _ = studies
     shutil.copytree(remote, tmp_path, dirs_exist_ok=True)
     with (tmp_path / "one.jsonl").open("a") as raw:
@@ -178,7 +192,7 @@ def test_a_failing_job_is_reported_with_its_log_and_nothing_finished_is_lost(stu
     ids=["partition", "gpu"],
 )
 def test_what_the_cluster_does_not_have_is_named_and_nothing_finished_is_lost(
-    studies, tmp_path, change, rule, message
+    studies, start, tmp_path, change, rule, message
 ):
     _, remote, _ = studies
     shutil.copytree(remote, tmp_path, dirs_exist_ok=True)
@@ -192,7 +206,7 @@ def test_what_the_cluster_does_not_have_is_named_and_nothing_finished_is_lost(
         assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
 
 
-def test_two_gpu_jobs_never_overlap_on_one_gpu_and_two_gpus_are_both_used(cluster, tmp_path):
+def test_two_gpu_jobs_never_overlap_on_one_gpu_and_two_gpus_are_both_used(start, tmp_path):
     status, said = finish(start(tmp_path, snakefile=ROOT / "tests/slurm/gpus.smk"), tmp_path)
     assert status == 0, said
     runs = []
@@ -210,7 +224,7 @@ def test_two_gpu_jobs_never_overlap_on_one_gpu_and_two_gpus_are_both_used(cluste
     assert all(one[2] != other[2] for one, other in together)
 
 
-def test_ctrl_c_cancels_the_slurm_jobs(cluster, tmp_path):
+def test_ctrl_c_cancels_the_slurm_jobs(start, tmp_path):
     running = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
     until((tmp_path / "begun.txt").exists, "the job runs")
     slurm_id = (tmp_path / "begun.txt").read_text().strip()
@@ -227,29 +241,35 @@ def test_ctrl_c_cancels_the_slurm_jobs(cluster, tmp_path):
     assert len(SUBMITTED.findall(said)) == 1
 
 
-def children(pid):
-    """The processes below one, from the kernel's table."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+def processes_of(slurm_id):
+    """All processes of a job on this machine: its step daemons and what they started."""
+    parents, found = {}, set()
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+            parents[int(process.name)] = int(
+                (process / "stat").read_text().rsplit(")")[-1].split()[1]
+            )
+            if (process / "cmdline").read_text().startswith(f"slurmstepd: [{slurm_id}."):
+                found.add(int(process.name))
         except OSError:
-            continue
-        if parent == pid:
-            found += [int(stat.parent.name), *children(int(stat.parent.name))]
+            continue  # it has ended
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
     return found
 
 
-def test_a_lost_node_costs_its_job_a_restart_and_nothing_that_is_finished(cluster, tmp_path):
+def test_a_lost_node_costs_its_job_a_restart_and_nothing_that_is_finished(start, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("only root can take the test cluster's node away")
     running = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
     until((tmp_path / "begun.txt").exists, "the job runs")
     before = (tmp_path / "finished.txt").read_bytes()
+    slurm_id = (tmp_path / "begun.txt").read_text().strip()
+    node = job(slurm_id)["BatchHost"]
     slurmd = int(Path("/var/lib/steerpaper-slurm/slurmd.pid").read_text())
-    node = job((tmp_path / "begun.txt").read_text().strip())["BatchHost"]
-    for process in [slurmd, *children(slurmd)]:
+    for process in [slurmd, *processes_of(slurm_id)]:
         os.kill(process, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{slurmd}").exists(), "the node is gone")
     ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     (tmp_path / "go").touch()
     subprocess.run([ROOT / "tests/slurm/up.sh"], check=True, timeout=60)

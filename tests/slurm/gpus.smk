@@ -3,7 +3,7 @@
 
 rule all:
     input:
-        expand("{job}.txt", job="abc"),
+        expand("{job}.txt", job=list("abc")),
 
 
 rule sweep:

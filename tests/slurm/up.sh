@@ -7,6 +7,11 @@ here=$(dirname "$(readlink -f "$0")")
 state=/var/lib/steerpaper-slurm
 conf=/etc/slurm/slurm.conf   # nowhere else: Snakemake's job steps forget SLURM_CONF
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+# the daemons must not keep open what the caller has open, such as a lock
+for open in /proc/$$/fd/*; do
+  fd=${open##*/}
+  if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi   # 255 is this script
+done
 
 stop() { echo "no test cluster: $*" >&2; exit 1; }
 runs() { [ "$(cat "/proc/$(cat "$state/$1.pid" 2>/dev/null)/comm" 2>/dev/null)" = "$1" ]; }
@@ -42,7 +47,7 @@ done
 if ! runs slurmctld; then
   memory=$(awk '/^MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
   sed "s|@HOST@|$(hostname -s)|g; s|@STATE@|$state|; s|@MEMORY@|$memory|" "$here/slurm.conf" >"$conf"
-  echo "Name=gpu File=$state/gpu[0-1]" >"$(dirname "$conf")/gres.conf"
+  echo "Name=gpu Type=fake File=$state/gpu[0-1]" >"$(dirname "$conf")/gres.conf"
 fi
 
 if ! munge_answers >/dev/null 2>&1; then

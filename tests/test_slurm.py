@@ -43,7 +43,7 @@ def start():
     def run(folder, *arguments, snakefile=ROOT / "Snakefile", profile=PROFILE):
         command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *arguments]
         command += ["--profile", profile, "--workflow-profile", ROOT / "profiles/default"]
-        command += ["--slurm-init-seconds-before-status-checks", "5"]
+        command += ["--slurm-init-seconds-before-status-checks", "8"]
         # all output in one file: a pipe that nobody reads would stop it
         with open(folder / "said.txt", "w") as said:
             process = subprocess.Popen(
@@ -224,21 +224,23 @@ def test_two_gpu_jobs_never_overlap_on_one_gpu_and_two_gpus_are_both_used(start,
     assert all(one[2] != other[2] for one, other in together)
 
 
-def test_ctrl_c_cancels_the_slurm_jobs(start, tmp_path):
-    running = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
-    until((tmp_path / "begun.txt").exists, "the job runs")
-    slurm_id = (tmp_path / "begun.txt").read_text().strip()
+@pytest.fixture(scope="module")
+def cancelled(start, tmp_path_factory):
+    """A folder where Ctrl-C ended a run while its job was running, and that job."""
+    folder = tmp_path_factory.mktemp("cancelled")
+    running = start(folder, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
+    until((folder / "begun.txt").exists, "the job runs")
     running.send_signal(signal.SIGINT)
-    status, said = finish(running, tmp_path)
-    assert status != 0
+    status, said = finish(running, folder)
+    assert status != 0, said
+    return folder, (folder / "begun.txt").read_text().strip()
+
+
+def test_ctrl_c_cancels_the_slurm_job_and_keeps_what_is_finished(cancelled):
+    folder, slurm_id = cancelled
     until(lambda: job(slurm_id)["JobState"] == "CANCELLED", "the job is cancelled")
-    assert (tmp_path / "finished.txt").exists()
-    # and the run goes on from there
-    (tmp_path / "go").touch()
-    resumed = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
-    status, said = finish(resumed, tmp_path)
-    assert status == 0, said
-    assert len(SUBMITTED.findall(said)) == 1
+    assert (folder / "finished.txt").exists()
+    assert not (folder / "waiting.txt").exists()
 
 
 def processes_of(slurm_id):
@@ -258,24 +260,27 @@ def processes_of(slurm_id):
     return found
 
 
-def test_a_lost_node_costs_its_job_a_restart_and_nothing_that_is_finished(start, tmp_path):
+def test_a_cancelled_run_goes_on_and_a_lost_node_costs_it_a_restart_of_one_job(cancelled, start):
     if os.geteuid() != 0:
         pytest.skip("only root can take the test cluster's node away")
-    running = start(tmp_path, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
-    until((tmp_path / "begun.txt").exists, "the job runs")
-    before = (tmp_path / "finished.txt").read_bytes()
-    slurm_id = (tmp_path / "begun.txt").read_text().strip()
+    folder, _ = cancelled
+    begun, finished = folder / "begun.txt", (folder / "finished.txt").read_bytes()
+    begun.unlink()
+    running = start(folder, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
+    until(begun.exists, "the job runs")
+    slurm_id = begun.read_text().strip()
     node = job(slurm_id)["BatchHost"]
     slurmd = int(Path("/var/lib/steerpaper-slurm/slurmd.pid").read_text())
     for process in [slurmd, *processes_of(slurm_id)]:
         os.kill(process, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{slurmd}").exists(), "the node is gone")
     ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
-    (tmp_path / "go").touch()
+    (folder / "go").touch()
     subprocess.run([ROOT / "tests/slurm/up.sh"], check=True, timeout=60)
-    status, said = finish(running, tmp_path)
+    status, said = finish(running, folder)
     assert status == 0, said
-    first, second = (tmp_path / "waiting.txt").read_text().split()
-    assert (tmp_path / "finished.txt").read_bytes() == before
-    assert first == second == SUBMITTED.findall(said)[-1][0]
-    assert int(job(first)["Restarts"]) == 1
+    # one SLURM job, begun twice
+    assert (folder / "waiting.txt").read_text().split() == [slurm_id, slurm_id]
+    assert [found for found, _ in SUBMITTED.findall(said)] == [slurm_id]
+    assert int(job(slurm_id)["Restarts"]) == 1
+    assert (folder / "finished.txt").read_bytes() == finished

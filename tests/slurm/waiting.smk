@@ -1,12 +1,13 @@
-"""A job that is done, then one that waits until the test says go."""
+"""A file that is finished at once, then a job that waits until the test says go."""
+
+
+localrules:
+    finished,
 
 
 rule finished:
     output:
         "finished.txt",
-    resources:
-        mem_mb=400,
-        runtime=5,
     shell:
         "date +%s.%N > {output}"
 

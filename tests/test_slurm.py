@@ -43,7 +43,7 @@ def start():
     def run(folder, *arguments, snakefile=ROOT / "Snakefile", profile=PROFILE):
         command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *arguments]
         command += ["--profile", profile, "--workflow-profile", ROOT / "profiles/default"]
-        command += ["--slurm-init-seconds-before-status-checks", "8"]
+        command += ["--slurm-init-seconds-before-status-checks", "4"]
         # all output in one file: a pipe that nobody reads would stop it
         with open(folder / "said.txt", "w") as said:
             process = subprocess.Popen(

@@ -156,7 +156,7 @@ def test_a_job_killed_for_memory_succeeds_on_retry_with_more(studies):
     memory = [attempt["MinMemoryNode"] for attempt in attempts]
     assert memory == ["300M", "1200M", "2700M"][: len(attempts)]
     log = next(log for _, log in SUBMITTED.findall(said) if "rule_sweep" in log)
-    assert "memory" in Path(log).read_text()
+    assert "exceeded memory limit" in Path(log).read_text()
 
 
 def test_results_of_the_cluster_are_those_of_one_machine_byte_for_byte(studies):

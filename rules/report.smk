@@ -1,0 +1,149 @@
+"""The report: one HTML file with every figure and table, and with what they were made from."""
+
+TABLES = {
+    "Steering": [
+        *rules.steering.input,
+        *(
+            [f"{RESULTS}/tables/estimators_cosine.csv"]
+            if behaviors_of("compare_estimators")
+            else []
+        ),
+    ],
+    "Lookups": [
+        *(f"{RESULTS}/tables/{name}.csv" for name in ("corpus", "firing", "truncation")),
+        *rules.lookups.input,
+    ],
+}
+TABLES = {
+    study: [path for path in paths if Path(path).match("tables/*.csv")]
+    for study, paths in TABLES.items()
+}
+PAGES = f"{RESULTS}/report"
+# what the results were made from
+RECORDS = ["configuration", "versions", "model", "files"]
+# plain paths, for targets: a file's place in the report is said where it is made, and only there
+REPORT_PAGES = [
+    f"{PAGES}/{name}.html"
+    for name in [
+        *(Path(path).stem for paths in TABLES.values() for path in paths),
+        *RECORDS,
+    ]
+]
+
+
+rule provenance:
+    """Record the configuration, the model, the versions, and the digests of data and results."""
+    input:
+        results=[*rules.steering.input, *rules.figures.input, *rules.lookups.input],
+        data=[
+            *(
+                config["behaviors"][behavior][key]
+                for behavior in BEHAVIORS
+                for key in ("items", "about")
+                if key in config["behaviors"][behavior]
+            ),
+            *(STEERING["cost"][key] for key in ("neutral", "knowledge")),
+            *([CORPUS["file"]["path"]] if CORPUS["source"] == "file" else []),
+        ],
+        model=f"{MODEL}/manifest.json",
+        lock=str(SCRIPTS.parent / "envs" / "lock.txt"),
+        code=code_of("provenance"),
+    output:
+        provenance=f"{RESULTS}/provenance.json",
+        config=f"{RESULTS}/config.yaml",
+    log:
+        f"{LOGS}/provenance.log",
+    benchmark:
+        f"{BENCHMARKS}/provenance.tsv"
+    conda:
+        "../envs/model.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(10),
+    params:
+        # the same on every machine
+        config=without_folder(config, SCRIPTS.parent),
+    message:
+        "Recording what the results were made from"
+    script:
+        "../scripts/provenance.py"
+
+
+rule report_pages:
+    """Write every table, and what the results were made from, as pages that a browser shows."""
+    input:
+        tables=[path for paths in TABLES.values() for path in paths],
+        provenance=f"{RESULTS}/provenance.json",
+        about=str(REPORT / "tables.yaml"),
+        template=str(REPORT / "table.html"),
+        code=code_of("report_pages"),
+    output:
+        tables=[
+            report(
+                f"{PAGES}/{Path(path).stem}.html",
+                category="Tables",
+                subcategory=study,
+                labels={"table": Path(path).stem},
+            )
+            for study, paths in TABLES.items()
+            for path in paths
+        ],
+        **{
+            name: report(
+                f"{PAGES}/{name}.html",
+                category="Configuration and versions",
+                labels={"record": name},
+            )
+            for name in RECORDS
+        },
+    log:
+        f"{LOGS}/report_pages.log",
+    benchmark:
+        f"{BENCHMARKS}/report_pages.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(10),
+    message:
+        "Writing the report's pages of tables"
+    script:
+        "../scripts/report_pages.py"
+
+
+# Snakemake makes the report itself, from the records of the finished jobs, in a run of its own on
+# the same configuration; as a part of another workflow, the report is that workflow's to make.
+if workflow.modifier.is_main_snakefile():
+
+    rule report:
+        """The report as one HTML file, to be opened in a browser."""
+        input:
+            rules.steering.input,
+            rules.figures.input,
+            rules.lookups.input,
+            REPORT_PAGES,
+            texts=sorted(str(path) for path in REPORT.rglob("*.rst")),
+            config=f"{RESULTS}/config.yaml",
+        output:
+            html=f"{RESULTS}/report.html",
+        log:
+            f"{LOGS}/report.log",
+        benchmark:
+            f"{BENCHMARKS}/report.tsv"
+        conda:
+            "../envs/figures.yaml"
+        threads: 1
+        localrule: True
+        resources:
+            mem_mb=scaled(1000),
+            runtime=scaled(10),
+        message:
+            "Making the report {output.html}"
+        # this Snakemake's Python, not the environment's: the report needs Snakemake alone
+        shell:
+            "{sys.executable:q} -m snakemake all --snakefile {workflow.main_snakefile:q} "
+            "--configfile {input.config:q} --replace-workflow-config "
+            "--profile none --workflow-profile none --nolock --report {output.html:q} "
+            "> {log:q} 2>&1"

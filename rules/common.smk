@@ -91,7 +91,10 @@ def figure_files(name):
         caption=f"../report/captions/{figure}.rst",
         category=about["category"],
         subcategory=about["subcategory"],
-        labels={"figure": about["title"], **({"contrast": contrast} if contrast else {})},
+        labels={
+            "figure": about["title"],
+            **({"contrast": contrast} if contrast else {}),
+        },
     )
     return files
 

@@ -10,7 +10,10 @@ TABLES = {
         ),
     ],
     "Lookups": [
-        *(f"{RESULTS}/tables/{name}.csv" for name in ("corpus", "firing", "truncation")),
+        *(
+            f"{RESULTS}/tables/{name}.csv"
+            for name in ("corpus", "firing", "truncation")
+        ),
         *rules.lookups.input,
     ],
 }
@@ -79,6 +82,14 @@ rule report_pages:
         template=str(REPORT / "table.html"),
         code=code_of("report_pages"),
     output:
+        **{
+            name: report(
+                f"{PAGES}/{name}.html",
+                category="Configuration and versions",
+                labels={"record": name},
+            )
+            for name in RECORDS
+        },
         tables=[
             report(
                 f"{PAGES}/{Path(path).stem}.html",
@@ -89,14 +100,6 @@ rule report_pages:
             for study, paths in TABLES.items()
             for path in paths
         ],
-        **{
-            name: report(
-                f"{PAGES}/{name}.html",
-                category="Configuration and versions",
-                labels={"record": name},
-            )
-            for name in RECORDS
-        },
     log:
         f"{LOGS}/report_pages.log",
     benchmark:
@@ -132,18 +135,21 @@ if workflow.modifier.is_main_snakefile():
             f"{LOGS}/report.log",
         benchmark:
             f"{BENCHMARKS}/report.tsv"
+        localrule: True
         conda:
             "../envs/figures.yaml"
         threads: 1
-        localrule: True
         resources:
             mem_mb=scaled(1000),
             runtime=scaled(10),
+        params:
+            # this Snakemake's Python, not the environment's: what is run is Snakemake
+            python=sys.executable,
+            snakefile=str(workflow.main_snakefile),
         message:
             "Making the report {output.html}"
-        # this Snakemake's Python, not the environment's: the report needs Snakemake alone
         shell:
-            "{sys.executable:q} -m snakemake all --snakefile {workflow.main_snakefile:q} "
+            "{params.python:q} -m snakemake all --snakefile {params.snakefile:q} "
             "--configfile {input.config:q} --replace-workflow-config "
             "--profile none --workflow-profile none --nolock --report {output.html:q} "
             "> {log:q} 2>&1"

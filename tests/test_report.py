@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from study import make_study, snakemake
+
 from steerpaper.captions import for_captions, number
 from steerpaper.pages import flat, table_page
 
@@ -95,7 +96,9 @@ def show(page, kind, path):
 
 def test_every_figure_is_in_the_report_and_decodes(opened, study):
     found = [path for path in results(opened) if path.endswith(".png")]
-    drawn = [str(path.relative_to(study.folder)) for path in study.folder.glob("figures/tiny/*.png")]
+    drawn = [
+        str(path.relative_to(study.folder)) for path in study.folder.glob("figures/tiny/*.png")
+    ]
     assert sorted(found) == sorted(drawn)
     assert {Path(path).name.split(".")[0] for path in drawn} == set(CAPTIONS)
     for path in found:

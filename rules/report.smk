@@ -128,6 +128,7 @@ if workflow.modifier.is_main_snakefile():
             rules.lookups.input,
             REPORT_PAGES,
             texts=sorted(str(path) for path in REPORT.rglob("*.rst")),
+            style=str(REPORT / "style.css"),
             config=f"{RESULTS}/config.yaml",
         output:
             html=f"{RESULTS}/report.html",
@@ -152,4 +153,4 @@ if workflow.modifier.is_main_snakefile():
             "{params.python:q} -m snakemake all --snakefile {params.snakefile:q} "
             "--configfile {input.config:q} --replace-workflow-config "
             "--profile none --workflow-profile none --nolock --report {output.html:q} "
-            "> {log:q} 2>&1"
+            "--report-stylesheet {input.style:q} > {log:q} 2>&1"

@@ -37,6 +37,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
+RECORDS = ["configuration", "versions", "model", "files", "run_times"]
 # of a caption that was not filled in well
 TRACES = {"system-message", "None", "Undefined", "nan", "{{", "{%"}
 CAPTIONS = sorted(path.stem for path in (ROOT / "report/captions").glob("*.rst"))
@@ -153,7 +154,7 @@ def test_captions_are_whole(opened):
 def test_every_table_shows_its_rows_sorts_and_filters(opened, study):
     tables = {path.stem: path for path in study.results.glob("tables/*.csv")}
     pages = {Path(path).stem: path for path in results(opened) if path.endswith(".html")}
-    assert set(pages) == {*tables, "configuration", "versions", "model", "files"}
+    assert set(pages) == {*tables, *RECORDS}
     described = yaml.safe_load((ROOT / "report/tables.yaml").read_text())
     assert set(pages) <= set(described)
     for name, path in tables.items():
@@ -207,8 +208,16 @@ def test_run_times_show(opened):
     opened.get_by_text("Statistics", exact=True).click()
     for part in ("#runtimes", "#timeline"):
         opened.wait_for_selector(f"{part} canvas, {part} svg")
-    times = opened.evaluate("JSON.stringify(runtimes_spec)")
-    assert '"sweep"' in times
+    times = opened.evaluate("runtimes_spec.data.values")
+    seconds = {row["rule"]: row["runtime"] for row in times}
+    assert {"prompts", "sweep", "plot_heatmap", "lookups_tables"} <= set(seconds)
+    assert all(second > 0 for second in seconds.values())
+    show(opened, "html", "results/tiny/report/run_times.html")
+    rows = opened.frame_locator("iframe").locator("tbody tr")
+    rows.first.wait_for()
+    cells = [row.split("\t") for row in rows.all_inner_texts()]
+    assert set(seconds) - {"report_pages"} <= {row[0] for row in cells}
+    assert all(float(row[2]) > 0 for row in cells)
 
 
 def test_a_finished_report_has_nothing_to_be_done(study):

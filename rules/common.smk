@@ -75,7 +75,7 @@ def plain_part(part):
 FIGURE_NAMES = []
 FIGURE_KINDS = ["pdf", "png", "csv"]
 # where the report puts each figure, and under which title
-REPORT = SCRIPTS.parent / "report"
+REPORT = WORKFLOW / "report"
 FIGURE_TITLES = yaml.safe_load((REPORT / "figures.yaml").read_text(encoding="utf-8"))
 for_captions()
 

@@ -39,17 +39,12 @@ rule provenance:
     input:
         results=[*rules.steering.input, *rules.figures.input, *rules.lookups.input],
         data=[
-            *(
-                config["behaviors"][behavior][key]
-                for behavior in BEHAVIORS
-                for key in ("items", "about")
-                if key in config["behaviors"][behavior]
-            ),
-            *(STEERING["cost"][key] for key in ("neutral", "knowledge")),
-            *([CORPUS["file"]["path"]] if CORPUS["source"] == "file" else []),
+            place[key]
+            for name, place, key in data_files(config)
+            if not name.startswith("behaviors.") or name.split(".")[1] in BEHAVIORS
         ],
         model=f"{MODEL}/manifest.json",
-        lock=str(SCRIPTS.parent / "envs" / "lock.txt"),
+        lock=str(WORKFLOW / "envs" / "lock.txt"),
         code=code_of("provenance"),
     output:
         provenance=f"{RESULTS}/provenance.json",
@@ -59,14 +54,14 @@ rule provenance:
     benchmark:
         f"{BENCHMARKS}/provenance.tsv"
     conda:
-        "../envs/model.yaml"
+        MODEL_ENV
     threads: 1
     resources:
         mem_mb=scaled(500),
         runtime=scaled(10),
     params:
         # the same on every machine
-        config=without_folder(config, SCRIPTS.parent),
+        config=without_folder(config, WORKFLOW),
     message:
         "Recording what the results were made from"
     script:

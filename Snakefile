@@ -8,6 +8,9 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+report: "report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/model.smk"
 include: "rules/prompts.smk"
@@ -28,6 +31,7 @@ include: "rules/explanations.smk"
 include: "rules/ablations.smk"
 include: "rules/lookups_figures.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
 
 
 wildcard_constraints:
@@ -42,6 +46,7 @@ rule all:
         rules.steering.input,
         rules.figures.input,
         rules.lookups.input,
+        REPORT_PAGES,
 
 
 include: "rules/archive.smk"

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 # where this file is: used as a module, workflow.basedir is the outer workflow's folder
@@ -15,9 +16,10 @@ if not SCRIPTS.is_dir():
     )
 sys.path.insert(0, str(SCRIPTS))
 
+from steerpaper.captions import for_captions
 from steerpaper.config import data_files, named_behaviors, validated
 from steerpaper.errors import UserError
-from steerpaper.provenance import imported_modules, workflow_files
+from steerpaper.provenance import imported_modules, without_folder, workflow_files
 from steerpaper.run_times import print_run_times
 
 try:
@@ -71,8 +73,32 @@ def plain_part(part):
 
 # files of figure rules that are included before figures.smk add theirs, for the target `figures`
 FIGURE_NAMES = []
+FIGURE_KINDS = ["pdf", "png", "csv"]
+# where the report puts each figure, and under which title
+REPORT = WORKFLOW / "report"
+FIGURE_TITLES = yaml.safe_load((REPORT / "figures.yaml").read_text(encoding="utf-8"))
+for_captions()
 
 
 def figure_files(name):
-    """A figure's three files: PDF, PNG and the data that it shows."""
-    return {kind: f"{FIGURES}/{name}.{kind}" for kind in ("pdf", "png", "csv")}
+    """A figure rule's outputs: PDF, PNG, which the report shows, and the data that it shows."""
+    figure, _, contrast = name.partition(".")
+    about = FIGURE_TITLES[figure]
+    files = {kind: f"{FIGURES}/{name}.{kind}" for kind in FIGURE_KINDS}
+    files["png"] = report(
+        files["png"],
+        # beside the rules, as conda's environments are
+        caption=f"../report/captions/{figure}.rst",
+        category=about["category"],
+        subcategory=about["subcategory"],
+        labels={
+            "figure": about["title"],
+            **({"contrast": contrast} if contrast else {}),
+        },
+    )
+    return files
+
+
+def figure_paths(names):
+    """The files of figures, for a target."""
+    return expand(f"{FIGURES}/{{name}}.{{kind}}", name=names, kind=FIGURE_KINDS)

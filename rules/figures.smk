@@ -175,9 +175,8 @@ rule plot_norms:
 rule figures:
     """All figures, from the tables; nothing else is computed where the tables are there."""
     input:
-        [
-            list(figure_files(name).values())
-            for name in (
+        figure_paths(
+            [
                 *("layer_sweep", "dose_response", "heatmap", "norms"),
                 *(
                     f"{name}.{contrast}"
@@ -185,5 +184,5 @@ rule figures:
                     for contrast in CONTRASTS
                 ),
                 *FIGURE_NAMES,
-            )
-        ],
+            ]
+        ),

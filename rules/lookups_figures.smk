@@ -212,4 +212,4 @@ rule lookups:
     input:
         rules.lookups_tables.output,
         f"{RESULTS}/lookups/explanations.jsonl",
-        [list(figure_files(name).values()) for name in LOOKUPS_FIGURES],
+        figure_paths(LOOKUPS_FIGURES),

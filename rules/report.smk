@@ -1,0 +1,154 @@
+"""The report: one HTML file with every figure and table, and how they were made."""
+
+TABLES = {
+    "Steering": [
+        *rules.steering.input,
+        *(
+            [f"{RESULTS}/tables/estimators_cosine.csv"]
+            if behaviors_of("compare_estimators")
+            else []
+        ),
+    ],
+    "Lookups": [
+        *(
+            f"{RESULTS}/tables/{name}.csv"
+            for name in ("corpus", "firing", "truncation")
+        ),
+        *rules.lookups.input,
+    ],
+}
+TABLES = {
+    study: [path for path in paths if Path(path).match("tables/*.csv")]
+    for study, paths in TABLES.items()
+}
+PAGES = f"{RESULTS}/report"
+# how the results were made
+RECORDS = ["configuration", "versions", "model", "files", "run_times"]
+# plain paths, for targets: a file's place in the report is said where it is made, and only there
+REPORT_PAGES = [
+    f"{PAGES}/{name}.html"
+    for name in [
+        *(Path(path).stem for paths in TABLES.values() for path in paths),
+        *RECORDS,
+    ]
+]
+
+
+rule provenance:
+    """Record the configuration, the model, the versions, and the digests of data and results."""
+    input:
+        results=[*rules.steering.input, *rules.figures.input, *rules.lookups.input],
+        data=[
+            place[key]
+            for name, place, key in data_files(config)
+            if not name.startswith("behaviors.") or name.split(".")[1] in BEHAVIORS
+        ],
+        model=f"{MODEL}/manifest.json",
+        lock=str(WORKFLOW / "envs" / "lock.txt"),
+        code=code_of("provenance"),
+    output:
+        provenance=f"{RESULTS}/provenance.json",
+        config=f"{RESULTS}/config.yaml",
+    log:
+        f"{LOGS}/provenance.log",
+    benchmark:
+        f"{BENCHMARKS}/provenance.tsv"
+    conda:
+        MODEL_ENV
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(10),
+    params:
+        # the same on every machine
+        config=without_folder(config, WORKFLOW),
+    message:
+        "Recording what the results were made from"
+    script:
+        "../scripts/provenance.py"
+
+
+rule report_pages:
+    """Write every table, and how the results were made, as pages that a browser shows."""
+    input:
+        tables=[path for paths in TABLES.values() for path in paths],
+        provenance=f"{RESULTS}/provenance.json",
+        about=str(REPORT / "tables.yaml"),
+        template=str(REPORT / "table.html"),
+        code=code_of("report_pages"),
+    output:
+        **{
+            name: report(
+                f"{PAGES}/{name}.html",
+                category="How it was made",
+                labels={"record": name},
+            )
+            for name in RECORDS
+        },
+        tables=[
+            report(
+                f"{PAGES}/{Path(path).stem}.html",
+                category="Tables",
+                subcategory=study,
+                labels={"table": Path(path).stem},
+            )
+            for study, paths in TABLES.items()
+            for path in paths
+        ],
+    log:
+        f"{LOGS}/report_pages.log",
+    benchmark:
+        f"{BENCHMARKS}/report_pages.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(10),
+    params:
+        # not an input: times differ from run to run, what is made of results must not
+        benchmarks=BENCHMARKS,
+    message:
+        "Writing the report's pages of tables"
+    script:
+        "../scripts/report_pages.py"
+
+
+# Snakemake makes the report itself, from the records of the finished jobs, in a run of its own on
+# the same configuration; as a part of another workflow, the report is that workflow's to make.
+if workflow.modifier.is_main_snakefile():
+
+    rule report:
+        """The report as one HTML file, to be opened in a browser."""
+        input:
+            rules.steering.input,
+            rules.figures.input,
+            rules.lookups.input,
+            REPORT_PAGES,
+            texts=sorted(str(path) for path in REPORT.rglob("*.rst")),
+            style=str(REPORT / "style.css"),
+            config=f"{RESULTS}/config.yaml",
+        output:
+            html=f"{RESULTS}/report.html",
+        log:
+            f"{LOGS}/report.log",
+        benchmark:
+            f"{BENCHMARKS}/report.tsv"
+        localrule: True
+        conda:
+            "../envs/figures.yaml"
+        threads: 1
+        resources:
+            mem_mb=scaled(1000),
+            runtime=scaled(10),
+        params:
+            # this Snakemake's Python, not the environment's: what is run is Snakemake
+            python=sys.executable,
+            snakefile=str(workflow.main_snakefile),
+        message:
+            "Making the report {output.html}"
+        shell:
+            "{params.python:q} -m snakemake all --snakefile {params.snakefile:q} "
+            "--configfile {input.config:q} --replace-workflow-config "
+            "--profile none --workflow-profile none --nolock --report {output.html:q} "
+            "--report-stylesheet {input.style:q} > {log:q} 2>&1"

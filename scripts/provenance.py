@@ -1,0 +1,34 @@
+"""Record what the results were made from."""
+
+import platform
+from pathlib import Path
+
+import yaml
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    from steerpaper import provenance
+    from steerpaper.files import read_json, whole, write_json
+
+    workflow = Path(provenance.__file__).parents[2]
+    config = job.params["config"]
+    write_json(
+        job.output["provenance"],
+        {
+            "study": config["study"],
+            "workflow": provenance.commit(workflow),
+            "python": platform.python_version(),
+            "packages": provenance.installed(Path(job.input["lock"])),
+            "model": read_json(job.input["model"]),
+            "config": config,
+            "files": provenance.digests(job.input["data"] + job.input["results"], workflow),
+        },
+    )
+    with whole(job.output["config"]) as part:
+        part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""Write every table, and how the results were made, as pages that a browser shows."""
+
+from pathlib import Path
+
+import yaml
+
+from steerpaper.job import Job, run
+
+
+def main(job: Job) -> None:
+    from steerpaper.files import read_json, whole
+    from steerpaper.pages import flat, read_cells, table_page
+    from steerpaper.run_times import run_times
+
+    made = read_json(job.input["provenance"])
+    versions = {"workflow": made["workflow"], "python": made["python"], **made["packages"]}
+    times = run_times(Path(job.params["benchmarks"]))
+    shown = {
+        "configuration": (["key", "value"], flat(made["config"])),
+        "versions": (["package", "version"], flat(versions)),
+        "model": (["key", "value"], flat(made["model"])),
+        "files": (["file", "sha256"], [list(entry) for entry in made["files"].items()]),
+        "run_times": (
+            ["rule", "jobs", "seconds", "peak memory (MB)"],
+            [
+                [rule, str(jobs), f"{seconds:.1f}", f"{memory:.0f}"]
+                for rule, (jobs, seconds, memory) in times.items()
+            ],
+        ),
+    }
+    pages = {job.output[name]: table for name, table in shown.items()}
+    for table, page in zip(job.input["tables"], job.output["tables"], strict=True):
+        pages[page] = read_cells(table)
+    template = Path(job.input["template"]).read_text(encoding="utf-8")
+    about = yaml.safe_load(Path(job.input["about"]).read_text(encoding="utf-8"))
+    for page, (columns, cells) in pages.items():
+        name = Path(page).stem
+        with whole(page) as part:
+            part.write_text(
+                table_page(template, name, about.get(name, ""), columns, cells), encoding="utf-8"
+            )
+
+
+if __name__ == "__main__":
+    run(main)

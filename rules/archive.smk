@@ -14,6 +14,7 @@ rule archive:
             rules.corpus.output.counts,
             rules.merge_activations.output.counts,
             rules.truncation.output.counts,
+            f"{RESULTS}/provenance.json",
         ],
         data=[
             place[key]

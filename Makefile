@@ -11,7 +11,7 @@ paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
 
 test: .venv/ready
-	$(BIN)/python -m pytest tests -n auto --dist loadfile
+	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/ready
 	$(BIN)/ruff check .

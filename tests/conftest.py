@@ -25,6 +25,11 @@ LLAMA = {
 }
 
 
+def pytest_collection_modifyitems(items):
+    """Files that run the whole workflow take minutes: begun first, no worker waits for another."""
+    items.sort(key=lambda item: not hasattr(item.module, "make_study"))
+
+
 def configurations():
     """One configuration an architecture: wide initialisation, so that differences show."""
     import transformers as t

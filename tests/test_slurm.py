@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
@@ -272,7 +273,8 @@ def test_a_cancelled_run_goes_on_and_a_lost_node_costs_it_a_restart_of_one_job(c
     node = job(slurm_id)["BatchHost"]
     slurmd = int(Path("/var/lib/steerpaper-slurm/slurmd.pid").read_text())
     for process in [slurmd, *processes_of(slurm_id)]:
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     until(lambda: not Path(f"/proc/{slurmd}").exists(), "the node is gone")
     ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=lost")
     (folder / "go").touch()

@@ -14,10 +14,6 @@ rule sweep:
         mem_mb=400,
         runtime=5,
     shell:
-        """
-        touch {wildcards.job}.begun
-        begin=$(date +%s.%N)
-        for i in $(seq 600); do [ $(ls *.begun | wc -l) -ge 2 ] && break; sleep 0.1; done
-        [ $(ls *.begun | wc -l) -ge 2 ]
-        echo $begin $(date +%s.%N) $CUDA_VISIBLE_DEVICES $SLURM_JOB_ID > {output}
-        """
+        "touch {wildcards.job}.begun; begin=$(date +%s.%N); both() {{ [ $(ls *.begun | wc -l) -ge 2 ]; }}; "
+        "for i in $(seq 600); do both && break; sleep 0.1; done; both; "
+        "echo $begin $(date +%s.%N) $CUDA_VISIBLE_DEVICES $SLURM_JOB_ID > {output}"

@@ -27,7 +27,7 @@ LLAMA = {
 
 def pytest_collection_modifyitems(items):
     """Files that run the whole workflow take minutes: begun first, no worker waits for another."""
-    items.sort(key=lambda item: not hasattr(item.module, "make_study"))
+    items.sort(key=lambda item: not {"make_study", "snakemake"} & vars(item.module).keys())
 
 
 def configurations():
@@ -132,3 +132,27 @@ def default_model(default_folder):
     from steerpaper.model import load
 
     return load(default_folder, device="cpu", dtype="float32", threads=1)
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory, model_folders, worker_id):
+    """A folder with a finished tiny study, its configuration, and what Snakemake printed.
+
+    It is made once for all test processes, so who uses it works on a copy.
+    """
+    import yaml
+    from study import make_study, snakemake
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
+    folder.mkdir(exist_ok=True)
+    printed = folder / "printed.txt"
+    with open(folder / ".test.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            config = make_study(folder, model_folders["llama"], parts=True)
+            config["steering"]["prompts"]["csv"] = True
+            process = snakemake(folder, config)
+            assert process.returncode == 0, process.stderr
+            printed.write_text(process.stdout)
+    return folder, yaml.safe_load((folder / "config.yaml").read_text()), printed.read_text()

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from docutils.core import publish_parts
-from study import make_study, snakemake
+from study import snakemake
 from test_steering_full_figures import (
     make_convergence,
     make_cost,
@@ -44,13 +44,11 @@ CAPTIONS = sorted(path.stem for path in (ROOT / "report/captions").glob("*.rst")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory, model_folders):
+def study(finished_study, tmp_path_factory):
     """A folder with a finished tiny study and its report, and the arguments of the run."""
+    theirs, config, _ = finished_study
     folder = tmp_path_factory.mktemp("report")
-    # without the parts that run on some behaviours: their captions are tested below
-    config = make_study(folder, model_folders["llama"])
-    config["steering"] |= {"behaviors": ["one"], "contrasts": ["answers"]}
-    config["steering"]["sweep"]["layers"] = [1, 2]
+    shutil.copytree(theirs, folder, dirs_exist_ok=True)
     # the report's own run must be given the configuration of this one, whatever it came from
     arguments = ["--config", "study=tiny"]
     process = snakemake(folder, config | {"study": "other"}, "report", *arguments)

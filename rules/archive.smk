@@ -4,16 +4,9 @@ rule archive:
         results=[
             rules.all.input,
             # tables that come with those that the targets ask for
+            rules.report_pages.input.tables,
             rules.completions_table.output,
-            (
-                rules.estimators_table.output
-                if behaviors_of("compare_estimators")
-                else []
-            ),
             rules.latex_tables.output,
-            rules.corpus.output.counts,
-            rules.merge_activations.output.counts,
-            rules.truncation.output.counts,
             f"{RESULTS}/provenance.json",
         ],
         data=[

@@ -12,7 +12,6 @@ def main(job: Job) -> None:
     from steerpaper.tokenizer import load_tokenizer
 
     params = job.params
-    statistics = {key: params[key] for key in ("seed", "resamples", "confidence")}
     neurons = read_table(job.input["neurons"])
     activations = read_table(job.input["activations"])
     folder = Path(job.input["model"]).parent
@@ -39,9 +38,9 @@ def main(job: Job) -> None:
         ),
     }
     written["explanations"] = tables.explanation_summary(
-        written["explanation_scores"], **statistics
+        written["explanation_scores"], **job.interval
     )
-    written["ablations"] = tables.ablation_summary(written["ablation_drops"], **statistics)
+    written["ablations"] = tables.ablation_summary(written["ablation_drops"], **job.interval)
     written["published"] = tables.beside_published(
         read_table(job.input["published"]),
         written["explanations"],

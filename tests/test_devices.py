@@ -175,23 +175,29 @@ def snakemake(folder, *arguments):
     return process
 
 
-JOB = """
+# what a job does with its device, in both workflows below
+MEET = """
 import time
 from pathlib import Path
+
+def meet(device, seconds):
+    mark = Path(f"held-{device}")
+    mark.touch(exist_ok=False)  # fails where another job holds the device
+    Path(f"used-{device}").touch()
+    deadline = time.monotonic() + seconds
+    while len(list(Path().glob("used-*"))) < 2:
+        # the first two jobs run at once: each waits here for the other
+        assert time.monotonic() < deadline, "no second job, or none on the other device"
+        time.sleep(0.01)
+    return mark
+"""
+JOB = """
 from steerpaper.devices import hold
 from steerpaper.job import run
 
 def main(job):
     device = "ab"[hold(["a", "b"])]
-    mark = Path(f"held-{device}")
-    mark.touch(exist_ok=False)  # fails where another job holds the device
-    Path(f"used-{device}").touch()
-    deadline = time.monotonic() + 60
-    while len(list(Path().glob("used-*"))) < 2:
-        # the first two jobs run at once: each waits here for the other
-        assert time.monotonic() < deadline, "no second job, or none on the other device"
-        time.sleep(0.01)
-    mark.unlink()
+    meet(device, 60).unlink()
     Path(job.output["device"]).write_text(device)
 
 run(main)
@@ -209,7 +215,7 @@ rule device:
 
 
 def test_jobs_that_run_at_once_have_a_device_each_and_none_waits(locks, tmp_path):
-    (tmp_path / "job.py").write_text(JOB)
+    (tmp_path / "job.py").write_text(MEET + JOB)
     (tmp_path / "Snakefile").write_text(JOBS)
     snakemake(tmp_path, "--snakefile", tmp_path / "Snakefile")
     assert {(tmp_path / f"device.{n}").read_text() for n in range(6)} == {"a", "b"}
@@ -221,8 +227,7 @@ TWO_GPUS = """
 import sys
 if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
     sys.path.insert(0, {scripts!r})
-    import atexit, time, torch
-    from pathlib import Path
+    import atexit, torch
     from types import SimpleNamespace
     from steerpaper import model
 
@@ -238,14 +243,7 @@ if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
     def on_the_cpu():
         device = own_gpu()
         torch.cuda.is_available = there
-        mark = Path(f"held-{{device.index}}")
-        mark.touch(exist_ok=False)  # fails where another job holds the device
-        Path(f"used-{{device.index}}").touch()
-        deadline = time.monotonic() + 120
-        while len(list(Path().glob("used-*"))) < 2:
-            assert time.monotonic() < deadline, "no second job, or none on the other device"
-            time.sleep(0.01)
-        atexit.register(mark.unlink)
+        atexit.register(meet(device.index, 120).unlink)
         return torch.device("cpu")
 
     model.own_gpu = on_the_cpu
@@ -257,7 +255,7 @@ def test_the_workflows_own_jobs_have_a_gpu_each(locks, tmp_path, monkeypatch, mo
     folder.mkdir()
     config = {**make_study(folder, model_folders["llama"]), "device": "cuda"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (locks / "sitecustomize.py").write_text(TWO_GPUS.format(scripts=str(SCRIPTS)))
+    (locks / "sitecustomize.py").write_text(MEET + TWO_GPUS.format(scripts=str(SCRIPTS)))
     monkeypatch.setenv("PYTHONPATH", str(locks))
     behaviors = ["one", "two"]
     targets = [f"results/tiny/activations/{name}.answers.safetensors" for name in behaviors]

@@ -10,7 +10,7 @@ rule ablations:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
         heads=f"{RESULTS}/lookups/chosen_heads.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("ablations"),
+        code=code_of("lookups/ablations"),
     output:
         heads=f"{RESULTS}/lookups/head_ablation.parquet",
         neurons=f"{RESULTS}/lookups/neuron_ablation.parquet",
@@ -26,10 +26,12 @@ rule ablations:
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
-        **BOS,
-        **RUN_MODEL,
-        seed=config["seed"],
+        settings=dict(
+            run=RUN_MODEL,
+            bos=LOOKUPS["bos"],
+            seed=config["seed"],
+        ),
     message:
         "Ablating heads and neurons"
     script:
-        "../scripts/ablations.py"
+        "../scripts/lookups/ablations.py"

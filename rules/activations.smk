@@ -7,7 +7,7 @@ rule activations:
             allow_missing=True,
         ),
         model=f"{MODEL}/manifest.json",
-        code=code_of("activations"),
+        code=code_of("steering/activations"),
     output:
         activations=expand(
             f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
@@ -26,9 +26,11 @@ rule activations:
         mem_mb=scaled(3000),
         runtime=scaled(60),
     params:
-        **RUN_MODEL,
-        contrasts=CONTRASTS,
+        settings=dict(
+            run=RUN_MODEL,
+            contrasts=CONTRASTS,
+        ),
     message:
         "Reading the activations of {wildcards.behavior}"
     script:
-        "../scripts/activations.py"
+        "../scripts/steering/activations.py"

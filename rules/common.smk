@@ -16,14 +16,21 @@ if not SCRIPTS.is_dir():
     )
 sys.path.insert(0, str(SCRIPTS))
 
-from steerpaper.captions import for_captions
-from steerpaper.config import data_files, named_behaviors, validated
+from steerpaper.workflow.captions import for_captions
+from steerpaper.workflow.config import data_files, named_behaviors, validated
 from steerpaper.errors import UserError
-from steerpaper.provenance import imported_modules, without_folder, workflow_files
-from steerpaper.run_times import print_run_times
+from steerpaper.workflow.provenance import imported_modules, without_folder, workflow_files
+from steerpaper.workflow.run_times import print_run_times
+
+from steerpaper.steering.estimators import NAMES as ESTIMATORS
+from steerpaper.steering.measures import MEASURES
 
 try:
-    config = validated(config, WORKFLOW / "config.schema.yaml")
+    config = validated(
+        config,
+        WORKFLOW / "config.schema.yaml",
+        known={"estimator": ESTIMATORS, "measure": list(MEASURES)},
+    )
 except UserError as error:
     raise WorkflowError(str(error))
 # a module's prefix is for what the workflow makes, not for the files that its user names
@@ -47,8 +54,9 @@ STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
 LOOKUPS = config["lookups"]
 # the conda environment of rules that use torch: with CUDA libraries, or for torch's CPU build
 MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yaml"
-# how every job that runs the model is told to run it
-RUN_MODEL = {key: config[key] for key in ("device", "dtype", "batch_tokens")}
+# how every job that runs the model is told to run it; no result depends on config["batch_tokens"],
+# which jobs read themselves, so that another budget re-runs nothing
+RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
 
 
 def code_of(script):
@@ -59,6 +67,11 @@ def code_of(script):
 def behaviors_of(part):
     """The behaviours that a part of the steering study is computed for."""
     return named_behaviors(STEERING[part]["behaviors"], BEHAVIORS)
+
+
+def keys_of(section, names):
+    """Some keys of a section, named in one text, as params."""
+    return {key: section[key] for key in names.split()}
 
 
 def scaled(amount):

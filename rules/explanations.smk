@@ -8,7 +8,7 @@ rule chosen_heads:
     """Choose the neuron-head pairs that are explained and ablated."""
     input:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
-        code=code_of("chosen_heads"),
+        code=code_of("lookups/chosen_heads"),
     output:
         heads=f"{RESULTS}/lookups/chosen_heads.parquet",
     log:
@@ -22,12 +22,14 @@ rule chosen_heads:
         mem_mb=scaled(2000),
         runtime=scaled(10),
     params:
-        **LOOKUPS["heads"],
-        seed=config["seed"],
+        settings=dict(
+            seed=config["seed"],
+            **LOOKUPS["heads"],
+        ),
     message:
         "Choosing heads to explain"
     script:
-        "../scripts/chosen_heads.py"
+        "../scripts/lookups/chosen_heads.py"
 
 
 rule explanations:
@@ -37,7 +39,7 @@ rule explanations:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("explanations"),
+        code=code_of("lookups/explanations"),
     output:
         explanations=f"{RESULTS}/lookups/explanations.jsonl",
         verdicts=f"{RESULTS}/lookups/explanation_verdicts.parquet",
@@ -54,15 +56,16 @@ rule explanations:
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
-        device=config["device"],
-        dtype=config["dtype"],
-        explainer=EXPLANATIONS["explainer"],
-        examples=EXPLANATIONS["examples"],
-        max_new_tokens=EXPLANATIONS["max_new_tokens"],
-        endpoint={} if EXPLAINED_LOCALLY else EXPLANATIONS["endpoint"],
-        # not an output: what an endpoint has answered outlives a job that fails
-        cache=f"{RESULTS}/lookups/cache/answers.jsonl",
+        settings=dict(
+            run=RUN_MODEL,
+            explainer=EXPLANATIONS["explainer"],
+            examples=EXPLANATIONS["examples"],
+            max_new_tokens=EXPLANATIONS["max_new_tokens"],
+            endpoint={} if EXPLAINED_LOCALLY else EXPLANATIONS["endpoint"],
+            # not an output: what an endpoint has answered outlives a job that fails
+            cache=f"{RESULTS}/lookups/cache/answers.jsonl",
+        ),
     message:
-        "Explaining heads ({params.explainer})"
+        "Explaining heads ({params.settings[explainer]})"
     script:
-        "../scripts/explanations.py"
+        "../scripts/lookups/explanations.py"

@@ -4,8 +4,6 @@ CORPUS = LOOKUPS["corpus"]
 CORPUS_FILES = {
     split: f"{RESULTS}/lookups/corpus.{split}.jsonl" for split in ("train", "test")
 }
-# what a prompt begins with, wherever the model reads one
-BOS = {"bos": LOOKUPS["bos"]}
 
 
 rule corpus:
@@ -13,7 +11,7 @@ rule corpus:
     input:
         raw=[CORPUS["file"]["path"]] if CORPUS["source"] == "file" else [],
         model=f"{MODEL}/manifest.json",
-        code=code_of("corpus"),
+        code=code_of("lookups/corpus"),
     output:
         **CORPUS_FILES,
         counts=f"{RESULTS}/tables/corpus.csv",
@@ -28,23 +26,23 @@ rule corpus:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        source=CORPUS["source"],
-        where=CORPUS.get(CORPUS["source"]),
-        train=CORPUS["train"],
-        test=CORPUS["test"],
-        max_tokens=CORPUS["max_tokens"],
-        seed=config["seed"],
+        settings=dict(
+            source=CORPUS["source"],
+            where=CORPUS.get(CORPUS["source"]),
+            seed=config["seed"],
+            **keys_of(CORPUS, "train test max_tokens"),
+        ),
     message:
-        "Making the corpus ({params.source})"
+        "Making the corpus ({params.settings[source]})"
     script:
-        "../scripts/corpus.py"
+        "../scripts/lookups/corpus.py"
 
 
 rule neurons:
     """Find next-token neurons by their output weights, and draw random neurons as the control."""
     input:
         model=f"{MODEL}/manifest.json",
-        code=code_of("neurons"),
+        code=code_of("lookups/neurons"),
     output:
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         rejected=f"{RESULTS}/lookups/rejected_neurons.parquet",
@@ -61,14 +59,16 @@ rule neurons:
         mem_mb=scaled(3000),
         runtime=scaled(60),
     params:
-        **LOOKUPS["neurons"],
-        **RUN_MODEL,
-        layers=LOOKUPS["layers"],
-        seed=config["seed"],
+        settings=dict(
+            run=RUN_MODEL,
+            layers=LOOKUPS["layers"],
+            seed=config["seed"],
+            **LOOKUPS["neurons"],
+        ),
     message:
         "Finding next-token neurons"
     script:
-        "../scripts/neurons.py"
+        "../scripts/lookups/neurons.py"
 
 
 rule max_activations:
@@ -77,7 +77,7 @@ rule max_activations:
         **CORPUS_FILES,
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("max_activations"),
+        code=code_of("lookups/max_activations"),
     output:
         part=f"{RESULTS}/lookups/shards/max_activations.{{shard}}-of-{CORPUS['shards']}.parquet",
     log:
@@ -92,14 +92,16 @@ rule max_activations:
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
-        **BOS,
-        **RUN_MODEL,
-        shards=CORPUS["shards"],
-        top=LOOKUPS["top"],
+        settings=dict(
+            run=RUN_MODEL,
+            bos=LOOKUPS["bos"],
+            shards=CORPUS["shards"],
+            top=LOOKUPS["top"],
+        ),
     message:
-        "Finding top-activating prompts (shard {wildcards.shard} of {params.shards})"
+        "Finding top-activating prompts (shard {wildcards.shard} of {params.settings[shards]})"
     script:
-        "../scripts/max_activations.py"
+        "../scripts/lookups/max_activations.py"
 
 
 rule merge_activations:
@@ -108,7 +110,7 @@ rule merge_activations:
         **CORPUS_FILES,
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         parts=expand(rules.max_activations.output.part, shard=range(CORPUS["shards"])),
-        code=code_of("merge_activations"),
+        code=code_of("lookups/merge_activations"),
     output:
         activations=f"{RESULTS}/lookups/max_activations.parquet",
         counts=f"{RESULTS}/tables/firing.csv",
@@ -123,11 +125,13 @@ rule merge_activations:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     params:
-        top=LOOKUPS["top"],
+        settings=dict(
+            top=LOOKUPS["top"],
+        ),
     message:
         "Joining the top-activating prompts"
     script:
-        "../scripts/merge_activations.py"
+        "../scripts/lookups/merge_activations.py"
 
 
 rule truncation:
@@ -137,7 +141,7 @@ rule truncation:
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         activations=f"{RESULTS}/lookups/max_activations.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("truncation"),
+        code=code_of("lookups/truncation"),
     output:
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         serialized=f"{RESULTS}/lookups/truncated.jsonl",
@@ -154,13 +158,15 @@ rule truncation:
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
-        **LOOKUPS["truncation"],
-        **BOS,
-        **RUN_MODEL,
+        settings=dict(
+            run=RUN_MODEL,
+            bos=LOOKUPS["bos"],
+            **LOOKUPS["truncation"],
+        ),
     message:
         "Truncating the top-activating prompts"
     script:
-        "../scripts/truncation.py"
+        "../scripts/lookups/truncation.py"
 
 
 rule head_attribution:
@@ -169,7 +175,7 @@ rule head_attribution:
         **CORPUS_FILES,
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("head_attribution"),
+        code=code_of("lookups/head_attribution"),
     output:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
     log:
@@ -184,10 +190,12 @@ rule head_attribution:
         mem_mb=scaled(3000),
         runtime=scaled(120),
     params:
-        **BOS,
-        **RUN_MODEL,
-        published=LOOKUPS["published"],
+        settings=dict(
+            run=RUN_MODEL,
+            bos=LOOKUPS["bos"],
+            published=LOOKUPS["published"],
+        ),
     message:
         "Attributing neurons to heads"
     script:
-        "../scripts/head_attribution.py"
+        "../scripts/lookups/head_attribution.py"

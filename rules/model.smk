@@ -22,10 +22,12 @@ rule model:
         mem_mb=scaled(4000),
         runtime=scaled(120),
     params:
-        name=config["model"]["name"],
-        source=config["model"]["source"],
-        where=config["model"].get(config["model"]["source"]),
+        settings=dict(
+            name=config["model"]["name"],
+            source=config["model"]["source"],
+            where=config["model"].get(config["model"]["source"]),
+        ),
     message:
-        "Fetching the model {params.name} ({params.source})"
+        "Fetching the model {params.settings[name]} ({params.settings[source]})"
     script:
         "../scripts/model.py"

@@ -4,7 +4,7 @@ rule prompts:
         raw=lambda wildcards: config["behaviors"][wildcards.behavior]["items"],
         about=lambda wildcards: config["behaviors"][wildcards.behavior].get("about", []),
         model=f"{MODEL}/manifest.json",
-        code=code_of("prompts"),
+        code=code_of("steering/prompts"),
     output:
         prompts=expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.jsonl",
@@ -12,7 +12,11 @@ rule prompts:
             split=SPLITS,
             allow_missing=True,
         ),
-        open=f"{RESULTS}/prompts/{{behavior}}.open.jsonl",
+        **{
+            name: f"{RESULTS}/prompts/{{behavior}}.{name}.jsonl"
+            for name in ("open", "reasoning", "system_prompts")
+        },
+        about=f"{RESULTS}/prompts/{{behavior}}.about.json",
         csv=expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
             contrast=CONTRASTS if STEERING["prompts"]["csv"] else [],
@@ -30,14 +34,14 @@ rule prompts:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     params:
-        contrasts=CONTRASTS,
-        split=STEERING["prompts"]["split"],
-        system=STEERING["prompts"]["system"],
-        bad_items=lambda wildcards: config["behaviors"][wildcards.behavior].get(
-            "bad_items", "stop"
+        settings=lambda wildcards: dict(
+            contrasts=CONTRASTS,
+            split=STEERING["prompts"]["split"],
+            system=STEERING["prompts"]["system"],
+            bad_items=config["behaviors"][wildcards.behavior].get("bad_items", "stop"),
+            seed=config["seed"],
         ),
-        seed=config["seed"],
     message:
         "Serializing the prompts of {wildcards.behavior}"
     script:
-        "../scripts/prompts.py"
+        "../scripts/steering/prompts.py"

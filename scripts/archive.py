@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from steerpaper.job import Job, log, run
+from steerpaper.workflow.job import Job, log, run
 
 
 def main(job: Job) -> None:
-    from steerpaper import archive
+    from steerpaper.workflow import archive
 
     results = Path(job.output["archive"]).parent
     study, root = results.name, results.parents[1]

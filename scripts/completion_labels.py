@@ -1,15 +1,15 @@
 """Count how many of the steered completions are on either side, by the behaviours' markers."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     import pandas as pd
 
-    from steerpaper.files import read_table, write_table
     from steerpaper.steering.about import read_about
     from steerpaper.steering.labels import label_shares
     from steerpaper.steering.tables import labelled
+    from steerpaper.workflow.files import read_table, write_table
 
     abouts = dict(zip(job.params["described"], job.input["abouts"], strict=True))
     tables = []

@@ -1,13 +1,13 @@
 """Write the sampled completions side by side: a table, and a page for a person to read."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     import pandas as pd
 
-    from steerpaper.files import read_jsonl, read_table, whole, write_table
-    from steerpaper.steering.page import completions_page
+    from steerpaper.steering.tables.page import completions_page
+    from steerpaper.workflow.files import read_jsonl, read_table, whole, write_table
 
     tables = []
     for behavior, samples, prompts in zip(

@@ -2,16 +2,16 @@
 
 from itertools import product
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     import pandas as pd
 
-    from steerpaper.files import read_table, read_tensors, write_table
     from steerpaper.steering.estimators import cosines
     from steerpaper.steering.tables import labelled
     from steerpaper.steering.transfer import slopes_by_direction
+    from steerpaper.workflow.files import read_table, read_tensors, write_table
 
     params = job.params
     names = list(product(params["behaviors"], params["contrasts"]))

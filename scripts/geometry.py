@@ -2,13 +2,13 @@
 
 from itertools import product
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_tensors, write_table
-    from steerpaper.layers import resolve_layers
+    from steerpaper.engine.layers import resolve_layers
     from steerpaper.steering import geometry
+    from steerpaper.workflow.files import read_tensors, write_table
 
     names = list(product(job.params["behaviors"], job.params["contrasts"]))
     activations, vectors = {}, {}

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_table, whole
-    from steerpaper.steering.latex import HEADLINES, latex_table
+    from steerpaper.steering.tables.latex import HEADLINES, latex_table
+    from steerpaper.workflow.files import read_table, whole
 
     for source, target in zip(job.input["tables"], job.output["tables"], strict=True):
         name = Path(source).stem

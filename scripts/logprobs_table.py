@@ -1,14 +1,14 @@
 """Summarise how steering changes the log-probability of fixed completions."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     import pandas as pd
-
-    from steerpaper.files import read_table_parts, write_table
     from steerpaper.steering.logprobs import COLUMNS, logprob_table, prompt_totals
+
     from steerpaper.steering.tables import labelled
+    from steerpaper.workflow.files import read_table_parts, write_table
 
     tables = []
     for behavior, path in zip(job.params["behaviors"], job.input["logprobs"], strict=True):

@@ -1,15 +1,15 @@
 """Write the lookups study's tables."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     from pathlib import Path
 
-    from steerpaper.files import read_json, read_table, whole, write_table
+    from steerpaper.engine.text import load_tokenizer
     from steerpaper.lookups import tables
     from steerpaper.lookups.corpus import ids_of
-    from steerpaper.tokenizer import load_tokenizer
+    from steerpaper.workflow.files import read_json, read_table, whole, write_table
 
     params = job.params
     neurons = read_table(job.input["neurons"])

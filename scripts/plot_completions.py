@@ -1,12 +1,12 @@
 """Draw completions side by side."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_table
     from steerpaper.plots.steering_full import completions
     from steerpaper.plots.style import save
+    from steerpaper.workflow.files import read_table
 
     table = read_table(job.input["table"])
     save(completions(table), job.output, table)

@@ -1,13 +1,13 @@
 """Draw the convergence of vectors of one contrast."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_table
-    from steerpaper.layers import resolve_layers
+    from steerpaper.engine.layers import resolve_layers
     from steerpaper.plots.steering_full import convergence
     from steerpaper.plots.style import save
+    from steerpaper.workflow.files import read_table
 
     table = read_table(job.input["table"])
     table = table[table["contrast"] == job.wildcards["contrast"]]

@@ -1,12 +1,12 @@
 """Draw the dose response of steering."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_table
     from steerpaper.plots.steering import dose_response
     from steerpaper.plots.style import save
+    from steerpaper.workflow.files import read_table
 
     table = read_table(job.input["table"])
     save(dose_response(table), job.output, table)

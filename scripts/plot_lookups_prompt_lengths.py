@@ -1,12 +1,12 @@
 """Draw prompt lengths before and after truncation."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_table
     from steerpaper.plots.lookups import prompt_lengths
     from steerpaper.plots.style import save
+    from steerpaper.workflow.files import read_table
 
     table = read_table(job.input["table"])
     save(prompt_lengths(table), job.output, table)

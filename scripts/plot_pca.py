@@ -1,12 +1,12 @@
 """Draw pca of one contrast."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_table
     from steerpaper.plots.geometry import pca
     from steerpaper.plots.style import save
+    from steerpaper.workflow.files import read_table
 
     table = read_table(job.input["table"])
     table = table[table["contrast"] == job.wildcards["contrast"]]

@@ -1,12 +1,12 @@
 """Draw the transfer between blocks."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_table
     from steerpaper.plots.logprobs import transfer
     from steerpaper.plots.style import save
+    from steerpaper.workflow.files import read_table
 
     table = read_table(job.input["table"])
     save(transfer(table), job.output, table)

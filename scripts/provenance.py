@@ -5,12 +5,12 @@ from pathlib import Path
 
 import yaml
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper import provenance
-    from steerpaper.files import read_json, whole, write_json
+    from steerpaper.workflow import provenance
+    from steerpaper.workflow.files import read_json, whole, write_json
 
     workflow = Path(provenance.__file__).parents[2]
     config = job.params["config"]

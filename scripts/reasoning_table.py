@@ -1,14 +1,14 @@
 """Summarise the scores after a chain of thought, all behaviours in one table."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     import pandas as pd
 
-    from steerpaper.files import read_table, write_table
-    from steerpaper.steering.summaries import reasoning_table
     from steerpaper.steering.tables import labelled
+    from steerpaper.steering.tables.summaries import reasoning_table
+    from steerpaper.workflow.files import read_table, write_table
 
     tables = []
     for behavior, path in zip(job.params["behaviors"], job.input["chains"], strict=True):

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import yaml
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
-    from steerpaper.files import read_json, whole
-    from steerpaper.pages import flat, read_cells, table_page
-    from steerpaper.run_times import run_times
+    from steerpaper.workflow.files import read_json, whole
+    from steerpaper.workflow.pages import flat, read_cells, table_page
+    from steerpaper.workflow.run_times import run_times
 
     made = read_json(job.input["provenance"])
     versions = {"workflow": made["workflow"], "python": made["python"], **made["packages"]}

@@ -2,14 +2,14 @@
 
 from itertools import product
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     import pandas as pd
 
-    from steerpaper.files import read_json, read_table, write_table
     from steerpaper.steering import tables
+    from steerpaper.workflow.files import read_json, read_table, write_table
 
     found: dict[str, list[pd.DataFrame]] = {name: [] for name in job.output}
     for (behavior, contrast), path, block_path in zip(

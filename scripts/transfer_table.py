@@ -1,14 +1,14 @@
 """Summarise what a block's vector does at other blocks."""
 
-from steerpaper.job import Job, run
+from steerpaper.workflow.job import Job, run
 
 
 def main(job: Job) -> None:
     import pandas as pd
 
-    from steerpaper.files import read_json, read_table, write_table
     from steerpaper.steering.tables import labelled
     from steerpaper.steering.transfer import slopes_by_direction
+    from steerpaper.workflow.files import read_json, read_table, write_table
 
     tables = []
     for path, block in zip(job.input["scores"], job.input["blocks"], strict=True):

@@ -16,7 +16,7 @@ SIZES = {"vocab_size": 600, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id"
 LLAMA = {
     **SIZES,
     "hidden_size": 32,
-    "intermediate_size": 48,
+    "intermediate_size": 64,  # a multiple of 32, as all models have it (see engine.batching)
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
@@ -90,7 +90,7 @@ def model_folders(tmp_path_factory, tokenizer_folder):
 @pytest.fixture(scope="session")
 def load_tiny(model_folders):
     """Load a tiny model as a `LanguageModel`, once."""
-    from steerpaper.model import load
+    from steerpaper.engine.model import load
 
     loaded = {}
 
@@ -113,7 +113,7 @@ def default_folder():
     """The embedded default model's folder, as the workflow's rule makes it; made where missing."""
     import yaml
 
-    from steerpaper.fetch import fetch_model
+    from steerpaper.engine.fetch import fetch_model
 
     model = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]
     folder = ROOT / "results/models" / model["name"]
@@ -129,7 +129,7 @@ def default_folder():
 @pytest.fixture(scope="session")
 def default_model(default_folder):
     """The embedded default model, loaded once in a process."""
-    from steerpaper.model import load
+    from steerpaper.engine.model import load
 
     return load(default_folder, device="cpu", dtype="float32", threads=1)
 

@@ -6,7 +6,7 @@ import json
 
 from conftest import ROOT
 
-from steerpaper.job import Job
+from steerpaper.workflow.job import Job
 
 RUN = {"device": "cpu", "dtype": "float32"}
 CORPUS = {"train": 40, "test": 30, "max_tokens": 40}

@@ -7,17 +7,23 @@ import numpy as np
 import torch
 
 
-def forward(lm, ids, pushes=None):
+# what the engine's interventions do, written anew: one token's hidden state, a direction, a strength
+INTERVENTIONS = {
+    "add": lambda hidden, direction, strength: hidden + strength * direction,
+}
+
+
+def forward(lm, ids, changes=None):
     """Logits [token, V] and the residual stream after every block [L, token, d].
 
-    `pushes` has, per block, what is added to the residual stream after it: [token, d].
+    `changes` has, per block, what becomes of the residual stream after it: [token, d] -> [token, d].
     """
     residuals = {}
 
     def hook(layer):
         def change(module, inputs, output):
-            if pushes and layer in pushes:
-                output = output + pushes[layer]
+            if changes and layer in changes:
+                output = changes[layer](output[0])[None]
             residuals[layer] = output[0].clone()
             return output
 
@@ -47,31 +53,33 @@ def activations(lm, pairs):
     return found
 
 
-def push(length, start, positions, layers, vector, multiplier):
-    """What is added per block, for a sequence whose last prompt token is at `start`."""
+def steering(condition, vectors, length, start):
+    """What becomes of the residual stream per block, of a sequence's last prompt token at `start`."""
     where = torch.zeros(length, 1)
-    if positions == "all":
+    if condition.positions == "all":
         where[:] = 1
-    elif positions == "last":
+    elif condition.positions == "last":
         where[start] = 1
     else:
         where[start:] = 1
+    intervene = INTERVENTIONS[condition.intervention]
+    vector = torch.tensor(np.asarray(vectors[condition.direction]), dtype=torch.float32)
     return {
-        layer: where * torch.tensor(vector[layer], dtype=torch.float32) * multiplier
-        for layer in layers
+        layer: lambda h, layer=layer: intervene(h, vector[layer], where * condition.multiplier)
+        for layer in condition.layers
     }
 
 
-def logprob(lm, text, continuation, pushes=None):
+def logprob(lm, text, continuation, changes=None):
     """Sum of the log-probabilities of the continuation's tokens."""
-    logits, _ = forward(lm, text + continuation, pushes)
+    logits, _ = forward(lm, text + continuation, changes)
     logprobs = torch.log_softmax(logits.double(), dim=-1)
     return sum(
         logprobs[len(text) - 1 + index, token].item() for index, token in enumerate(continuation)
     )
 
 
-def scores(lm, pairs, vectors, conditions, positions):
+def scores(lm, pairs, vectors, conditions):
     """Unsteered [pair, 2] and steered [pair, condition, 2] log-probabilities."""
     unsteered = np.zeros((len(pairs), 2))
     steered = np.zeros((len(pairs), len(conditions), 2))
@@ -80,24 +88,17 @@ def scores(lm, pairs, vectors, conditions, positions):
             unsteered[i, side] = logprob(lm, pair.text, continuation)
             length = len(pair.text) + len(continuation)
             for c, condition in enumerate(conditions):
-                pushes = push(
-                    length,
-                    len(pair.text) - 1,
-                    positions,
-                    condition.layers,
-                    vectors[condition.direction],
-                    condition.multiplier,
-                )
-                steered[i, c, side] = logprob(lm, pair.text, continuation, pushes)
+                changes = steering(condition, vectors, length, len(pair.text) - 1)
+                steered[i, c, side] = logprob(lm, pair.text, continuation, changes)
     return unsteered, steered
 
 
-def greedy(lm, prompt, layers, vector, multiplier, positions, max_new_tokens):
+def greedy(lm, prompt, condition, vectors, max_new_tokens):
     """Token by token with full forward passes."""
     ids = list(prompt)
     for _ in range(max_new_tokens):
-        pushes = push(len(ids), len(prompt) - 1, positions, layers, vector, multiplier)
-        logits, _ = forward(lm, ids, pushes)
+        changes = steering(condition, vectors, len(ids), len(prompt) - 1) if condition else {}
+        logits, _ = forward(lm, ids, changes)
         token = int(logits[-1].argmax())
         if token in lm.ends:
             break

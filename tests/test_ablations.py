@@ -15,7 +15,7 @@ from steerpaper.lookups.ablations import (
     with_effects,
 )
 from steerpaper.lookups.rows import beginning
-from steerpaper.weights import head_count, neurons_out
+from steerpaper.engine.weights import head_count, neurons_out
 
 PROMPTS = [(5, 6, 7, 8), (9, 10), (11, 12, 13, 14, 15, 16, 17), (18,), (19, 20, 21, 22, 5)]
 

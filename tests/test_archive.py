@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from steerpaper.archive import (
+from steerpaper.workflow.archive import (
     LATER,
     TIME,
     cleaned,
@@ -17,7 +17,7 @@ from steerpaper.archive import (
     secrets,
     shareable,
 )
-from steerpaper.config import validated
+from steerpaper.workflow.config import validated
 from steerpaper.errors import UserError
 
 SECRET = "sk-very-secret-0123456789"

@@ -11,14 +11,14 @@ import yaml
 from conftest import ROOT
 from study import make_study, snakemake
 
-from steerpaper.config import validated
+from steerpaper.workflow.config import validated
 from steerpaper.errors import UserError
-from steerpaper.job import Job
-from steerpaper.layers import resolve_layers
-from steerpaper.model import architecture, pick_device
+from steerpaper.workflow.job import Job
+from steerpaper.engine.layers import resolve_layers
+from steerpaper.engine.model import architecture, pick_device
 from steerpaper.steering.items import read_items, split_items
 from steerpaper.steering.prompts import serialize
-from steerpaper.tokenizer import load_tokenizer
+from steerpaper.engine.text import load_tokenizer
 
 SCHEMA = ROOT / "config.schema.yaml"
 GOOD = {"question": "Tea or coffee?", "matching": "Tea, please.", "other": "Coffee, please."}

@@ -30,7 +30,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from study import make_study
 
-from steerpaper.provenance import imported_modules
+from steerpaper.workflow.provenance import imported_modules
 
 ENVS = ROOT / "envs"
 SCRIPTS = ROOT / "scripts"

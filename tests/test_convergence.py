@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steerpaper.steering.convergence import compare, convergence, curve, orders, subset_means
-from steerpaper.steering.summaries import convergence_table
+from steerpaper.steering.tables.summaries import convergence_table
 from steerpaper.steering.vectors import mean_difference
 
 N, D = 30, 16

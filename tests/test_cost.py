@@ -22,8 +22,8 @@ from steerpaper.steering.cost import (
 from steerpaper.steering.pairs import tokenize
 from steerpaper.steering.projection import parts, project, scale, token_texts
 from steerpaper.steering.prompts import as_rows, serialize
-from steerpaper.steering.score import score
-from steerpaper.steering.summaries import cost_table
+from steerpaper.engine.score import score
+from steerpaper.steering.tables.summaries import cost_table
 
 INTERVAL = {"seed": 1, "resamples": 300, "confidence": 0.95}
 CONDITIONS = [

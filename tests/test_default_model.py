@@ -9,14 +9,14 @@ import torch
 import yaml
 from conftest import ROOT
 
-from steerpaper.files import read_json
+from steerpaper.workflow.files import read_json
 from steerpaper.steering.activations import read_activations
 from steerpaper.steering.completions import Request, complete
 from steerpaper.steering.conditions import Condition
 from steerpaper.steering.items import read_items
 from steerpaper.steering.pairs import tokenize
 from steerpaper.steering.prompts import as_rows, render, serialize, token_ids
-from steerpaper.steering.score import score
+from steerpaper.engine.score import score
 from steerpaper.steering.vectors import mean_difference
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]

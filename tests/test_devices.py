@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT
 from study import make_study
 
-from steerpaper import devices, model
+from steerpaper.workflow import devices, model
 from steerpaper.errors import UserError
 
 SCRIPTS = ROOT / "scripts"
@@ -35,7 +35,7 @@ def locks(tmp_path, monkeypatch):
 
 HOLD = """
 import logging, sys
-from steerpaper.devices import hold
+from steerpaper.workflow.devices import hold
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 print("device", hold(sys.argv[1:]), flush=True)
 sys.stdin.read()
@@ -192,8 +192,8 @@ def meet(device, seconds):
     return mark
 """
 JOB = """
-from steerpaper.devices import hold
-from steerpaper.job import run
+from steerpaper.workflow.devices import hold
+from steerpaper.workflow.job import run
 
 def main(job):
     device = "ab"[hold(["a", "b"])]
@@ -229,7 +229,7 @@ if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
     sys.path.insert(0, {scripts!r})
     import atexit, torch
     from types import SimpleNamespace
-    from steerpaper import model
+    from steerpaper.engine import model
 
     there = torch.cuda.is_available
     torch.cuda.is_available = lambda: True

@@ -5,13 +5,14 @@ import plain
 import pytest
 from conftest import ROOT
 
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.generate import Decoding, Request, complete
+from steerpaper.engine.intervene import INTERVENTIONS
+from steerpaper.engine.score import score
+from steerpaper.engine.text import choices
 from steerpaper.steering.activations import read_activations
-from steerpaper.steering.completions import Request, complete
-from steerpaper.steering.conditions import Condition
 from steerpaper.steering.items import read_items
-from steerpaper.steering.pairs import tokenize
 from steerpaper.steering.prompts import as_rows, serialize
-from steerpaper.steering.score import score
 from steerpaper.steering.vectors import mean_difference, random_direction
 
 
@@ -27,7 +28,7 @@ def make_pairs(lm, contrast, n=7):
         seed=1,
         context=lm.context,
     )
-    return tokenize(lm.tokenizer, as_rows(prompts))
+    return choices(as_rows(prompts))
 
 
 def make_vectors(lm):
@@ -36,13 +37,15 @@ def make_vectors(lm):
     return {"mean_difference": vector, "random-0": random_direction(vector, 1, "x", 0)}
 
 
-CONDITIONS = [
-    Condition((0,), "mean_difference", 1.0),
-    Condition((1,), "mean_difference", -2.0),
-    Condition((1,), "random-0", 0.5),
-    Condition((3,), "mean_difference", 1.5),
-    Condition((0, 2), "mean_difference", 0.7),
-]
+def make_conditions(positions="response", intervention="add"):
+    how = {"positions": positions, "intervention": intervention}
+    return [
+        Condition((0,), "mean_difference", 1.0, **how),
+        Condition((1,), "mean_difference", -2.0, **how),
+        Condition((1,), "random-0", 0.5, **how),
+        Condition((3,), "mean_difference", 1.5, **how),
+        Condition((0, 2), "mean_difference", 0.7, **how),
+    ]
 
 
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
@@ -58,64 +61,79 @@ def test_activations_equal_plain_forward_passes(lm, contrast):
 
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
 @pytest.mark.parametrize("positions", ["response", "last", "all"])
-def test_scores_equal_plain_forward_passes(lm, contrast, positions):
+@pytest.mark.parametrize("intervention", INTERVENTIONS)
+def test_scores_equal_plain_forward_passes(lm, contrast, positions, intervention):
     pairs, vectors = make_pairs(lm, contrast, 4), make_vectors(lm)
-    ours = score(lm, pairs, vectors, CONDITIONS, positions=positions, budget=512)
-    theirs = plain.scores(lm, pairs, vectors, CONDITIONS, positions)
+    conditions = make_conditions(positions, intervention)
+    ours = score(lm, pairs, vectors, conditions, budget=512)
+    theirs = plain.scores(lm, pairs, vectors, conditions)
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-3)
     np.testing.assert_allclose(ours[1], theirs[1], atol=1e-3)
     # and steering did something at every block
     assert (np.abs(theirs[1] - theirs[0][:, None]).max(axis=(0, 2)) > 0.05).all()
 
 
+def test_conditions_of_different_positions_are_scored_together(lm):
+    pairs, vectors = make_pairs(lm, "answers", 3), make_vectors(lm)
+    conditions = [make_conditions(p)[1] for p in ("response", "last", "all")]
+    ours = score(lm, pairs, vectors, conditions, budget=512)
+    theirs = plain.scores(lm, pairs, vectors, conditions)
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-3)
+
+
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
-def test_scores_and_activations_do_not_depend_on_the_batch(lm, contrast):
-    pairs, vectors = make_pairs(lm, contrast), make_vectors(lm)
+@pytest.mark.parametrize("positions", ["response", "all"])
+def test_scores_and_activations_are_the_same_to_the_bit_in_any_batch(lm, contrast, positions):
+    pairs, vectors = make_pairs(lm, contrast, 20), make_vectors(lm)
+    conditions = make_conditions(positions)
     found = []
-    for budget in (80, 800, 8000):
-        scores = score(lm, pairs, vectors, CONDITIONS, positions="response", budget=budget)
+    for budget in (1, 80, 800, 8000):
+        scores = score(lm, pairs, vectors, conditions, budget=budget)
         found.append([*read_activations(lm, pairs, budget), *scores])
-    alone = [
-        [
-            *read_activations(lm, [pair], 8000),
-            *score(lm, [pair], vectors, CONDITIONS, positions="response", budget=8000),
-        ]
-        for pair in pairs
-    ]
-    found.append([np.concatenate(parts) for parts in zip(*alone, strict=True)])
+    order = np.random.default_rng(1).permutation(len(pairs))
+    mixed = [pairs[place] for place in order]
+    back = np.argsort(order)
+    parts = [*read_activations(lm, mixed, 800), *score(lm, mixed, vectors, conditions, budget=800)]
+    found.append([part[back] for part in parts])
     for other in found[1:]:
         for one, another in zip(found[0], other, strict=True):
-            np.testing.assert_allclose(one, another, atol=2e-4)
+            np.testing.assert_array_equal(one, another)
+
+
+def test_scores_of_an_item_alone_are_nearly_the_same(lm):
+    # what all prompts begin with is run by itself, and one prompt is all of that
+    pairs, vectors = make_pairs(lm, "answers"), make_vectors(lm)
+    together = score(lm, pairs, vectors, make_conditions(), budget=800)
+    alone = [score(lm, [pair], vectors, make_conditions(), budget=800) for pair in pairs]
+    for one, parts in zip(together, zip(*alone, strict=True), strict=True):
+        np.testing.assert_allclose(one, np.concatenate(parts), atol=2e-4)
 
 
 @pytest.mark.parametrize("positions", ["response", "last", "all"])
-def test_greedy_steered_completions_equal_full_forward_passes(lm, positions):
-    vector = make_vectors(lm)["mean_difference"]
-    prompts = [pair.text for pair in make_pairs(lm, "answers", 3)]
+@pytest.mark.parametrize("intervention", INTERVENTIONS)
+def test_greedy_steered_completions_equal_full_forward_passes(lm, positions, intervention):
+    vectors = make_vectors(lm)
     requests = [
-        Request(prompt, layers, multiplier, None)
-        for prompt in prompts
-        for layers, multiplier in (((), 0.0), ((1,), 2.0), ((1,), -2.0), ((0, 3), 1.0))
+        Request(pair.text, condition, None)
+        for pair in make_pairs(lm, "answers", 3)
+        for condition in (None, *make_conditions(positions, intervention))
     ]
-    options = {"max_new_tokens": 8, "temperature": 1.0, "top_p": 1.0, "budget": 60}
-    ours = complete(lm, requests, vector, positions=positions, **options)
-    theirs = [
-        plain.greedy(lm, r.prompt, r.layers, vector, r.multiplier, positions, 8) for r in requests
-    ]
+    ours = complete(lm, requests, vectors, Decoding(8, 1.0, 1.0, 60))
+    theirs = [plain.greedy(lm, r.prompt, r.condition, vectors, 8) for r in requests]
     assert ours == theirs
-    assert len({tuple(completion) for completion in ours}) > len(prompts)
+    assert len({tuple(completion) for completion in ours}) > 3
 
 
-def test_samples_do_not_depend_on_the_batch(lm):
-    vector = make_vectors(lm)["mean_difference"]
+@pytest.mark.parametrize("positions", ["response", "all"])
+def test_samples_do_not_depend_on_the_batch(lm, positions):
+    vectors = make_vectors(lm)
     requests = [
-        Request(pair.text, (2,), 1.0, (7, pair.id, sample))
+        Request(pair.text, make_conditions(positions)[1], (7, pair.id, sample))
         for pair in make_pairs(lm, "answers", 4)
         for sample in range(3)
     ]
-    options = {"positions": "response", "max_new_tokens": 8, "temperature": 0.9, "top_p": 0.9}
-    together = complete(lm, requests, vector, **options, budget=10_000)
-    small = complete(lm, requests[::-1], vector, **options, budget=20)[::-1]
-    alone = [complete(lm, [r], vector, **options, budget=10_000)[0] for r in requests]
+    together = complete(lm, requests, vectors, Decoding(8, 0.9, 0.9, 10_000))
+    small = complete(lm, requests[::-1], vectors, Decoding(8, 0.9, 0.9, 2))[::-1]
+    alone = [complete(lm, [r], vectors, Decoding(8, 0.9, 0.9, 10_000))[0] for r in requests]
     assert together == small == alone
     assert len({tuple(completion) for completion in together}) == len(requests)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from steerpaper.config import validated
+from steerpaper.workflow.config import validated
 from steerpaper.errors import UserError
-from steerpaper.layers import resolve_sets
+from steerpaper.engine.layers import resolve_sets
 from steerpaper.steering.conditions import Condition
 from steerpaper.steering.estimators import (
     ESTIMATORS,

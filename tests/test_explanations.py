@@ -23,14 +23,14 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerpaper.config import validated
+from steerpaper.workflow.config import validated
 from steerpaper.errors import UserError
-from steerpaper.job import Job
+from steerpaper.workflow.job import Job
 from steerpaper.lookups import explanations as ex
-from steerpaper.lookups.endpoint import AnswerCache, Endpoint, EndpointExplainer
+from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointExplainer
 from steerpaper.lookups.explanations import Judgement
 from steerpaper.lookups.heads import PAIR, choose_heads
-from steerpaper.lookups.local_explainer import NO_TEXT, LocalExplainer
+from steerpaper.judges.local import NO_TEXT, LocalExplainer
 from steerpaper.steering.prompts import continuation_ids, render, token_ids
 
 SCHEMA = ROOT / "config.schema.yaml"
@@ -150,7 +150,7 @@ def test_local_answers_do_not_depend_on_the_batch(roomy, monkeypatch):
     questions = ["When is it active?", "What do these have in common: a, b, c and d?", "Why?"]
     found = []
     for budget in (20, 200, 20_000):
-        monkeypatch.setattr("steerpaper.lookups.local_explainer.BATCH_TOKENS", budget)
+        monkeypatch.setattr("steerpaper.judges.local.BATCH_TOKENS", budget)
         explainer = LocalExplainer(lm, max_new_tokens=6)
         found.append((explainer.explain(questions), explainer.judge(judgements())))
     assert found[0] == found[1] == found[2]

@@ -22,8 +22,8 @@ from matplotlib.figure import Figure
 from study import make_study, snakemake
 
 from steerpaper.errors import UserError
-from steerpaper.files import table_writer, write_json, write_jsonl, write_table, write_tensors
-from steerpaper.model import load
+from steerpaper.workflow.files import table_writer, write_json, write_jsonl, write_table, write_tensors
+from steerpaper.engine.model import load
 from steerpaper.plots.style import save
 
 NOISE = np.random.default_rng(0).random((200, 200))

@@ -6,7 +6,7 @@ import plain
 import pytest
 from conftest import ROOT
 
-from steerpaper.files import read_table_parts, table_writer
+from steerpaper.workflow.files import read_table_parts, table_writer
 from steerpaper.steering.completions import (
     Request,
     complete,
@@ -25,7 +25,7 @@ from steerpaper.steering.logprobs import (
     tally,
 )
 from steerpaper.steering.prompts import as_rows, serialize, token_ids
-from steerpaper.steering.score import score_completions
+from steerpaper.engine.score import score_completions
 
 INTERVAL = {"seed": 1, "resamples": 2000, "confidence": 0.95}
 CONDITIONS = [

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from steerpaper.files import read_table, read_tensors, write_jsonl, write_tensors
-from steerpaper.job import Job
+from steerpaper.workflow.files import read_table, read_tensors, write_jsonl, write_tensors
+from steerpaper.workflow.job import Job
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
 

@@ -35,7 +35,7 @@ from steerpaper.lookups.corpus import (
 
 @pytest.fixture(scope="module")
 def tokenizer(tokenizer_folder):
-    from steerpaper.tokenizer import load_tokenizer
+    from steerpaper.engine.text import load_tokenizer
 
     return load_tokenizer(tokenizer_folder)
 

@@ -10,7 +10,7 @@ import plain_lookups as plain
 import pytest
 from lookups_stages import digests, study
 
-from steerpaper.files import write_jsonl, write_table
+from steerpaper.workflow.files import write_jsonl, write_table
 from steerpaper.lookups.ablations import Ablation
 from steerpaper.lookups.corpus import read_corpus, stdlib_texts
 from steerpaper.lookups.neurons import (
@@ -20,7 +20,7 @@ from steerpaper.lookups.neurons import (
     token_table,
     token_texts,
 )
-from steerpaper.weights import head_count, neurons_out
+from steerpaper.engine.weights import head_count, neurons_out
 
 CORPUS = {"train": 30, "test": 30, "max_tokens": 24}
 LAYER = 20
@@ -31,7 +31,7 @@ SAMPLE = 4
 def lm(default_model):
     with pytest.MonkeyPatch.context() as patch:
         # a study loads it once a stage
-        patch.setattr("steerpaper.model.load", lambda *_, **__: default_model)
+        patch.setattr("steerpaper.engine.model.load", lambda *_, **__: default_model)
         yield default_model
 
 

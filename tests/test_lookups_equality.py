@@ -18,7 +18,7 @@ from steerpaper.lookups.top_activations import (
     top_table,
 )
 from steerpaper.lookups.truncation import Pair, bisect_lengths, last_activations, truncate
-from steerpaper.weights import fold_norm, mlp_norm, neurons_in, norm_scale
+from steerpaper.engine.weights import fold_norm, mlp_norm, neurons_in, norm_scale
 
 NAMES = ["llama", "gpt2", "gpt_neox", "qwen2", "mistral"]
 NEURONS = {1: [0, 5, 17], 3: [2, 40]}

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from steerpaper.errors import UserError
-from steerpaper.layers import resolve_layers
+from steerpaper.engine.layers import resolve_layers
 from steerpaper.lookups.neurons import (
     Best,
     best_congruence,
@@ -17,7 +17,7 @@ from steerpaper.lookups.neurons import (
     token_table,
     token_texts,
 )
-from steerpaper.weights import neurons_out
+from steerpaper.engine.weights import neurons_out
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])

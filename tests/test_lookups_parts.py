@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import LLAMA
 
-from steerpaper.batching import empty_prefix
+from steerpaper.engine.batching import empty_prefix
 from steerpaper.errors import UserError
-from steerpaper.model import forward
-from steerpaper.weights import check_parts, heads_out, is_parallel, neurons_out
+from steerpaper.engine.model import forward
+from steerpaper.engine.weights import check_parts, heads_out, is_parallel, neurons_out
 
 KNOWN = ["llama", "gpt2", "gpt_neox", "mistral", "qwen2"]
 
@@ -101,7 +101,7 @@ def other_families():
 def test_parts_of_other_families_are_where_they_are_said_to_be(name, tmp_path, tokenizer_folder):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from steerpaper.model import load
+    from steerpaper.engine.model import load
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(other_families()[name])

@@ -8,9 +8,9 @@ import pytest
 from conftest import ROOT
 from lookups_stages import digests, find_neurons, name_model, study
 
-from steerpaper.config import validated
+from steerpaper.workflow.config import validated
 from steerpaper.errors import UserError
-from steerpaper.files import write_jsonl
+from steerpaper.workflow.files import write_jsonl
 
 
 @pytest.fixture(scope="module")

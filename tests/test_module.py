@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT
 from study import make_study
 
-from steerpaper.config import validated
+from steerpaper.workflow.config import validated
 
 PAGE = (ROOT / "docs/module.md").read_text()
 

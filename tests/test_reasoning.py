@@ -20,7 +20,7 @@ from steerpaper.steering.reasoning import (
     reasoning_plan,
     score_chains,
 )
-from steerpaper.steering.summaries import reasoning_table, system_prompts_table
+from steerpaper.steering.tables.summaries import reasoning_table, system_prompts_table
 from steerpaper.steering.system_prompts import under_system_prompts
 
 INTERVAL = {"seed": 1, "resamples": 200, "confidence": 0.95}

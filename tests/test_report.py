@@ -28,8 +28,8 @@ from test_steering_full_figures import (
     make_system_prompts,
 )
 
-from steerpaper.captions import for_captions, number
-from steerpaper.pages import flat, table_page
+from steerpaper.workflow.captions import for_captions, number
+from steerpaper.workflow.pages import flat, table_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # a browser that asks nobody for anything

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from steerpaper import batching, files
+from steerpaper.engine import batching, files
 from steerpaper.errors import UserError
-from steerpaper.layers import shard_of
-from steerpaper.run_times import run_times
-from steerpaper.sampling import draw, nucleus
+from steerpaper.engine.layers import shard_of
+from steerpaper.workflow.run_times import run_times
+from steerpaper.engine.sampling import draw, nucleus
 from steerpaper.seeds import stream
 from steerpaper.stats import bootstrap_mean, slopes
 from steerpaper.steering import tables
@@ -29,7 +29,7 @@ from steerpaper.steering.vectors import (
     principal_components,
     random_direction,
 )
-from steerpaper.tokenizer import load_tokenizer
+from steerpaper.engine.text import load_tokenizer
 
 BEHAVIORS = sorted((ROOT / "data/behaviors").glob("*.jsonl"))
 

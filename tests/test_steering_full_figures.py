@@ -7,8 +7,8 @@ import pytest
 from steerpaper.plots import steering_full as figures
 from steerpaper.plots.style import save
 from steerpaper.steering.convergence import convergence
-from steerpaper.steering.latex import HEADLINES, latex_table
-from steerpaper.steering.summaries import (
+from steerpaper.steering.tables.latex import HEADLINES, latex_table
+from steerpaper.steering.tables.summaries import (
     convergence_table,
     cost_table,
     reasoning_table,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from steerpaper.files import read_table, write_jsonl, write_tensors
-from steerpaper.job import Job
+from steerpaper.workflow.files import read_table, write_jsonl, write_tensors
+from steerpaper.workflow.job import Job
 from steerpaper.steering.items import read_items, split_items
 from steerpaper.steering.prompts import as_rows, serialize
 

@@ -15,19 +15,16 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from steerpaper.batching import empty_prefix, padded, run_batches
+from steerpaper.engine.batching import LEAST, empty_prefix, padded, run_batches, width_of
+from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.weights import head_count
 from steerpaper.lookups.heads import NEURON
-from steerpaper.lookups.rows import width_of
-from steerpaper.model import LanguageModel, forward
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 from steerpaper.stats import bootstrap_mean
-from steerpaper.weights import head_count
 
 Floats = NDArray[np.float64]
-
-# one column's logits are asked for; products of fewer than four rows are summed in another order
-LOGITS = 4
 
 
 @dataclass(frozen=True)
@@ -79,26 +76,19 @@ def ablate(lm: LanguageModel, ablations: Sequence[Ablation], *, budget: int) -> 
     for number, ablation in enumerate(ablations):
         of_prompt[ablation.prompt].append(number)
     effects = Effects(*(np.zeros(len(ablations)) for _ in range(3)))
+    # one column more is padding in every row (see engine.batching)
+    widths = [width_of(len(prompt)) + 1 for prompt in prompts]
 
-    # a row's sums depend on its width alone, so results are the same in any batch (see rows.py)
-    groups: dict[int, list[tuple[int, ...]]] = {}
-    for prompt in prompts:
-        groups.setdefault(width_of(len(prompt)), []).append(prompt)
-    for width, members in groups.items():
+    def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
+        chosen = [prompts[number] for number in batch]
+        numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
+        return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget)
 
-        def run(
-            batch: list[int], width: int = width, members: list[tuple[int, ...]] = members
-        ) -> list[tuple[list[int], Tensor]]:
-            chosen = [members[number] for number in batch]
-            numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
-            return _ablate_batch(lm, chosen, width, ablations, numbers, budget)
-
-        batches = run_batches([width] * len(members), budget, run)
-        for _, found in progress(batches, len(members), f"ablations, {width} tokens"):
-            for numbers, (logprob, ablated, activation) in found:
-                effects.logprob[numbers] = logprob.numpy()
-                effects.ablated_logprob[numbers] = ablated.numpy()
-                effects.activation[numbers] = activation.numpy()
+    for _, found in progress(run_batches(widths, budget, run), len(prompts), "ablations"):
+        for numbers, (logprob, ablated, activation) in found:
+            effects.logprob[numbers] = logprob.numpy()
+            effects.ablated_logprob[numbers] = ablated.numpy()
+            effects.activation[numbers] = activation.numpy()
     return effects
 
 
@@ -112,57 +102,76 @@ def _ablate_batch(
 ) -> list[tuple[list[int], Tensor]]:
     """Numbers of ablations, and their effects float64 [3, n]; `numbers` has (row, number)."""
     # left-padded: the last token of every prompt is in the last column
-    ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, side="left", width=width))
-    of_site: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    ids, mask = (part.to(lm.device) for part in padded(prompts, lm.pad, width, side="left"))
+    of_site: dict[Site, list[tuple[int, int]]] = {}
     for row, number in numbers:
-        of_site.setdefault((ablations[number].layer, ablations[number].site), []).append(
-            (row, number)
-        )
+        site = (ablations[number].layer, ablations[number].site)
+        of_site.setdefault(site, []).append((row, number))
+    reads: dict[Site, Change] = dict.fromkeys(of_site, lambda x: x[:, -1].clone())
+    reads |= {(layer - 1, RESIDUAL): lambda h: h.clone() for layer, _ in of_site if layer}
     clean, logprobs = forward(
         lm,
         ids,
         mask,
         empty_prefix(lm, len(prompts)).cache,
-        read={layer - 1: lambda h: h.clone() for layer, _ in of_site if layer},
-        inside=dict.fromkeys(of_site, lambda x: x[:, -1].clone()),
+        reads=reads,
         logits=lambda x: x[:, -1].float().log_softmax(-1),
-        logits_of_last=LOGITS,
+        logits_of_last=LEAST,
     )
     assert logprobs is not None
     found = []
-    for (layer, site), here in sorted(of_site.items()):
+    for site, here in sorted(of_site.items()):
 
         def run(
-            batch: list[int],
-            layer: int = layer,
-            site: str = site,
-            here: list[tuple[int, int]] = here,
+            batch: list[int], site: Site = site, here: list[tuple[int, int]] = here
         ) -> tuple[list[int], Tensor]:
             chosen = [here[entry][1] for entry in batch]
             row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
-            token = torch.tensor([ablations[n].token for n in chosen], device=lm.device)
-            unit = torch.tensor([ablations[n].unit for n in chosen], device=lm.device)
-            # [row, width of the site] false where the row's own unit is
-            wide = clean[layer, site].shape[-1]
-            size = wide // head_count(lm) if site == "heads" else 1
-            own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
-            _, ablated = forward(
-                lm,
-                ids[row],
-                mask[row],
-                empty_prefix(lm, len(chosen)).cache,
-                enter=(layer - 1, clean[layer - 1][row]) if layer else None,
-                edit={(layer, site): lambda x: x.masked_fill(own[:, None], 0)},
-                logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
-                logits_of_last=LOGITS,
-            )
-            assert ablated is not None
-            lost = clean[layer, site][row][own].reshape(len(chosen), size).float()
-            value = lost[:, 0] if size == 1 else lost.norm(dim=-1)
-            return chosen, torch.stack([logprobs[row, token], ablated, value]).double().cpu()
+            before = clean[site[0] - 1, RESIDUAL][row] if site[0] else None
+            own = [ablations[number] for number in chosen]
+            lost, ablated = _without(lm, ids[row], mask[row], site, own, clean[site][row], before)
+            token = torch.tensor([ablation.token for ablation in own], device=lm.device)
+            return chosen, torch.stack([logprobs[row, token], ablated, lost]).double().cpu()
 
         found += [result for _, result in run_batches([width] * len(here), budget, run)]
     return found
+
+
+def _without(
+    lm: LanguageModel,
+    ids: Tensor,
+    mask: Tensor,
+    site: Site,
+    ablations: Sequence[Ablation],
+    there: Tensor,
+    before: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Run rows without their units: what was taken out [row], log-probability of the token [row].
+
+    Args:
+        ids, mask: [row, token], left-padded.
+        there: [row, width of the site] what stands there at the last token.
+        before: [row, token, d] the residual stream after the block before; None for block 0.
+    """
+    token = torch.tensor([ablation.token for ablation in ablations], device=lm.device)
+    unit = torch.tensor([ablation.unit for ablation in ablations], device=lm.device)
+    # [row, width of the site] true where the row's own unit is
+    wide = there.shape[-1]
+    size = wide // head_count(lm) if site[1] == "heads" else 1
+    own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
+    _, ablated = forward(
+        lm,
+        ids,
+        mask,
+        empty_prefix(lm, len(ablations)).cache,
+        enter=(site[0] - 1, before) if before is not None else None,
+        edits={site: lambda x: x.masked_fill(own[:, None], 0)},
+        logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
+        logits_of_last=LEAST,
+    )
+    assert ablated is not None
+    lost = there[own].reshape(len(ablations), size).float()
+    return lost[:, 0] if size == 1 else lost.norm(dim=-1), ablated
 
 
 def ablations_of(
@@ -178,7 +187,7 @@ def ablations_of(
     Args:
         table: token_id, prompt_id, start, end (tokens [start, end) of the prompt), and the unit.
         ids: the corpus prompts' token ids.
-        start: what every prompt begins with (see `rows.beginning`).
+        start: what every prompt begins with (see `text.beginning`).
         unit: the columns that hold the unit's block and its number.
     """
     columns = ["token_id", "prompt_id", "start", "end", *unit]

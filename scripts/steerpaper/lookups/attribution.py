@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.batching import Ids
-from steerpaper.lookups.rows import beginning, last_tokens, read_inside, run_rows
-from steerpaper.model import LanguageModel, Site
-from steerpaper.progress import progress
-from steerpaper.weights import (
+from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
+from steerpaper.engine.forward import Change, Site
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.text import beginning
+from steerpaper.engine.weights import (
     activation_function,
     fold_norm,
     gates_in,
@@ -32,6 +32,7 @@ from steerpaper.weights import (
     neurons_in,
     norm_scale,
 )
+from steerpaper.progress import progress
 
 Floats = NDArray[np.float32]
 
@@ -109,7 +110,7 @@ def head_attribution(
         [row, block, head], blocks from 0 (see `heads_before`).
     """
     blocks = range(heads_before(lm, layer, published))
-    start = beginning(lm, bos)
+    start = beginning(lm.tokenizer, bos)
     distinct = sorted(set(neurons))
     norm, function = mlp_norm(lm, layer), activation_function(lm, layer)
     gate = None if published else gates_in(lm, layer)
@@ -135,12 +136,12 @@ def head_attribution(
     def look(items: list[int], ids: Tensor, mask: Tensor) -> Tensor:
         row, token = last_tokens(mask)
         mine, reader = neuron_of[items], reader_of[items]
-        inside = {(block, "heads"): lambda x: x[row, token] for block in blocks}
-        inside[layer, "mlp_norm"] = lambda x: x[row, token]
+        reads: dict[Site, Change] = {(block, "heads"): lambda x: x[row, token] for block in blocks}
+        reads[layer, "mlp_norm"] = lambda x: x[row, token]
         if gate is not None:
-            inside[layer, "mlp_gate"] = lambda x: x[row, token, mine]
-            inside[layer, "mlp_in"] = lambda x: x[row, token, mine]
-        got: dict[Site, Tensor] = read_inside(lm, ids, mask, inside)
+            reads[layer, "mlp_gate"] = lambda x: x[row, token, mine]
+            reads[layer, "mlp_in"] = lambda x: x[row, token, mine]
+        got = read_rows(lm, ids, mask, reads)
         z = torch.stack([got[block, "heads"] for block in blocks], dim=1)
         z = z.float().reshape(len(items), *readers[0].shape[1:])
         parts = [(z * matrix[reader]).sum(dim=-1) for matrix in readers]
@@ -153,7 +154,7 @@ def head_attribution(
         scale = norm_scale(norm, got[layer, "mlp_norm"])
         return (sum(parts) * scale[:, None, None]).cpu()
 
-    batches = run_rows(lm, rows, start, budget, look)
+    batches = run_rows(lm, rows, budget, look, start)
     for items, values in progress(batches, len(rows), f"head attribution, block {layer}"):
         found[items] = values.numpy()
     return found

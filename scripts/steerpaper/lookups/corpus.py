@@ -25,8 +25,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from steerpaper.errors import UserError
-from steerpaper.files import whole
 from steerpaper.seeds import stream
+from steerpaper.workflow.files import whole
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Raw:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class CorpusPrompt:
     """A corpus prompt.
 
     Attributes:
@@ -68,11 +68,11 @@ class Prompt:
     ids: list[int]
 
 
-def read_corpus(path: str | Path) -> Iterator[Prompt]:
+def read_corpus(path: str | Path) -> Iterator[CorpusPrompt]:
     """Read a corpus file that this module wrote, one prompt after the other."""
     with open(path, encoding="utf-8") as lines:
         for line in lines:
-            yield Prompt(**json.loads(line))
+            yield CorpusPrompt(**json.loads(line))
 
 
 def ids_of(paths: Iterable[str | Path], wanted: Iterable[str]) -> dict[str, list[int]]:
@@ -92,7 +92,9 @@ def count_prompts(path: str | Path) -> int:
         return sum(1 for _ in lines)
 
 
-def write_corpus(paths: Mapping[str, str | Path], prompts: Iterable[tuple[str, Prompt]]) -> None:
+def write_corpus(
+    paths: Mapping[str, str | Path], prompts: Iterable[tuple[str, CorpusPrompt]]
+) -> None:
     """Write (split, prompt) pairs to the splits' files as they come: all files appear, or none."""
     with ExitStack() as stack:
         parts = {split: stack.enter_context(whole(path)) for split, path in paths.items()}
@@ -324,7 +326,7 @@ def choose_prompts(
     max_tokens: int,
     seed: int,
     counts: Counter[str],
-) -> Iterator[tuple[str, Prompt]]:
+) -> Iterator[tuple[str, CorpusPrompt]]:
     """Draw disjoint train and test prompts by seed: tokenised, cut at the right, no two the same.
 
     Two texts are the same if their token ids are, after cutting. Prompts come one after the other,
@@ -362,7 +364,7 @@ def choose_prompts(
 
 def _different(
     tokenizer: Any, raw: RawTexts, max_tokens: int, seed: int, counts: Counter[str]
-) -> Iterator[Prompt]:
+) -> Iterator[CorpusPrompt]:
     """All different prompts in an order drawn by seed, without ids."""
     seen: set[bytes] = set()
     for index in stream(seed, "corpus", len(raw)).permutation(len(raw)):
@@ -382,4 +384,4 @@ def _different(
         cut = len(full) > len(ids)
         counts["cut"] += cut
         shown = tokenizer.decode(ids) if cut else text
-        yield Prompt("", shown, drawn.source, len(full), cut, ids)
+        yield CorpusPrompt("", shown, drawn.source, len(full), cut, ids)

@@ -2,19 +2,16 @@
 
 Neo et al. 2024 (arXiv 2402.15055), section 4: a language model is shown prompts on which a head is
 active and prompts on which it is not, and writes what sets them apart; from that text alone it then
-says of unseen prompts whether the head is active. Who does this, the local model or an endpoint, is
-an `Explainer`; everything else here is the same for all of them.
+says of unseen prompts whether the head is active. Who does this is a judge (see `judges`).
 """
 
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
+from steerpaper.judges.judge import FollowUps, Judge, Judgement
 from steerpaper.lookups.heads import PAIR
 
 # why a head has no score; an empty text where it has one
@@ -22,36 +19,8 @@ ONE_CLASS = "test prompts of one class only"
 TOO_LONG = "examples too long for the explainer"
 NO_EXPLANATION = "no explanation given"
 UNANSWERED = "no usable answers for a class"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A question that a classifier is asked: does the explanation hold of this text?"""
-
-    explanation: str
-    text: str
-
-
-class Explainer(Protocol):
-    """Whoever reads prompts and answers about them.
-
-    Attributes:
-        name: for tables and messages.
-    """
-
-    name: str
-
-    def fits(self, question: str) -> bool:
-        """Whether a question can be read whole, with room for the answer."""
-
-    def prepare(self, questions: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
-        """Say what will be asked, before it is: the questions, and the texts to judge for each."""
-
-    def explain(self, questions: Sequence[str]) -> list[str]:
-        """An explanation for every question; empty where none was given."""
-
-    def judge(self, judgements: Sequence[Judgement]) -> list[bool | None]:
-        """Yes or no for every judgement; None where there was no usable answer."""
+# what a judgement is compared with: how a judge answers where there is no text to judge
+NO_TEXT = "N/A"
 
 
 def quoted(text: str) -> str:
@@ -74,27 +43,28 @@ def explanation_question(active: Sequence[str], inactive: Sequence[str]) -> str:
     )
 
 
-def judgement_question(judgement: Judgement) -> str:
+def judgement_question(explanation: str, text: str) -> str:
     """Ask whether a head is active on a text, given the explanation alone.
 
     The text comes last, so that all questions on one explanation begin with the same tokens.
     """
     return (
         "An attention head of a language model is active on some texts and inactive on others. "
-        f"This explanation says when it is active:\n{judgement.explanation}\n\n"
+        f"This explanation says when it is active:\n{explanation}\n\n"
         "By this explanation, is the head active on the following text? Answer Yes or No, and "
-        f"nothing else.\n\nText: {quoted(judgement.text)}"
+        f"nothing else.\n\nText: {quoted(text)}"
     )
 
 
-def parse_answer(answer: str) -> bool | None:
-    """Yes or No out of an answer; None where it says neither, or both."""
-    words = set(re.findall(r"[a-z]+", answer.lower())) & {"yes", "no"}
-    return "yes" in words if len(words) == 1 else None
+def judgement(explanation: str, text: str) -> Judgement:
+    """Whether a head is active on a text, by the explanation."""
+    return Judgement(
+        judgement_question(explanation, text), judgement_question(explanation, NO_TEXT)
+    )
 
 
 def explain_heads(
-    explainer: Explainer, heads: pd.DataFrame, prompts: pd.DataFrame, *, examples: int
+    judge: Judge, heads: pd.DataFrame, prompts: pd.DataFrame, *, examples: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Explain every head from train prompts, and classify its test prompts by the explanation.
 
@@ -118,14 +88,14 @@ def explain_heads(
         tests.append(test)
         train = here[here["split"] == "train"]
         texts = [list(train[train["active"] == side]["text"]) for side in (True, False)]
-        shown, question = _longest_question(explainer, texts, examples)
+        shown, question = _longest_question(judge, texts, examples)
         left_out = "" if question else TOO_LONG
         if test["active"].nunique() < 2:
             left_out = ONE_CLASS
         rows.append(
             {
                 **head,
-                "explainer": explainer.name,
+                "explainer": judge.name,
                 "examples": shown,
                 "question": question,
                 "explanation": "",
@@ -134,31 +104,35 @@ def explain_heads(
         )
     asked = [number for number, row in enumerate(rows) if not row["left_out"]]
     questions = [rows[number]["question"] for number in asked]
-    explainer.prepare(questions, [list(tests[number]["text"]) for number in asked])
-    for number, text in zip(asked, explainer.explain(questions), strict=True):
+    judge.prepare(questions, [_follow_ups(list(tests[number]["text"])) for number in asked])
+    for number, text in zip(asked, judge.write(questions), strict=True):
         rows[number]["explanation"] = " ".join(text.split())
         if not rows[number]["explanation"]:
             rows[number]["left_out"] = NO_EXPLANATION
     judged = [number for number in asked if rows[number]["explanation"]]
     judgements = [
-        Judgement(rows[number]["explanation"], text)
+        judgement(rows[number]["explanation"], text)
         for number in judged
         for text in tests[number]["text"]
     ]
     verdicts = pd.concat([tests[number] for number in judged] or [prompts.iloc[:0]])
-    said = [np.nan if answer is None else float(answer) for answer in explainer.judge(judgements)]
+    said = [np.nan if answer is None else float(answer) for answer in judge.judge(judgements)]
     verdicts = verdicts[[*PAIR, "prompt_id", "active"]].assign(said=np.array(said, dtype=float))
     columns = [*heads.columns, "explainer", "examples", "question", "explanation", "left_out"]
     return pd.DataFrame(rows, columns=columns), verdicts.reset_index(drop=True)
 
 
+def _follow_ups(texts: Sequence[str]) -> FollowUps:
+    return lambda explanation: [judgement_question(explanation, text) for text in texts]
+
+
 def _longest_question(
-    explainer: Explainer, texts: Sequence[Sequence[str]], examples: int
+    judge: Judge, texts: Sequence[Sequence[str]], examples: int
 ) -> tuple[int, str]:
     """The question with as many examples a side as the explainer can read; 0 and "" for none."""
     for count in range(min(examples, *map(len, texts)), 0, -1):
         question = explanation_question(*(side[:count] for side in texts))
-        if explainer.fits(question):
+        if judge.fits(question):
             return count, question
     return 0, ""
 

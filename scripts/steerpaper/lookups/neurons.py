@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.weights import final_norm, fold_norm, neurons_out, unembedding
 from steerpaper.errors import UserError
-from steerpaper.model import LanguageModel
 from steerpaper.seeds import stream
-from steerpaper.weights import final_norm, fold_norm, neurons_out, unembedding
 
 # numbers of a chunk of tokens × neurons: 64 MB in float32, whatever the model
 CHUNK = 2**24

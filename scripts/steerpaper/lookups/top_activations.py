@@ -1,6 +1,6 @@
 """Top-activating prompts: where in the corpus a neuron fires most (Neo et al. 2024, section 3)."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.batching import Ids
-from steerpaper.lookups.rows import beginning, read_inside, run_rows
-from steerpaper.model import LanguageModel, Site
+from steerpaper.engine.batching import Ids, read_rows, run_rows
+from steerpaper.engine.forward import Change, Site
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.text import beginning
 from steerpaper.progress import progress
 
 # at least so many prompts are planned into batches together, more under a large budget: enough
@@ -111,23 +112,23 @@ def top_activations(
     Returns:
         prompt numbers and positions are those of `prompts`.
     """
-    start = beginning(lm, bos)
+    start = beginning(lm.tokenizer, bos)
     index = {
         layer: torch.tensor(list(chosen), device=lm.device) for layer, chosen in neurons.items()
     }
     top = no_top(sum(map(len, neurons.values())), k)
 
     def look(items: list[int], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        inside: dict[Site, Callable[[Tensor], Tensor]] = {
+        reads: dict[Site, Change] = {
             (layer, "neurons"): partial(_columns, columns=chosen) for layer, chosen in index.items()
         }
-        got = read_inside(lm, ids, mask, inside)
+        got = read_rows(lm, ids, mask, reads)
         activation = torch.cat([got[layer, "neurons"] for layer in neurons], dim=-1)
         maximum, position = maximum_over_tokens(activation[:, len(start) :], mask[:, len(start) :])
         return maximum.T.cpu(), position.T.cpu()
 
     for first, piece in _pieces(prompts, max(PLANNED, budget // 8)):
-        batches = run_rows(lm, piece, start, budget, look)
+        batches = run_rows(lm, piece, budget, look, start)
         for items, (maximum, position) in progress(batches, len(piece), "activations"):
             prompt = np.broadcast_to(np.array(items) + first, maximum.shape)
             top = merge_top(top, Top(maximum.numpy(), prompt, position.numpy()))

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.batching import Ids
-from steerpaper.lookups.rows import beginning, last_tokens, read_inside, run_rows
-from steerpaper.model import LanguageModel
+from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.text import beginning
 from steerpaper.progress import progress
 
 Floats = NDArray[np.float32]
@@ -28,7 +28,7 @@ ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
-class Pair:
+class Firing:
     """A neuron and a prompt that it fires on.
 
     Attributes:
@@ -59,7 +59,7 @@ def last_activations(
         rows: token ids, without a beginning-of-sequence token.
     """
     found = np.zeros(len(rows), dtype=np.float32)
-    start = beginning(lm, bos)
+    start = beginning(lm.tokenizer, bos)
     for layer in sorted({layer for layer, _ in neurons}):
         mine = [row for row, (block, _) in enumerate(neurons) if block == layer]
         number = torch.tensor([neurons[row][1] for row in mine], device=lm.device)
@@ -68,10 +68,11 @@ def last_activations(
             items: list[int], ids: Tensor, mask: Tensor, layer: int = layer, number: Tensor = number
         ) -> Tensor:
             row, token = last_tokens(mask)
-            inside = {(layer, "neurons"): lambda x: x[row, token, number[items]]}
-            return read_inside(lm, ids, mask, inside)[layer, "neurons"].float().cpu()
+            site = (layer, "neurons")
+            found = read_rows(lm, ids, mask, {site: lambda x: x[row, token, number[items]]})
+            return found[site].float().cpu()
 
-        batches = run_rows(lm, [rows[row] for row in mine], start, budget, look)
+        batches = run_rows(lm, [rows[row] for row in mine], budget, look, start)
         for items, values in progress(batches, len(mine), f"truncation, block {layer}"):
             found[[mine[item] for item in items]] = values.numpy()
     return found
@@ -110,7 +111,7 @@ def bisect_lengths(
 
 
 def truncate(
-    lm: LanguageModel, pairs: Sequence[Pair], *, ratio: float, bos: bool, budget: int
+    lm: LanguageModel, pairs: Sequence[Firing], *, ratio: float, bos: bool, budget: int
 ) -> tuple[NDArray[np.int64], Floats]:
     """Per pair, how many of the prompt's last tokens are kept, and the activation on them alone."""
 

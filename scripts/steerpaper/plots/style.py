@@ -12,7 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steerpaper.files import whole, write_table
+from steerpaper.workflow.files import whole, write_table
 
 mpl.use("Agg")
 plt.style.use(Path(__file__).with_name("paper.mplstyle"))

@@ -1,8 +1,9 @@
 """What a behaviour's second file says about it: title, open questions, markers, system prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -60,3 +61,8 @@ def read_about(path: str | Path | None) -> About:
 def open_questions(about: About, test_items: Sequence[Item]) -> list[str]:
     """The behaviour's open questions; where it has none, the test items' own."""
     return about.open_questions or [item.question for item in test_items]
+
+
+def as_json(about: About) -> dict[str, Any]:
+    """What later stages read of it: the keys of the YAML file, whether it has them or not."""
+    return asdict(about)

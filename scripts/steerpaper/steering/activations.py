@@ -7,20 +7,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.batching import padded, run_batches, run_prefix, run_root
-from steerpaper.model import LanguageModel, forward
+from steerpaper.engine.batching import Prefix, Prefixes, padded, run_batches
+from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
-from steerpaper.steering.pairs import Pair
 
 
 def mean_over_tokens(residual: Tensor, mask: Tensor) -> Tensor:
     """Average [row, token, d] over the tokens that mask [row, token] marks: float32 [row, d]."""
     weight = (mask / mask.sum(1, keepdim=True)).to(torch.float32)
-    return torch.einsum("rtd,rt->rd", residual.to(torch.float32), weight)
+    # one after the other: the order of a sum may follow from the number of rows beside it
+    return (residual.to(torch.float32) * weight[..., None]).cumsum(dim=1)[:, -1]
 
 
 def read_activations(
-    lm: LanguageModel, pairs: Sequence[Pair], budget: int
+    lm: LanguageModel, items: Sequence[Choice], budget: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Residual stream after every block, mean over the matching and over the other continuation.
 
@@ -29,29 +31,50 @@ def read_activations(
     once for all; all blocks are read in one pass.
 
     Returns:
-        matching, other: float32 [pair, L, d], in the order of `pairs`.
+        matching, other: float32 [item, L, d], in the order of `items`.
     """
-    root = run_root(lm, [pair.text for pair in pairs])
-    found = np.zeros((2, len(pairs), lm.n_layers, lm.width), dtype=np.float32)
+    prefixes = Prefixes(lm, [item.text for item in items])
+    found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
+    sides = [[item.matching for item in items], [item.other for item in items]]
+    batches = run_batches(prefixes.widths, budget, prefixes.run)
+    for chosen, prefix in progress(batches, len(items), "activations"):
+        # every item's prefix is followed by both its continuations
+        rows = [(place, side) for side in (0, 1) for place in range(len(chosen))]
+        ids = [sides[side][chosen[place]] for place, side in rows]
+        widths = [
+            prefixes.width(chosen[place], len(row))
+            for (place, _), row in zip(rows, ids, strict=True)
+        ]
 
-    def run(batch: list[int]) -> Tensor:
-        prefix = run_prefix(lm, root, [pairs[item].text for item in batch])
-        twice = prefix.select(torch.arange(2 * len(batch), device=lm.device) % len(batch))
-        rows = [pairs[i].matching for i in batch] + [pairs[i].other for i in batch]
-        ids, mask = (part.to(lm.device) for part in padded(rows, lm.pad))
-        means, _ = forward(
-            lm,
-            ids,
-            twice.extend(mask),
-            twice.cache,
-            read={layer: lambda h: mean_over_tokens(h, mask) for layer in range(lm.n_layers)},
-        )
-        stacked = torch.stack([means[layer] for layer in range(lm.n_layers)], dim=1)
-        by_side: Tensor = stacked.unflatten(0, (2, len(batch))).cpu()
-        return by_side
+        def run(
+            batch: list[int],
+            rows: list[tuple[int, int]] = rows,
+            ids: list[list[int]] = ids,
+            widths: list[int] = widths,
+            prefix: Prefix = prefix,
+        ) -> Tensor:
+            before = prefix.select(
+                torch.tensor([rows[entry][0] for entry in batch], device=lm.device)
+            )
+            return _means(lm, before, [ids[entry] for entry in batch], widths[batch[0]])
 
-    # a prompt's own prefix once, or both its continuations: whichever is longer fills the pass
-    lengths = [max(len(pair.text) - root[1], 2 * (pair.length - len(pair.text))) for pair in pairs]
-    for batch, means in progress(run_batches(lengths, budget, run), len(pairs), "activations"):
-        found[:, batch] = means.numpy()
+        for batch, means in run_batches(widths, budget, run):
+            for entry, mean in zip(batch, means, strict=True):
+                place, side = rows[entry]
+                found[side, chosen[place]] = mean.numpy()
     return found[0], found[1]
+
+
+def _means(lm: LanguageModel, before: Prefix, rows: Sequence[Sequence[int]], width: int) -> Tensor:
+    """Means over the rows' tokens after every block, float32 [row, L, d]."""
+    ids, mask = (part.to(lm.device) for part in padded(rows, lm.pad, width))
+    means, _ = forward(
+        lm,
+        ids,
+        before.extend(mask),
+        before.cache,
+        reads={
+            (layer, RESIDUAL): lambda h: mean_over_tokens(h, mask) for layer in range(lm.n_layers)
+        },
+    )
+    return torch.stack([means[layer, RESIDUAL] for layer in range(lm.n_layers)], dim=1).cpu()

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from steerpaper.files import Arrays
 from steerpaper.stats import bootstrap_mean
 from steerpaper.steering.vectors import Floats, cosine, principal_components
+from steerpaper.workflow.files import Arrays
 
 Name = tuple[str, str]  # behaviour, contrast
 

@@ -1,17 +1,18 @@
 """Token by token on the vector: where in a text the behaviour shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.batching import empty_prefix, padded, run_batches
-from steerpaper.model import LanguageModel, forward
-from steerpaper.steering.prompts import token_ids
+from steerpaper.engine.batching import read_rows, run_rows
+from steerpaper.engine.forward import RESIDUAL
+from steerpaper.engine.model import LanguageModel
 from steerpaper.steering.vectors import Floats
 
 
@@ -42,17 +43,14 @@ def project(
     """
     unit = torch.as_tensor(direction / np.linalg.norm(direction), dtype=torch.float32)
     unit = unit.to(lm.device)
+    site = (layer, RESIDUAL)
 
-    def run(batch: list[int]) -> Tensor:
-        ids, mask = (part.to(lm.device) for part in padded([texts[item] for item in batch], lm.pad))
-        start = empty_prefix(lm, len(batch))
-        found, _ = forward(
-            lm, ids, start.extend(mask), start.cache, read={layer: lambda h: h.float() @ unit}
-        )
-        return found[layer].cpu()
+    def look(items: list[int], ids: Tensor, mask: Tensor) -> Tensor:
+        # not a matrix product, whose order of sums may follow from the number of rows
+        return read_rows(lm, ids, mask, {site: lambda h: (h.float() * unit).sum(-1)})[site].cpu()
 
     found: list[NDArray[np.float64]] = [np.zeros(0)] * len(texts)
-    for batch, values in run_batches([len(text) for text in texts], budget, run):
+    for batch, values in run_rows(lm, texts, budget, look):
         for item, row in zip(batch, values, strict=True):
             found[item] = row[: len(texts[item])].double().numpy()
     return found
@@ -84,14 +82,65 @@ def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return texts
 
 
-def parts(tokenizer: Any, text: str, question: str, n_text: int, n_answer: int) -> list[str]:
+def project_answers(
+    lm: LanguageModel,
+    prompts: Sequence[Mapping[str, Any]],
+    layer: int,
+    direction: Floats,
+    measure: Scale,
+    budget: int,
+) -> pd.DataFrame:
+    """One row a token of every prompt with its matching and with its other answer.
+
+    Args:
+        prompts: rows of a prompt file.
+        direction: [d], of the block `layer`.
+
+    Returns:
+        behavior, contrast, layer, prompt_id, answer, token, part, text, projection.
+    """
+    answers = [
+        (prompt, side, prompt["ids"] + prompt[f"{side}_ids"])
+        for prompt in prompts
+        for side in ("matching", "other")
+    ]
+    projected = project(lm, [ids for _, _, ids in answers], layer, direction, budget)
+    tables = []
+    for (prompt, side, ids), values in zip(answers, projected, strict=True):
+        texts = token_texts(lm.tokenizer, ids)
+        table = {
+            "behavior": prompt["behavior"],
+            "contrast": prompt["contrast"],
+            "layer": layer,
+            "prompt_id": prompt["id"],
+            "answer": side,
+            "token": range(len(ids)),
+            "part": parts(
+                texts,
+                prompt["text"],
+                prompt["question"],
+                len(prompt["ids"]),
+                lm.tokenizer.all_special_tokens,
+            ),
+            "text": texts,
+            "projection": (values - measure.middle) / measure.unit,
+        }
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
+
+
+def parts(
+    texts: Sequence[str], text: str, question: str, n_text: int, special: Sequence[str]
+) -> list[str]:
     """What every token of prompt and answer belongs to: template, question or answer.
 
     Choices that follow the question are part of it.
 
     Args:
+        texts: the text that each token adds.
         text: the rendered prompt.
-        n_text, n_answer: tokens of the prompt and of the answer.
+        n_text: tokens of the prompt.
+        special: the tokenizer's control tokens.
     """
     start = text.find(question)
     # a template that changes the question leaves no place to begin at
@@ -101,10 +150,12 @@ def parts(tokenizer: Any, text: str, question: str, n_text: int, n_answer: int) 
         line_end = text.find("\n", choice + 1)
         end = line_end if line_end >= 0 else len(text)
         # the template may end the user's turn on the same line
-        for token in tokenizer.all_special_tokens:
+        for token in special:
             mark = text.find(token, choice)
             end = min(end, mark) if mark >= 0 else end
-    first, last = (len(token_ids(tokenizer, text[:place])) for place in (start, end))
-    names = ["template"] * n_text
-    names[first:last] = ["question"] * (min(last, n_text) - first)
-    return names + ["answer"] * n_answer
+    names, place = [], 0
+    for number, piece in enumerate(texts):
+        inside = start <= place < end
+        names.append("answer" if number >= n_text else "question" if inside else "template")
+        place += len(piece)
+    return names

@@ -1,18 +1,25 @@
-"""Serialized prompts: a rendered text and the two continuations that are compared after it."""
+"""Serialized prompts: a rendered text and the two continuations that are compared after it.
 
-from collections.abc import Sequence
+Every text that a study shows to the model is rendered and tokenised here, once; what comes after
+reads token ids.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
+from steerpaper.engine.text import continuation_ids, render, token_ids
 from steerpaper.errors import UserError
-from steerpaper.files import read_json
 from steerpaper.steering.items import Item, deal_letters
-from steerpaper.tokenizer import load_tokenizer
+
+log = logging.getLogger(__name__)
 
 LETTERS = ("A", "B")
+SYSTEM_PROMPTS = ("none", "for", "against")
+INSTRUCTION = "Think step by step before you answer."
+# what leads from the reasoning to the answer
+BRIDGES = {"letters": "\n\nMy answer is (", "answers": "\n\nMy answer:\n"}
 
 
 @dataclass(frozen=True)
@@ -22,9 +29,11 @@ class Prompt:
     Attributes:
         text: the rendered prompt, ready to be continued; tokenised without special tokens added.
         matching, other: the two continuations: "A"/"B" (letters) or the answers' texts (answers).
-        n_tokens: length of `text` in tokens.
+        answers: the texts of both answers, whatever the contrast.
+        ids, matching_ids, other_ids: token ids of `text` and of the continuations in their place.
         boundary: "joint" where text and continuation together tokenise as text then continuation;
             "split" where the tokenizer would merge across the boundary (the ids are concatenated).
+        n_tokens: length of `text` in tokens.
         source: file and line of the raw item.
     """
 
@@ -36,68 +45,13 @@ class Prompt:
     text: str
     matching: str
     other: str
-    n_tokens: int
+    answers: dict[str, str]
+    ids: list[int]
+    matching_ids: list[int]
+    other_ids: list[int]
     boundary: str
+    n_tokens: int
     source: str
-
-
-def token_ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a rendered text; the text already holds the special tokens that it needs."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def continuation_ids(tokenizer: Any, text: str, continuation: str) -> tuple[list[int], bool]:
-    """Token ids of a continuation in its place after `text`, and whether the model would see it so.
-
-    Where text + continuation tokenises to the text's ids and some more, those are the
-    continuation's. Where the tokenizer merges across the boundary, the continuation's own ids
-    stand (taken behind a line break, so that no word-initial space is added), and False.
-    """
-    before, joint = token_ids(tokenizer, text), token_ids(tokenizer, text + continuation)
-    if joint[: len(before)] == before:
-        return joint[len(before) :], True
-    line_break = token_ids(tokenizer, "\n")
-    behind = token_ids(tokenizer, "\n" + continuation)
-    if behind[: len(line_break)] == line_break:
-        return behind[len(line_break) :], False
-    return token_ids(tokenizer, continuation), False
-
-
-def render(tokenizer: Any, question: str, system: str | None, *, source: str) -> str:
-    """Render a question up to where the answer begins, as text.
-
-    With a chat template: system prompt (if any), user turn, beginning of the assistant's turn.
-    Without: "Input: …" and "Response:", behind the beginning-of-sequence token if the tokenizer
-    would add one.
-
-    Raises:
-        UserError: the question holds one of the tokenizer's control tokens, or the template takes
-            no system prompt.
-    """
-    for token in tokenizer.all_special_tokens:
-        for name, written in (("question", question), ("system prompt", system or "")):
-            if token in written:
-                raise UserError(f"{source}: the {name} holds the model's control token {token!r}")
-    if not tokenizer.chat_template:
-        begin = tokenizer("", add_special_tokens=True)["input_ids"][:1]
-        begins = tokenizer.bos_token if begin == [tokenizer.bos_token_id] else ""
-        return f"{begins}{system + chr(10) if system else ''}Input: {question}\nResponse:"
-    turns = [{"role": "system", "content": system}] if system else []
-    turns.append({"role": "user", "content": question})
-    try:
-        text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    except (TemplateError, ValueError) as error:
-        raise UserError(
-            f"{source}: the model's chat template refuses the prompt: {error}"
-            + ("; set steering.prompts.system: null" if system else "")
-        ) from error
-    if system and system not in text:
-        raise UserError(
-            "steering.prompts.system: the model's chat template leaves the system prompt out; "
-            "set it to null or put the text into the questions"
-        )
-    return text
 
 
 def serialize(
@@ -136,7 +90,8 @@ def serialize(
         ids = [continuation_ids(tokenizer, text, answer) for answer in (matching, other)]
         if contrast == "letters":
             _check_letters(ids[0][0], ids[1][0], item.source)
-        n_tokens = len(token_ids(tokenizer, text))
+        text_ids = token_ids(tokenizer, text)
+        n_tokens = len(text_ids)
         longest = n_tokens + max(len(answer) for answer, _ in ids)
         if context and longest > context:
             raise UserError(
@@ -153,12 +108,50 @@ def serialize(
                 text=text,
                 matching=matching,
                 other=other,
-                n_tokens=n_tokens,
+                answers={"matching": item.matching, "other": item.other},
+                ids=text_ids,
+                matching_ids=ids[0][0],
+                other_ids=ids[1][0],
                 boundary="joint" if all(joint for _, joint in ids) else "split",
+                n_tokens=n_tokens,
                 source=item.source,
             )
         )
     return prompts
+
+
+def serialize_all(
+    tokenizer: Any,
+    parts: Mapping[str, Sequence[Item]],
+    contrasts: Sequence[str],
+    *,
+    behavior: str,
+    system: str | None,
+    seed: int,
+    context: int | None,
+) -> dict[tuple[str, str], list[Prompt]]:
+    """The prompts of every contrast and split; says where the tokenizer merges over a boundary."""
+    found = {}
+    for contrast in contrasts:
+        for split, items in parts.items():
+            found[contrast, split] = prompts = serialize(
+                tokenizer,
+                items,
+                behavior=behavior,
+                contrast=contrast,
+                split=split,
+                system=system,
+                seed=seed,
+                context=context,
+            )
+            merged = sum(prompt.boundary == "split" for prompt in prompts)
+            if merged:
+                log.warning(
+                    "%s, %s: in %d of %d prompts the model's tokenizer would merge the prompt's "
+                    "last token with the answer; their ids are concatenated instead",
+                    *(contrast, split, merged, len(prompts)),
+                )
+    return found
 
 
 def with_choices(item: Item, letter: str) -> str:
@@ -175,14 +168,106 @@ def _check_letters(matching: list[int], other: list[int], source: str) -> None:
         )
 
 
+def under_system_prompts(
+    tokenizer: Any,
+    items: Sequence[Item],
+    texts: Mapping[str, str],
+    *,
+    behavior: str,
+    contrast: str,
+    seed: int,
+    context: int | None,
+) -> list[dict[str, Any]]:
+    """Serialize the test items without a system prompt, with the one for and the one against.
+
+    Args:
+        texts: the behaviour's system prompts, under `for` and `against`.
+
+    Returns:
+        rows of a prompt file with `system_prompt` (none, for, against); one that cannot be had (the
+        behaviour has none, the model's chat template takes none) is one row of `system_prompt`
+        and `note`, the reason.
+    """
+    rows: list[dict[str, Any]] = []
+    for name in SYSTEM_PROMPTS:
+        if name != "none" and name not in texts:
+            note = f"behaviors.{behavior}.about has no system_prompts.{name}"
+            rows.append({"system_prompt": name, "note": note})
+            continue
+        try:
+            prompts = serialize(
+                tokenizer,
+                items,
+                behavior=behavior,
+                contrast=contrast,
+                split="test",
+                system=texts[name].strip() if name != "none" else None,
+                seed=seed,
+                context=context,
+            )
+        except UserError as error:
+            # what fails without a system prompt is not about system prompts
+            if name == "none":
+                raise
+            rows.append({"system_prompt": name, "note": f"not with this model: {error}"})
+            continue
+        rows += [{"system_prompt": name, **row} for row in as_rows(prompts)]
+    return rows
+
+
+def reasoning_prompts(
+    tokenizer: Any, prompts: Sequence[Prompt], *, system: str | None
+) -> list[dict[str, Any]]:
+    """Turn prompts into prompts that ask for reasoning before the answer.
+
+    Returns:
+        id, behavior, contrast, split, question, text, ids, bridge (what leads from the reasoning
+        to the answer) with bridge_ids, matching_ids, other_ids (behind the bridge), source.
+    """
+    rows = []
+    for prompt in prompts:
+        item = Item(prompt.question, **prompt.answers, number=0, source=prompt.source)
+        letters = prompt.contrast == "letters"
+        answers = prompt.answers
+        shown = prompt.question
+        if letters:
+            shown = with_choices(item, prompt.matching)
+            answers = {"matching": prompt.matching, "other": prompt.other}
+        bridge = BRIDGES[prompt.contrast]
+        text = render(tokenizer, f"{shown}\n\n{INSTRUCTION}", system, source=prompt.source)
+        row = {key: getattr(prompt, key) for key in ("id", "behavior", "contrast", "split")}
+        rows.append(
+            {
+                **row,
+                "question": prompt.question,
+                "text": text,
+                "ids": token_ids(tokenizer, text),
+                "bridge": bridge,
+                # as it is tokenised behind a sentence
+                "bridge_ids": continuation_ids(tokenizer, ".", bridge)[0],
+                **{
+                    f"{side}_ids": continuation_ids(tokenizer, bridge, answer)[0]
+                    for side, answer in answers.items()
+                },
+                "source": prompt.source,
+            }
+        )
+    return rows
+
+
+def open_prompts(
+    tokenizer: Any, questions: Sequence[str], *, behavior: str, system: str | None
+) -> list[dict[str, Any]]:
+    """A behaviour's open questions: id, behavior, question, text, n_tokens, ids."""
+    rows = []
+    for number, question in enumerate(questions, 1):
+        text = render(tokenizer, question, system, source=f"open question {number}")
+        ids = token_ids(tokenizer, text)
+        row = {"id": f"{behavior}-open-{number}", "behavior": behavior, "question": question}
+        rows.append({**row, "text": text, "n_tokens": len(ids), "ids": ids})
+    return rows
+
+
 def as_rows(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
     """The prompts as plain rows, in the file format's order of keys."""
     return [asdict(prompt) for prompt in prompts]
-
-
-def load_for_prompts(manifest: str | Path) -> tuple[Any, int | None]:
-    """Load the tokenizer beside a model's manifest, and the model's context in tokens."""
-    directory = Path(manifest).parent
-    config = read_json(directory / "config.json")
-    context = config.get("max_position_embeddings") or config.get("n_positions")
-    return load_tokenizer(directory), context

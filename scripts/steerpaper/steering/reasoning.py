@@ -5,28 +5,27 @@ prompt token (whose logits predict its first token) to its last token, and the a
 words that introduce it on. Both together are what `response` steers elsewhere.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.batching import Prefix, padded, run_batches, run_root
+from steerpaper.engine.batching import Prefix, Prefixes, padded, run_batches, width_of
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.generate import Request
+from steerpaper.engine.intervene import directions_at, steer
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.score import sum_logprobs
 from steerpaper.errors import UserError
-from steerpaper.model import LanguageModel, forward
 from steerpaper.progress import progress
-from steerpaper.steering.completions import Request
-from steerpaper.steering.conditions import UNSTEERED
-from steerpaper.steering.items import Item
-from steerpaper.steering.prompts import continuation_ids, render, token_ids, with_choices
-from steerpaper.steering.score import sum_logprobs
+from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER
 
-INSTRUCTION = "Think step by step before you answer."
-# what leads from the reasoning to the answer
-BRIDGES = {"letters": "\n\nMy answer is (", "answers": "\n\nMy answer:\n"}
 STEERED = ("none", "reasoning", "answer", "both")
 
 
@@ -57,48 +56,28 @@ class Chain:
     during_answer: float
 
 
-def ask(
-    tokenizer: Any,
-    items: Sequence[Item],
-    matching: Sequence[str],
-    *,
-    behavior: str,
-    contrast: str,
-    system: str | None,
-    room: int,
-    context: int | None,
+def questions_of(
+    rows: Sequence[Mapping[str, Any]], *, room: int, context: int | None
 ) -> list[Question]:
-    """Turn items into questions that ask for reasoning before the answer.
+    """The rows of a behaviour's reasoning prompts.
 
     Args:
-        matching: the matching continuation of every item's prompt: for letters, the letter.
         room: the most tokens that the reasoning may take.
         context: the longest sequence that the model reads.
 
     Raises:
         UserError: prompt, reasoning and answer together are longer than the context.
     """
-    bridge = BRIDGES[contrast]
     questions = []
-    for item, letter in zip(items, matching, strict=True):
-        letters = contrast == "letters"
-        shown = with_choices(item, letter) if letters else item.question
-        answers = (
-            (letter, "B" if letter == "A" else "A") if letters else (item.matching, item.other)
-        )
-        text = render(tokenizer, f"{shown}\n\n{INSTRUCTION}", system, source=item.source)
+    for row in rows:
         question = Question(
-            f"{behavior}-{item.number}",
-            token_ids(tokenizer, text),
-            # as it is tokenised behind a sentence
-            continuation_ids(tokenizer, ".", bridge)[0],
-            *(continuation_ids(tokenizer, bridge, answer)[0] for answer in answers),
+            row["id"], row["ids"], row["bridge_ids"], row["matching_ids"], row["other_ids"]
         )
         longest = sum(map(len, (question.prompt, question.bridge))) + room
         longest += max(len(question.matching), len(question.other))
         if context and longest > context:
             raise UserError(
-                f"{item.source}: {longest} tokens with reasoning and answer, but the model reads "
+                f"{row['source']}: {longest} tokens with reasoning and answer, but the model reads "
                 f"{context}; lower steering.reasoning.max_new_tokens"
             )
         questions.append(question)
@@ -123,11 +102,11 @@ def reasoning_plan(
     plan = []
     for number, question in enumerate(questions):
         for multiplier in sorted({0.0, *map(float, multipliers)}):
-            block = named if multiplier else UNSTEERED
+            block = named if multiplier else NO_LAYER
+            steered = Condition(layers, BEHAVIOR, multiplier) if multiplier else None
             for sample in range(samples):
                 name = (seed, "reasoning", behavior, question.id, block, multiplier, sample)
-                steered = layers if multiplier else ()
-                plan.append((number, sample, Request(question.prompt, steered, multiplier, name)))
+                plan.append((number, sample, Request(question.prompt, steered, name)))
     return plan
 
 
@@ -142,34 +121,73 @@ def chains(
     or both follows the reasoning written under the same multiplier. Beside the sampled reasoning
     there is the answer without any, steered or not.
     """
-    found = []
-    for number in sorted({number for number, _, _ in plan}):
-        for multiplier in sorted({0.0, *map(float, multipliers)}):
-            steered = "answer" if multiplier else "none"
-            row = {
-                "reasoning": "without",
-                "steered": steered,
-                "multiplier": multiplier,
-                "sample": 0,
-            }
-            # the last prompt token predicts the answer's first words: it is steered with them
-            found.append((row, Chain(number, (), multiplier, multiplier)))
+    steered = sorted({0.0, *map(float, multipliers)})
+    # the last prompt token predicts the answer's first words: it is steered with them
+    found = [
+        (_row("without", "answer" if m else "none", m, 0), Chain(number, (), m, m))
+        for number in sorted({number for number, _, _ in plan})
+        for m in steered
+    ]
     for (number, sample, request), ids in zip(plan, reasonings, strict=True):
-        written, m = tuple(ids), request.multiplier
+        m = request.condition.multiplier if request.condition else 0.0
         if m:
             parts = [("reasoning", m, m, 0.0), ("both", m, m, m)]
         else:
             parts = [("none", 0.0, 0.0, 0.0)]
-            parts += [("answer", a, 0.0, a) for a in sorted(map(float, multipliers)) if a]
-        for steered, multiplier, during_reasoning, during_answer in parts:
-            row = {
-                "reasoning": "sampled",
-                "steered": steered,
-                "multiplier": multiplier,
-                "sample": sample,
-            }
-            found.append((row, Chain(number, written, during_reasoning, during_answer)))
+            parts += [("answer", a, 0.0, a) for a in steered if a]
+        for part, multiplier, during_reasoning, during_answer in parts:
+            chain = Chain(number, tuple(ids), during_reasoning, during_answer)
+            found.append((_row("sampled", part, multiplier, sample), chain))
     return found
+
+
+def _row(reasoning: str, steered: str, multiplier: float, sample: int) -> dict[str, Any]:
+    return {
+        "reasoning": reasoning,
+        "steered": steered,
+        "multiplier": multiplier,
+        "sample": sample,
+    }
+
+
+def chain_table(
+    tokenizer: Any,
+    rows: Sequence[Mapping[str, Any]],
+    made: Sequence[tuple[Mapping[str, Any], Chain]],
+    scores: NDArray[np.float64],
+    layers: Sequence[int],
+    seed: int,
+) -> pd.DataFrame:
+    """One row a chain.
+
+    Args:
+        rows: of the behaviour's reasoning prompts, in the questions' order.
+        made: of `chains`.
+        scores: [chain, 2] log-probability of the matching and the other answer, nats.
+        layers: the blocks that are steered.
+    """
+    table = []
+    for (row, chain), (matching, other) in zip(made, scores, strict=True):
+        prompt = rows[chain.question]
+        steered = bool(row["multiplier"])
+        table.append(
+            {
+                "prompt_id": prompt["id"],
+                "contrast": prompt["contrast"],
+                "layer": layers[0] if steered else NO_LAYER,
+                "layers": "+".join(map(str, layers)) if steered else "",
+                **row,
+                "seed": seed,
+                "logprob_matching": matching,
+                "logprob_other": other,
+                "logit_diff": matching - other,
+                "n_tokens": len(chain.reasoning),
+                "text": tokenizer.decode(chain.reasoning, skip_special_tokens=True),
+                "n_matching": len(prompt["matching_ids"]),
+                "n_other": len(prompt["other_ids"]),
+            }
+        )
+    return pd.DataFrame(table)
 
 
 def score_chains(
@@ -190,105 +208,137 @@ def score_chains(
         layers: the blocks that are steered.
         budget: tokens a forward pass may hold.
     """
-    root = run_root(lm, [question.prompt[:-1] for question in questions])
-    dtype = next(lm.nn._module.parameters()).dtype
+    like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
     directions = {
-        layer: torch.as_tensor(vector[layer]).to(lm.device, dtype) for layer in sorted(layers)
+        layer: directions_at({BEHAVIOR: vector}, [BEHAVIOR], layer, like)[0]
+        for layer in sorted(layers)
     }
+    prefixes = Prefixes(lm, [question.prompt[:-1] for question in questions])
     # chains that share question, reasoning and its multiplier
     shared: dict[tuple[int, tuple[int, ...], float], list[int]] = {}
     for number, chain in enumerate(wanted):
         key = (chain.question, chain.reasoning, chain.during_reasoning)
         shared.setdefault(key, []).append(number)
-    written = list(shared)
+    written = [
+        _Written(questions[question].prompt[prefixes.root_length :], reasoning, multiplier)
+        for question, reasoning, multiplier in shared
+    ]
+    of_written = list(shared.values())
+    widths = [width_of(len(one.prompt) + len(one.reasoning)) + 1 for one in written]
     found = np.zeros((len(wanted), 2))
 
-    def run(batch: list[int]) -> tuple[list[int], Tensor]:
-        prefix = _run_written(lm, root, questions, [written[entry] for entry in batch], directions)
+    def run(batch: list[int]) -> Prefix:
+        return _run_written(prefixes, [written[entry] for entry in batch], directions)
+
+    batches = run_batches(widths, budget, run)
+    for batch, prefix in progress(batches, len(written), "reasoned answers"):
         rows = [
-            (row, number, side)
+            _Answer.of(questions[wanted[number].question], row, number, side, wanted[number])
             for row, entry in enumerate(batch)
-            for number in shared[written[entry]]
-            for side in ("matching", "other")
+            for number in of_written[entry]
+            for side in (0, 1)
         ]
-        logprobs = torch.zeros(len(rows))
-        lengths = [
-            len(questions[wanted[number].question].bridge)
-            + len(getattr(questions[wanted[number].question], side))
-            for _, number, side in rows
-        ]
-
-        def run_answers(part: list[int]) -> Tensor:
-            return _score_answers(
-                lm, prefix, questions, wanted, [rows[entry] for entry in part], directions
-            )
-
-        for part, values in run_batches(lengths, budget, run_answers):
-            logprobs[part] = values
-        return [number for _, number, _ in rows[::2]], logprobs.reshape(-1, 2)
-
-    lengths = [len(questions[question].prompt) + len(ids) for question, ids, _ in written]
-    for _, (numbers, logprobs) in progress(
-        run_batches(lengths, budget, run), len(written), "reasoned answers"
-    ):
-        found[numbers] = logprobs.double().numpy()
+        for scored, logprobs in _score_answers(lm, prefix, rows, directions, budget):
+            for answer, logprob in zip(scored, logprobs.tolist(), strict=True):
+                found[answer.chain, answer.side] = logprob
     return found
 
 
+@dataclass(frozen=True)
+class _Written:
+    """A prompt (after the root), the reasoning behind it, and its multiplier."""
+
+    prompt: Sequence[int]
+    reasoning: tuple[int, ...]
+    multiplier: float
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """One answer of one chain, to be scored.
+
+    Attributes:
+        row: of the prefix that it follows.
+        chain, side: where its log-probability belongs.
+        tokens: the bridge and the answer without its last token.
+        start: the column whose logits predict the answer's first token.
+        answer: the tokens that are scored.
+        multiplier: during the answer.
+    """
+
+    row: int
+    chain: int
+    side: int
+    tokens: list[int]
+    start: int
+    answer: list[int]
+    multiplier: float
+
+    @classmethod
+    def of(cls, question: Question, row: int, number: int, side: int, chain: Chain) -> "_Answer":
+        """An answer of a chain; side 0 is the matching one."""
+        answer = question.other if side else question.matching
+        tokens = [*question.bridge, *answer[:-1]]
+        start = len(question.bridge) - 1
+        return cls(row, number, side, tokens, start, answer, chain.during_answer)
+
+
 def _run_written(
-    lm: LanguageModel,
-    root: tuple[Prefix, int],
-    questions: Sequence[Question],
-    written: Sequence[tuple[int, tuple[int, ...], float]],
-    directions: Mapping[int, Tensor],
+    prefixes: Prefixes, written: Sequence[_Written], directions: Mapping[int, Tensor]
 ) -> Prefix:
     """Keys and values of prompts and reasonings, steered from the last prompt token on."""
-    start, length = root
-    prefix = start.select(torch.zeros(len(written), dtype=torch.long, device=lm.device))
-    rows = [[*questions[question].prompt[length:], *ids] for question, ids, _ in written]
-    # left-padded, so that what follows is adjacent
-    ids, mask = padded(rows, lm.pad, side="left")
-    weights = torch.zeros(ids.shape)
-    for row, (_, reasoning, multiplier) in enumerate(written):
-        weights[row, ids.shape[1] - len(reasoning) - 1 :] = multiplier
-    mask = prefix.extend(mask.to(lm.device))
-    add = {
-        layer: weights.to(direction)[:, :, None] * direction
+    rows = [[*one.prompt, *one.reasoning] for one in written]
+    width = width_of(len(rows[0])) + 1
+    strength = torch.zeros(len(rows), width, 1)
+    for row, one in enumerate(written):
+        # left-padded, so that what follows is adjacent
+        strength[row, width - len(one.reasoning) - 1 :] = one.multiplier
+    edits = {
+        (layer, RESIDUAL): steer("add", direction, strength)
         for layer, direction in directions.items()
     }
-    forward(lm, ids.to(lm.device), mask, prefix.cache, add=add)
-    return Prefix(prefix.cache, mask)
+    return prefixes.run_rows(rows, edits, width)
 
 
 def _score_answers(
     lm: LanguageModel,
     prefix: Prefix,
-    questions: Sequence[Question],
-    wanted: Sequence[Chain],
-    rows: Sequence[tuple[int, int, str]],
+    answers: Sequence[_Answer],
     directions: Mapping[int, Tensor],
-) -> Tensor:
-    """Log-probabilities [row] of answers, each given as (row of the prefix, chain, side)."""
-    asked = [questions[wanted[number].question] for _, number, _ in rows]
-    answers = [getattr(question, side) for question, (_, _, side) in zip(asked, rows, strict=True)]
-    tokens = [[*q.bridge, *answer[:-1]] for q, answer in zip(asked, answers, strict=True)]
-    ids, mask = (part.to(lm.device) for part in padded(tokens, lm.pad))
-    targets, target_mask = (part.to(lm.device) for part in padded(answers, lm.pad))
-    start = torch.tensor([len(question.bridge) - 1 for question in asked], device=lm.device)
-    multiplier = torch.tensor([wanted[number].during_answer for _, number, _ in rows])
-    own = prefix.select(torch.tensor([row for row, _, _ in rows], device=lm.device))
-    _, logprobs = forward(
-        lm,
-        ids,
-        own.extend(mask),
-        own.cache,
-        add={
-            layer: multiplier.to(direction)[:, None, None] * direction
-            for layer, direction in directions.items()
-        },
-        logits=lambda x: sum_logprobs(
-            x, torch.arange(len(rows), device=lm.device), start, targets, target_mask
-        ),
-    )
-    assert logprobs is not None
-    return logprobs.cpu()
+    budget: int,
+) -> Iterator[tuple[list[_Answer], Tensor]]:
+    """Log-probabilities [answer] of some answers at a time."""
+    widths = [width_of(len(answer.tokens)) for answer in answers]
+
+    def run(batch: list[int]) -> Tensor:
+        chosen, width = [answers[entry] for entry in batch], widths[batch[0]]
+        ids, mask = (
+            part.to(lm.device) for part in padded([a.tokens for a in chosen], lm.pad, width)
+        )
+        targets, target_mask = (
+            part.to(lm.device) for part in padded([a.answer for a in chosen], lm.pad, width)
+        )
+        row, start = (
+            torch.tensor(column, device=lm.device)
+            for column in ([a.row for a in chosen], [a.start for a in chosen])
+        )
+        strength = torch.tensor([a.multiplier for a in chosen])[:, None, None]
+        own = prefix.select(row)
+        _, logprobs = forward(
+            lm,
+            ids,
+            own.extend(mask),
+            own.cache,
+            edits={
+                (layer, RESIDUAL): steer("add", direction, strength)
+                for layer, direction in directions.items()
+            },
+            logits=lambda x: sum_logprobs(
+                x, torch.arange(len(chosen), device=lm.device), start, targets, target_mask
+            ),
+        )
+        assert logprobs is not None
+        return logprobs.cpu()
+
+    for batch, logprobs in run_batches(widths, budget, run):
+        yield [answers[entry] for entry in batch], logprobs

@@ -56,3 +56,30 @@ def principal_components(points: Floats, n: int) -> tuple[NDArray[np.float64], N
     signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
     projected = centred @ (axes[:n] * signs[:n, None]).T
     return projected, scale[:n] ** 2 / max(float((scale**2).sum()), np.finfo(float).tiny)
+
+
+def scaled_to(vectors: Floats, norms: Floats) -> NDArray[np.float64]:
+    """Scale every vector of [L, d] to the norm of its block [L]; one of norm zero stays zero."""
+    own = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    factor = np.divide(norms, own, out=np.zeros_like(own), where=own > 0)
+    scaled: NDArray[np.float64] = vectors * factor[:, None]
+    return scaled
+
+
+def mean_norms(vectors: list[Floats]) -> NDArray[np.float64]:
+    """Mean over behaviours of their vectors' norms, per block: [L] from many [L, d].
+
+    Panickssery et al. 2023, section 4: behaviours whose vectors are scaled to it are steered
+    equally hard by equal multipliers.
+    """
+    norms: NDArray[np.float64] = np.mean(
+        [np.linalg.norm(vector.astype(np.float64), axis=1) for vector in vectors], axis=0
+    )
+    return norms
+
+
+def residual_norms(matching: Floats, other: Floats) -> NDArray[np.float64]:
+    """Mean norm of the residual stream per block [L], over items and both answers [item, L, d]."""
+    both = np.concatenate([matching, other]).astype(np.float64)
+    norms: NDArray[np.float64] = np.linalg.norm(both, axis=-1).mean(axis=0)
+    return norms

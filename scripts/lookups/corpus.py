@@ -1,0 +1,54 @@
+"""Make the lookups corpus: raw text cut into prompts, de-duplicated, split into train and test."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, log, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    source: str
+    where: dict[str, str] | None
+    train: int
+    test: int
+    max_tokens: int
+    seed: int
+
+
+def main(job: Job[Params]) -> None:
+    from collections import Counter
+
+    import pandas as pd
+
+    from steerpaper.engine.text import load_for_prompts
+    from steerpaper.lookups.corpus import SPLITS, RawFile, choose_prompts, read_raw, write_corpus
+    from steerpaper.workflow.files import write_table
+
+    tokenizer, context = load_for_prompts(job.input["model"])
+    paths = {split: job.output[split] for split in SPLITS}
+    folder = Path(paths["train"]).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    # one place is kept for a beginning-of-sequence token
+    longest = min(job.params["max_tokens"], (context or job.params["max_tokens"] + 1) - 1)
+    counts: Counter[str] = Counter()
+    prompts = choose_prompts(
+        tokenizer,
+        RawFile(read_raw(job.params["source"], job.params["where"]), folder),
+        sizes={"train": job.params["train"], "test": job.params["test"]},
+        max_tokens=longest,
+        seed=job.params["seed"],
+        counts=counts,
+    )
+    write_corpus(paths, prompts)
+    counts["max_tokens"] = longest
+    write_table(job.output["counts"], pd.DataFrame([counts]))
+    log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+"""Explain heads in words, and score how well the explanations tell where the heads are active."""
+
+import sys
+from pathlib import Path
+from typing import Any, TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.judges.judge import Judge
+from steerpaper.workflow.job import Job, Run, log, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    explainer: str
+    examples: int
+    max_new_tokens: int
+    endpoint: dict[str, Any]
+    cache: str
+
+
+def make_judge(job: Job[Params]) -> Judge:
+    params = job.params
+    if params["explainer"] == "local":
+        from steerpaper.engine.model import load_manifest
+        from steerpaper.judges.local import LocalJudge
+
+        lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+        return LocalJudge(lm, max_new_tokens=params["max_new_tokens"], budget=job.batch_tokens)
+    from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
+
+    options = dict(params["endpoint"])
+    price = options.pop("price")
+    return EndpointJudge(
+        Endpoint(**options, price=(price["input"], price["output"])),
+        AnswerCache(params["cache"]),
+        max_new_tokens=params["max_new_tokens"],
+    )
+
+
+def main(job: Job[Params]) -> None:
+    from steerpaper.lookups.explanations import explain_heads, score_heads
+    from steerpaper.lookups.heads import prompts_of_heads
+    from steerpaper.workflow.files import read_table, write_jsonl, write_table
+
+    heads = read_table(job.input["heads"])
+    prompts = prompts_of_heads(
+        heads, read_table(job.input["attribution"]), read_table(job.input["truncated"])
+    )
+    explanations, verdicts = explain_heads(
+        make_judge(job), heads, prompts, examples=job.params["examples"]
+    )
+    scores = score_heads(explanations, verdicts)
+    counts = scores["left_out"].value_counts()
+    for reason in counts.index[counts.index != ""]:
+        log.warning("%d of %d heads have no score: %s", counts[reason], len(scores), reason)
+    unanswered = int(scores["unanswered"].sum())
+    if unanswered:
+        log.warning("%d of %d judgements had no usable answer", unanswered, len(verdicts))
+    write_jsonl(job.output["explanations"], explanations.to_dict("records"))
+    write_table(job.output["verdicts"], verdicts)
+    write_table(job.output["scores"], scores)
+
+
+if __name__ == "__main__":
+    run(main)

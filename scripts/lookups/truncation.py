@@ -1,0 +1,66 @@
+"""Cut every top-activating prompt to the shortest suffix that keeps the neuron firing."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, log, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    bos: bool
+    ratio: float
+    max_tokens: int
+
+
+def main(job: Job[Params]) -> None:
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.lookups.corpus import SPLITS, ids_of
+    from steerpaper.lookups.truncation import (
+        Firing,
+        serialized,
+        truncate,
+        truncated_table,
+        truncation_counts,
+    )
+    from steerpaper.workflow.files import read_table, write_jsonl, write_table
+
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    neurons = read_table(job.input["neurons"])
+    top = read_table(job.input["activations"])
+    ids = ids_of([job.input[split] for split in SPLITS], top["prompt_id"])
+    pairs = [
+        Firing(row.layer, row.neuron, ids[row.prompt_id][: row.position + 1], row.activation)
+        for row in top.itertuples()
+    ]
+    lengths, activations = truncate(
+        lm,
+        pairs,
+        ratio=job.params["ratio"],
+        bos=job.params["bos"],
+        budget=job.batch_tokens,
+    )
+    table = truncated_table(lm.tokenizer, top, ids, lengths, activations)
+    short = table["end"] - table["start"] <= job.params["max_tokens"]
+    counts = truncation_counts(neurons, table, short)
+    log.info(
+        "%d prompts truncated from %.1f to %.1f tokens on average; %d are longer than %d: left out",
+        len(table),
+        table["end"].mean(),
+        lengths.mean() if len(lengths) else float("nan"),
+        (~short).sum(),
+        job.params["max_tokens"],
+    )
+    table = table[short].reset_index(drop=True)
+    write_table(job.output["truncated"], table)
+    write_jsonl(job.output["serialized"], serialized(table, neurons, ids))
+    write_table(job.output["counts"], counts)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,50 @@
+"""Measure what steering costs: perplexity of neutral text, accuracy on knowledge questions."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    multipliers: list[float]
+    random: dict[str, object]
+    positions: str
+
+
+def main(job: Job[Params]) -> None:
+    import pandas as pd
+
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.engine.score import score
+    from steerpaper.engine.text import choices
+    from steerpaper.steering.choose import chosen_layers
+    from steerpaper.steering.conditions import conditions
+    from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+
+    params, budget = job.params, job.batch_tokens
+    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    vectors, _ = read_tensors(job.input["vectors"])
+    layers = [chosen_layers(read_json(job.input["block"]), lm.n_layers)]
+    # of a text every token is steered, of a question what is configured
+    wanted = conditions(layers, params["multipliers"], params["random"])
+    texts = read_jsonl(job.input["neutral"])
+    logprobs = text_logprobs(lm, [text["ids"] for text in texts], vectors, wanted, budget)
+    tables = [text_rows(texts, wanted, logprobs)]
+    wanted = conditions(layers, params["multipliers"], params["random"], params["positions"])
+    for path in job.input["knowledge"]:
+        prompts = read_jsonl(path)
+        scores = score(lm, choices(prompts), vectors, wanted, budget=budget)
+        tables.append(knowledge_rows(prompts, wanted, *scores))
+    write_table(job.output["scores"], pd.concat(tables, ignore_index=True))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,54 @@
+"""Score the test items at the chosen block under many multipliers, and join dev's scores."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    multipliers: list[float]
+    random: dict[str, object]
+    positions: str
+
+
+def main(job: Job[Params]) -> None:
+    import pandas as pd
+
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.choose import chosen_layers
+    from steerpaper.steering.conditions import conditions
+    from steerpaper.steering.scores import score_prompts
+    from steerpaper.workflow.files import (
+        read_json,
+        read_jsonl,
+        read_table,
+        read_tensors,
+        write_table,
+    )
+
+    params = job.params
+    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    for path, prompts, vectors, block, dev in zip(
+        job.output["scores"],
+        job.input["prompts"],
+        job.input["vectors"],
+        job.input["blocks"],
+        job.input["dev"],
+        strict=True,
+    ):
+        layers = chosen_layers(read_json(block), lm.n_layers)
+        wanted = conditions([layers], params["multipliers"], params["random"], params["positions"])
+        directions, _ = read_tensors(vectors)
+        test = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=job.batch_tokens)
+        write_table(path, pd.concat([read_table(dev), test], ignore_index=True))
+
+
+if __name__ == "__main__":
+    run(main)

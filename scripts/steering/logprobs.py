@@ -1,0 +1,69 @@
+"""Score a behaviour's fixed completions under every chosen block and multiplier."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    layers: list[object]
+    multipliers: list[float]
+    random: dict[str, object]
+    positions: str
+    contrasts: list[str]
+
+
+def main(job: Job[Params]) -> None:
+    from steerpaper.engine.layers import resolve_sets
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.engine.score import score_completions
+    from steerpaper.progress import progress
+    from steerpaper.steering.choose import chosen_layers
+    from steerpaper.steering.conditions import conditions
+    from steerpaper.steering.fixed_completions import COMPLETION, logprob_rows
+    from steerpaper.workflow.files import (
+        read_json,
+        read_jsonl,
+        read_table_parts,
+        read_tensors,
+        table_writer,
+    )
+
+    params = job.params
+    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    wanted, vectors, ids = {}, {}, {}
+    for number, contrast in enumerate(params["contrasts"]):
+        chosen = chosen_layers(read_json(job.input["blocks"][number]), lm.n_layers)
+        key = "steering.fixed_completions.layers"
+        sets = resolve_sets(params["layers"], chosen, lm.n_layers, key)
+        wanted[contrast] = conditions(
+            sets, params["multipliers"], params["random"], params["positions"]
+        )
+        vectors[contrast], _ = read_tensors(job.input["vectors"][number])
+        prompts = read_jsonl(job.input["prompts"][number])
+        ids[contrast] = {prompt["id"]: prompt["ids"] for prompt in prompts}
+    with table_writer(job.output["logprobs"]) as append:
+        for part in read_table_parts(job.input["completions"], [*COMPLETION, "ids"]):
+            for contrast, completions in part.groupby("contrast", sort=False):
+                place = {name: k for k, name in enumerate(completions["prompt_id"].unique())}
+                batches = score_completions(
+                    lm,
+                    [ids[contrast][name] for name in place],
+                    [(place[row.prompt_id], row.ids.tolist()) for row in completions.itertuples()],
+                    vectors[contrast],
+                    wanted[contrast],
+                    budget=job.batch_tokens,
+                )
+                for batch, values in progress(batches, len(completions), "completions"):
+                    append(logprob_rows(completions.iloc[batch], wanted[contrast], values))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,49 @@
+"""Project a few texts token by token on their behaviours' vectors at the chosen blocks."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    texts: int
+    behaviors: list[str]
+
+
+def main(job: Job[Params]) -> None:
+    import pandas as pd
+
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.choose import chosen_layers
+    from steerpaper.steering.conditions import BEHAVIOR
+    from steerpaper.steering.projection import project_answers, scale
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    tables = []
+    for prompts, block, vectors, activations in zip(
+        job.input["prompts"],
+        job.input["blocks"],
+        job.input["vectors"],
+        job.input["activations"],
+        strict=True,
+    ):
+        # of a set of blocks that are steered together, the first is looked at
+        layer = chosen_layers(read_json(block), lm.n_layers)[0]
+        direction = read_tensors(vectors)[0][BEHAVIOR][layer]
+        train, _ = read_tensors(activations)
+        measure = scale(train["matching"][:, layer], train["other"][:, layer], direction)
+        rows = read_jsonl(prompts)[: job.params["texts"]]
+        tables.append(project_answers(lm, rows, layer, direction, measure, job.batch_tokens))
+    write_table(job.output["table"], pd.concat(tables, ignore_index=True))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,70 @@
+"""Serialize a behaviour's raw items into prompt files: every text that the study shows the model."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, log, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    contrasts: list[str]
+    split: dict[str, int]
+    system: str | None
+    bad_items: str
+    seed: int
+
+
+def main(job: Job[Params]) -> None:
+    import pandas as pd
+
+    from steerpaper.engine.text import load_for_prompts
+    from steerpaper.steering.about import as_json, open_questions, read_about
+    from steerpaper.steering.items import read_items, split_items
+    from steerpaper.steering.prompts import (
+        as_rows,
+        open_prompts,
+        reasoning_prompts,
+        serialize_all,
+        under_system_prompts,
+    )
+    from steerpaper.workflow.files import write_json, write_jsonl, write_table
+
+    params, behavior = job.params, job.wildcards["behavior"]
+    system, lead = params["system"], params["contrasts"][0]
+    about = read_about(job.input["about"] or None)
+    tokenizer, context = load_for_prompts(job.input["model"])
+
+    items = read_items(job.input["raw"], params["bad_items"])
+    parts = split_items(items, params["split"], params["seed"], behavior)
+    common = {"behavior": behavior, "seed": params["seed"], "context": context}
+    prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)
+    test = prompts[lead, "test"]
+    questions = open_questions(about, parts["test"])
+    others = {
+        "open": open_prompts(tokenizer, questions, behavior=behavior, system=system),
+        "reasoning": reasoning_prompts(tokenizer, test, system=system),
+        "system_prompts": under_system_prompts(
+            tokenizer, parts["test"], about.system_prompts, contrast=lead, **common
+        ),
+    }
+
+    # everything is checked before the first file is written
+    files = [as_rows(part) for part in prompts.values()]
+    for rows, path in zip(files, job.output["prompts"], strict=True):
+        write_jsonl(path, rows)
+    for rows, path in zip(files, job.output["csv"], strict=False):
+        write_table(path, pd.DataFrame(rows))
+    for name, rows in others.items():
+        write_jsonl(job.output[name], rows)
+    write_json(job.output["about"], as_json(about))
+    unused = len(items) - sum(map(len, parts.values()))
+    log.info("%s: %d items, %d of them in no split", behavior, len(items), unused)
+
+
+if __name__ == "__main__":
+    run(main)

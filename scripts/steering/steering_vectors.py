@@ -1,0 +1,51 @@
+"""Make the vector that steers: the chosen estimator's, normalized and in the chosen unit."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    estimator: str
+    normalize: bool
+    multiplier_unit: str
+
+
+def main(job: Job[Params]) -> None:
+    import numpy as np
+
+    from steerpaper.steering.conditions import BEHAVIOR
+    from steerpaper.steering.vectors import mean_norms, residual_norms, scaled_to
+    from steerpaper.workflow.files import read_tensors, write_tensors
+
+    params = job.params
+    vectors, metadata = read_tensors(job.input["vectors"])
+    vector = vectors[params["estimator"]]
+    norms = np.linalg.norm(vector, axis=1)
+    if params["normalize"]:
+        # the behaviour's own vectors are among all
+        norms = mean_norms([read_tensors(one)[0][params["estimator"]] for one in job.input["all"]])
+    if params["multiplier_unit"] == "residual":
+        activations, _ = read_tensors(job.input["activations"])
+        norms = residual_norms(activations["matching"], activations["other"])
+    directions = {BEHAVIOR: vector} | {
+        name: value for name, value in vectors.items() if name.startswith("random-")
+    }
+    write_tensors(
+        job.output["vectors"],
+        {name: scaled_to(value, norms).astype(np.float32) for name, value in directions.items()},
+        {
+            **{key: metadata[key] for key in ("model", "revision", "behavior", "contrast", "n")},
+            **params,
+        },
+    )
+
+
+if __name__ == "__main__":
+    run(main)

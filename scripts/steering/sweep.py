@@ -1,0 +1,44 @@
+"""Score the dev items under steering at a shard of the chosen blocks, for every contrast."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    layers: object
+    shards: int
+    multipliers: list[float]
+    random: dict[str, object]
+    positions: str
+
+
+def main(job: Job[Params]) -> None:
+    from steerpaper.engine.layers import resolve_layers, shard_of
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.conditions import conditions
+    from steerpaper.steering.scores import score_prompts
+    from steerpaper.workflow.files import read_jsonl, read_tensors, write_table
+
+    params = job.params
+    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    layers = resolve_layers(params["layers"], lm.n_layers, "steering.sweep.layers")
+    layers = shard_of(layers, int(job.wildcards["shard"]), params["shards"])
+    wanted = conditions(layers, params["multipliers"], params["random"], params["positions"])
+    for path, prompts, vectors in zip(
+        job.output["scores"], job.input["prompts"], job.input["vectors"], strict=True
+    ):
+        directions, _ = read_tensors(vectors)
+        budget = job.batch_tokens
+        write_table(path, score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=budget))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,45 @@
+"""Score the test items with one block's vector added at other blocks."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    layers: object
+    prompts: int
+    multipliers: list[float]
+    norm: str
+    positions: str
+
+
+def main(job: Job[Params]) -> None:
+    from steerpaper.engine.layers import resolve_layers
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.choose import chosen_layers
+    from steerpaper.steering.conditions import BEHAVIOR
+    from steerpaper.steering.scores import score_prompts
+    from steerpaper.steering.transfer import transfer_conditions, transferred
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+
+    params = job.params
+    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    vectors, _ = read_tensors(job.input["vectors"])
+    named = resolve_layers(params["layers"], lm.n_layers, "steering.transfer.layers")
+    layers = sorted({*named, *chosen_layers(read_json(job.input["block"]), lm.n_layers)})
+    wanted = transfer_conditions(layers, layers, params["multipliers"], params["positions"])
+    prompts = read_jsonl(job.input["prompts"])[: params["prompts"]]
+    directions = transferred(vectors[BEHAVIOR], layers, params["norm"])
+    table = score_prompts(lm, prompts, directions, wanted, budget=job.batch_tokens)
+    write_table(job.output["scores"], table)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,56 @@
+"""Compute a behaviour's steering vectors from its activations."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, log, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    random_directions: int
+    seed: int
+
+
+def main(job: Job[Params]) -> None:
+    import numpy as np
+
+    from steerpaper.steering.estimators import estimates
+    from steerpaper.steering.vectors import random_direction
+    from steerpaper.workflow.files import read_tensors, write_tensors
+
+    behavior, seed = job.wildcards["behavior"], job.params["seed"]
+    activations, metadata = read_tensors(job.input["activations"])
+    vectors = estimates(activations["matching"], activations["other"])
+    vector = vectors["mean_difference"]
+    for number in range(job.params["random_directions"]):
+        vectors[f"random-{number}"] = random_direction(vector, seed, behavior, number)
+    norms = np.linalg.norm(vector, axis=1)
+    log.info(
+        "%s: vector of %s items, norm %.3g (block 0) to %.3g (block %d)",
+        behavior,
+        metadata["n"],
+        norms[0],
+        norms[-1],
+        len(norms) - 1,
+    )
+    write_tensors(
+        job.output["vectors"],
+        {name: value.astype(np.float32) for name, value in vectors.items()},
+        {
+            **metadata,
+            "method": "mean over all items of matching - other (mean_difference); every other "
+            "estimator's direction points to matching and has mean_difference's norm; random-k of "
+            "that norm too",
+            "seed": seed,
+            "config_digest": job.config_digest,
+        },
+    )
+
+
+if __name__ == "__main__":
+    run(main)

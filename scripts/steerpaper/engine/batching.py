@@ -1,0 +1,246 @@
+"""Batches: one planner, out-of-memory halving, and prefixes that are run once for many rows.
+
+A row's result must not depend on its company, to the last bit. So a row is padded to a width that
+follows from its own length, and runs only with rows of that width: it then goes through the same
+sums in the same order whatever the token budget, the shard or the other rows. Two things besides
+would change the order, on a CPU: matrix products of fewer than `LEAST` rows, so no width is below
+that and no step of decoding has fewer rows; and a batch without any padding, for which attention
+takes another way, so every row has a masked column somewhere before or after it. (What is left: an
+MLP whose number of neurons is no multiple of 32 may have another last bit in a batch's last row.)
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from steerpaper.engine.forward import Change, Site, forward
+from steerpaper.engine.model import LanguageModel, out_of_memory
+from steerpaper.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Ids = Sequence[int]
+Result = TypeVar("Result")
+# what is done with a batch of whole rows: (items, ids [row, token], mask [row, token]) -> result
+Look = Callable[[list[int], Tensor, Tensor], Result]
+
+# products of fewer rows are summed in another order
+LEAST = 4
+
+
+def width_of(length: int) -> int:
+    """The width that a row of `length` tokens is padded to: at most 3 more, or an eighth."""
+    step = LEAST
+    while length > 16 * step:
+        step *= 2
+    return -(-length // step) * step
+
+
+def plan(widths: Sequence[int], budget: int) -> list[list[int]]:
+    """Batches of items of one width each, of at most `budget` tokens, in the items' order.
+
+    Every item is in exactly one batch; an item wider than the budget is a batch of its own.
+    """
+    groups: dict[int, list[int]] = {}
+    for item, width in enumerate(widths):
+        groups.setdefault(width, []).append(item)
+    batches = []
+    for width, items in sorted(groups.items()):
+        size = max(1, budget // max(1, width))
+        batches += [items[start : start + size] for start in range(0, len(items), size)]
+    return batches
+
+
+def run_batches(
+    widths: Sequence[int], budget: int, run: Callable[[list[int]], Result]
+) -> Iterator[tuple[list[int], Result]]:
+    """Call `run` on every planned batch of items; on out-of-memory halve the batch and go on.
+
+    Args:
+        widths: tokens, padding included, that an item takes.
+        budget: tokens that a batch may hold.
+
+    Raises:
+        UserError: a single item does not fit in memory.
+    """
+    todo = plan(widths, budget)[::-1]
+    while todo:
+        batch = todo.pop()
+        try:
+            result = run(batch)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise UserError(
+                    f"out of memory with one sequence of {widths[batch[0]]} tokens; "
+                    "use a machine with more memory, a smaller model or shorter prompts"
+                ) from error
+            log.warning("out of memory with %d sequences: halved and retried", len(batch))
+            torch.cuda.empty_cache()
+            half = len(batch) // 2
+            todo += [batch[half:], batch[:half]]
+            continue
+        yield batch, result
+
+
+def padded(
+    rows: Sequence[Ids], pad: int, width: int, *, side: str = "right"
+) -> tuple[Tensor, Tensor]:
+    """Pad rows of token ids to `width`: ids and mask, both [row, token]."""
+    ids = torch.full((len(rows), width), pad)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(rows):
+        where = slice(0, len(tokens)) if side == "right" else slice(width - len(tokens), width)
+        ids[row, where] = torch.tensor(tokens, dtype=ids.dtype)
+        mask[row, where] = 1
+    return ids, mask
+
+
+# whole rows
+
+
+def run_rows(
+    lm: LanguageModel, rows: Sequence[Ids], budget: int, look: Look[Result], start: Ids = ()
+) -> Iterator[tuple[list[int], Result]]:
+    """Call `look` on every batch of whole rows, padded on the right; yields items and results.
+
+    Args:
+        rows: token ids; every row has at least one.
+        budget: tokens, padding included, that a batch may hold.
+        start: what all rows begin with (see `text.beginning`).
+    """
+    # one column more is padding in every row
+    widths = [len(start) + width_of(len(row)) + 1 for row in rows]
+
+    def run(batch: list[int]) -> Result:
+        full = [[*start, *rows[item]] for item in batch]
+        ids, mask = padded(full, lm.pad, widths[batch[0]])
+        return look(batch, ids.to(lm.device), mask.to(lm.device))
+
+    return run_batches(widths, budget, run)
+
+
+def read_rows(
+    lm: LanguageModel, ids: Tensor, mask: Tensor, reads: dict[Site, Change]
+) -> dict[Site, Tensor]:
+    """One forward pass of whole rows that keeps what `reads` asks for."""
+    found, _ = forward(lm, ids, mask, empty_prefix(lm, len(ids)).cache, reads=reads)
+    return found
+
+
+def last_tokens(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Index pair (row, token) of every row's last token that is not padding."""
+    return torch.arange(len(mask), device=mask.device), mask.sum(dim=1) - 1
+
+
+# rows after a prefix
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of tokens already run, for a batch of rows.
+
+    Attributes:
+        cache: the model's cache; every forward pass is given a copy.
+        mask: [row, token] 1 for tokens, 0 for padding.
+    """
+
+    cache: DynamicCache
+    mask: Tensor
+
+    def select(self, rows: Tensor, from_layer: int = 0) -> "Prefix":
+        """Take rows, repeated as often as they are named; blocks below `from_layer` are left out.
+
+        The copy can grow without changing this prefix: a cache layer that grows makes new tensors.
+        """
+        cache = DynamicCache()
+        for layer, old in enumerate(self.cache.layers):
+            new = DynamicLayer()
+            new.lazy_initialization(old.keys, old.values)
+            # layers that will not run keep their length only, which the model's mask reads
+            take = layer >= from_layer
+            new.keys = old.keys.index_select(0, rows) if take else old.keys
+            new.values = old.values.index_select(0, rows) if take else old.values
+            cache.layers.append(new)
+        return Prefix(cache, self.mask.index_select(0, rows))
+
+    def repeated(self, rows: int) -> "Prefix":
+        """This prefix of one row, for so many rows."""
+        return self.select(torch.zeros(rows, dtype=torch.long, device=self.mask.device))
+
+    def extend(self, mask: Tensor) -> Tensor:
+        """The mask of this prefix followed by new tokens, [row, cached + token]."""
+        return torch.cat([self.mask, mask], dim=1)
+
+
+def empty_prefix(lm: LanguageModel, rows: int) -> Prefix:
+    """A prefix of no tokens."""
+    return Prefix(DynamicCache(), torch.zeros(rows, 0, dtype=torch.long, device=lm.device))
+
+
+def shared_length(rows: Sequence[Ids]) -> int:
+    """Number of tokens that all rows begin with."""
+    first, last = min(map(list, rows)), max(map(list, rows))
+    for index, (a, b) in enumerate(zip(first, last, strict=False)):
+        if a != b:
+            return index
+    return min(len(first), len(last))
+
+
+class Prefixes:
+    """What many rows begin with, run once: the root that all texts share, then each text's own.
+
+    Attributes:
+        widths: per text, the columns that its own part takes, which `run_batches` plans by.
+        root_length: tokens of the root.
+    """
+
+    def __init__(self, lm: LanguageModel, texts: Sequence[Ids]) -> None:
+        """Run the root.
+
+        Where attention counts columns (a sliding window), padding between tokens would matter:
+        there the root stays empty.
+
+        Args:
+            texts: token ids; a text may have none.
+        """
+        self.root_length = 0 if lm.contiguous or not texts else shared_length(texts)
+        self._lm = lm
+        self._rest = [text[self.root_length :] for text in texts]
+        # one column more is padding in every row, where there are tokens to run at all
+        self.widths = [width_of(len(rest)) + bool(rest) for rest in self._rest]
+        self._root = empty_prefix(lm, 1)
+        if self.root_length:
+            ids, mask = padded([texts[0][: self.root_length]], lm.pad, self.root_length)
+            self._root = self._run(self._root, ids, mask)
+
+    def run(self, items: Sequence[int]) -> Prefix:
+        """Keys and values of texts of one width, left-padded so that what follows is adjacent."""
+        root, width = self._root.repeated(len(items)), self.widths[items[0]]
+        if not width:
+            return root
+        rest = [self._rest[item] for item in items]
+        return self._run(root, *padded(rest, self._lm.pad, width, side="left"))
+
+    def run_rows(self, rows: Sequence[Ids], edits: dict[Site, Change], width: int) -> Prefix:
+        """The same of other rows after the root, edited on the way."""
+        root = self._root.repeated(len(rows))
+        return self._run(root, *padded(rows, self._lm.pad, width, side="left"), edits)
+
+    def width(self, item: int, length: int) -> int:
+        """The width of a row of `length` tokens that follows a text."""
+        return width_of(length) + (self.widths[item] == 0)
+
+    def _run(
+        self, start: Prefix, ids: Tensor, mask: Tensor, edits: dict[Site, Change] | None = None
+    ) -> Prefix:
+        mask = start.extend(mask.to(self._lm.device))
+        forward(self._lm, ids.to(self._lm.device), mask, start.cache, edits=edits)
+        return Prefix(start.cache, mask)

@@ -1,0 +1,252 @@
+"""Generation under steering: text sampled token by token, the intervention made at every step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steerpaper.engine.batching import (
+    LEAST,
+    Prefix,
+    Prefixes,
+    empty_prefix,
+    padded,
+    run_batches,
+    width_of,
+)
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.sampling import draw
+from steerpaper.progress import progress
+from steerpaper.seeds import stream
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to make.
+
+    Attributes:
+        prompt: token ids.
+        condition: how the model is steered; None for the unsteered model.
+        stream: names the random stream of this completion; None for greedy decoding.
+    """
+
+    prompt: Sequence[int]
+    condition: Condition | None
+    stream: tuple[object, ...] | None
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How completions are made.
+
+    Attributes:
+        max_new_tokens: of every completion.
+        temperature, top_p: of the sampled ones.
+        budget: tokens a forward pass may hold.
+    """
+
+    max_new_tokens: int
+    temperature: float
+    top_p: float
+    budget: int
+
+
+def complete(
+    lm: LanguageModel, requests: Sequence[Request], vectors: Vectors, decoding: Decoding
+) -> list[list[int]]:
+    """The completions of `sample_sequences` without the end-of-sequence token."""
+    sequences = sample_sequences(lm, requests, vectors, decoding)
+    return [[token for token in sequence if token not in lm.ends] for sequence in sequences]
+
+
+def sample_sequences(
+    lm: LanguageModel, requests: Sequence[Request], vectors: Vectors, decoding: Decoding
+) -> list[list[int]]:
+    """Token ids of every request's completion, its end-of-sequence token with it if it has one.
+
+    A completion depends on its request alone, not on the others in its batch: every row has its
+    own random stream. Prompts are run once each, whatever the number of their completions.
+
+    Args:
+        vectors: float [L, d] for every direction that a request's condition names.
+    """
+    found: list[list[int]] = [[] for _ in requests]
+    # where all of a prompt is steered, what is steered differs from row to row: nothing is shared
+    whole = any(r.condition is not None and r.condition.positions == "all" for r in requests)
+    texts = sorted({() if whole else tuple(request.prompt[:-1]) for request in requests})
+    number = {text: k for k, text in enumerate(texts)}
+    text_of = [number[() if whole else tuple(request.prompt[:-1])] for request in requests]
+    prefixes = Prefixes(lm, texts)
+
+    def run(batch: list[int]) -> list[list[int]]:
+        # a step of fewer rows is summed in another order: the first request fills up
+        filled = [*batch, *batch[:1] * (LEAST - len(batch))]
+        distinct = sorted({text_of[request] for request in filled})
+        place = torch.tensor([distinct.index(text_of[request]) for request in filled])
+        if whole:
+            prefix, rows = empty_prefix(lm, len(filled)), [requests[r].prompt for r in filled]
+        else:
+            prefix = prefixes.run(distinct).select(place.to(lm.device))
+            rows = [requests[r].prompt[-1:] for r in filled]
+        width = _first_width(rows[0], whole or not prefixes.widths[text_of[batch[0]]])
+        chosen = [requests[r] for r in filled]
+        return _decode(lm, chosen, prefix, rows, width, vectors, decoding)[: len(batch)]
+
+    # the columns of a request's row in the end
+    widths = [
+        prefixes.root_length
+        + prefixes.widths[text]
+        + (width_of(len(request.prompt)) if whole else 1)
+        + decoding.max_new_tokens
+        for text, request in zip(text_of, requests, strict=True)
+    ]
+    # a row keeps keys and values, but makes logits for its last token only: eight times as many
+    # tokens fit as in a pass that scores them all, and the more rows share a step the better
+    batches = run_batches(widths, decoding.budget * 8, run)
+    for batch, completions in progress(batches, len(requests), "completions"):
+        for request, completion in zip(batch, completions, strict=True):
+            found[request] = completion
+    return found
+
+
+def _first_width(row: Sequence[int], unpadded: bool) -> int:
+    """Columns of the first step; one is padding where nothing before it is."""
+    return width_of(len(row)) + 1 if unpadded else len(row)
+
+
+def _decode(
+    lm: LanguageModel,
+    requests: Sequence[Request],
+    prefix: Prefix,
+    rows: Sequence[Sequence[int]],
+    width: int,
+    vectors: Vectors,
+    decoding: Decoding,
+) -> list[list[int]]:
+    """Decode all requests in step; a row that has ended leaves, as long as `LEAST` are left."""
+    push = _Push(lm, requests, vectors)
+    choose = _Choice(requests, decoding)
+    completions: list[list[int]] = [[] for _ in requests]
+    ended = [False] * len(requests)
+    alive = torch.arange(len(requests))
+    ids, mask = (part.to(lm.device) for part in padded(rows, lm.pad, width, side="left"))
+    place = torch.arange(1 - width, 1)
+    for step in range(decoding.max_new_tokens):
+        mask = prefix.extend(mask)
+        _, logits = forward(
+            lm,
+            ids,
+            mask,
+            prefix.cache,
+            edits=push.edits(alive, place + step if step else place),
+            logits=lambda x: x[:, -1].float().cpu(),
+            logits_of_last=1,
+        )
+        assert logits is not None
+        chosen = choose.tokens(logits, alive, step)
+        for request, token in zip(alive.tolist(), chosen.tolist(), strict=True):
+            if not ended[request]:
+                completions[request].append(token)
+                ended[request] = token in lm.ends
+        if all(ended):
+            break
+        keep = _rows_to_keep([ended[request] for request in alive.tolist()])
+        prefix = Prefix(prefix.cache, mask)
+        if len(keep) < len(alive):
+            prefix = prefix.select(keep.to(lm.device))
+        alive, ids = alive[keep], chosen[keep][:, None].to(lm.device)
+        mask, place = torch.ones_like(ids), torch.zeros(1, dtype=torch.long)
+    return completions
+
+
+def _rows_to_keep(ended: Sequence[bool]) -> Tensor:
+    """The rows that go on, and so many ended ones that `LEAST` are left."""
+    going = [row for row, over in enumerate(ended) if not over]
+    over = [row for row, over in enumerate(ended) if over]
+    return torch.tensor(sorted(going + over[: max(0, LEAST - len(going))]))
+
+
+class _Push:
+    """What is done to the residual stream of every request."""
+
+    def __init__(self, lm: LanguageModel, requests: Sequence[Request], vectors: Vectors) -> None:
+        self._conditions = [request.condition for request in requests]
+        steered = [condition for condition in self._conditions if condition is not None]
+        self._kinds = sorted({(c.intervention, layer) for c in steered for layer in c.layers})
+        like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
+        names = sorted({condition.direction for condition in steered})
+        self._direction = [
+            names.index(condition.direction) if condition is not None else 0
+            for condition in self._conditions
+        ]
+        self._vectors = {
+            layer: directions_at(vectors, names, layer, like)[:, None] for _, layer in self._kinds
+        }
+
+    def edits(self, alive: Tensor, place: Tensor) -> dict[Site, Change]:
+        """The edits of one step.
+
+        Args:
+            alive: [row] the request of every row.
+            place: [token] where the step's tokens stand relative to the last prompt token.
+        """
+        rows = alive.tolist()
+        which = torch.tensor([self._direction[row] for row in rows])
+        edits: dict[Site, Change] = {}
+        for intervention, layer in self._kinds:
+            strength = torch.zeros(len(rows), len(place), 1)
+            mine = [
+                (number, condition)
+                for number, row in enumerate(rows)
+                if (condition := self._conditions[row]) is not None
+                and layer in condition.layers
+                and condition.intervention == intervention
+            ]
+            if mine:
+                numbers = [number for number, _ in mine]
+                places = place.expand(len(mine), -1)
+                strength[numbers] = strengths([condition for _, condition in mine], places)
+            if strength.any():
+                direction = self._vectors[layer][which.to(self._vectors[layer].device)]
+                edits[layer, RESIDUAL] = _then(
+                    edits.get((layer, RESIDUAL)), steer(intervention, direction, strength)
+                )
+        return edits
+
+
+def _then(first: Change | None, second: Change) -> Change:
+    return second if first is None else lambda hidden: second(first(hidden))
+
+
+class _Choice:
+    """Chooses next tokens: greedily, or by the request's own random stream."""
+
+    def __init__(self, requests: Sequence[Request], decoding: Decoding) -> None:
+        self._decoding = decoding
+        self._sampled = torch.tensor([request.stream is not None for request in requests])
+        nothing = np.zeros(decoding.max_new_tokens)
+        uniforms = [
+            nothing if r.stream is None else stream(*r.stream).random(decoding.max_new_tokens)
+            for r in requests
+        ]
+        self._uniforms = torch.tensor(np.array(uniforms))
+
+    def tokens(self, logits: Tensor, alive: Tensor, step: int) -> Tensor:
+        """The next token of every row.
+
+        Args:
+            logits: [row, V].
+            alive: [row] the request of every row.
+        """
+        chosen: Tensor = logits.argmax(-1)
+        drawn = self._sampled[alive]
+        if drawn.any():
+            uniform = self._uniforms[alive[drawn], step]
+            temperature, top_p = self._decoding.temperature, self._decoding.top_p
+            chosen[drawn] = draw(logits[drawn], uniform, temperature, top_p)
+        return chosen

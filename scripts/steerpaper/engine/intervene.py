@@ -1,0 +1,61 @@
+"""Interventions: what steering does to the residual stream, the same wherever a model is steered.
+
+An intervention is a function (hidden [row, token, d], direction [row, 1, d], strength
+[row, token, 1]) -> hidden; where the strength is 0 it must leave the hidden state as it is.
+Scoring, generation and reasoning all call them by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from steerpaper.engine.condition import Condition
+
+Intervention = Callable[[Tensor, Tensor, Tensor], Tensor]
+# [L, d] by a direction's name
+Vectors = Mapping[str, NDArray[np.floating]]
+
+
+def add(hidden: Tensor, direction: Tensor, strength: Tensor) -> Tensor:
+    """Add strength × direction (Panickssery et al. 2023, section 3)."""
+    return hidden + strength * direction
+
+
+INTERVENTIONS: Mapping[str, Intervention] = {"add": add}
+
+
+def steer(name: str, direction: Tensor, strength: Tensor) -> Callable[[Tensor], Tensor]:
+    """An intervention on a batch of rows, as an edit of the residual stream.
+
+    Args:
+        name: of `INTERVENTIONS`.
+        direction: [row, 1, d], or [d] for all rows.
+        strength: [row, token, 1]; it is brought to the direction's device and type.
+    """
+    return partial(INTERVENTIONS[name], direction=direction, strength=strength.to(direction))
+
+
+def directions_at(vectors: Vectors, names: Sequence[str], layer: int, like: Tensor) -> Tensor:
+    """One block's vectors of some directions: [name, d], with the device and type of `like`."""
+    return torch.as_tensor(np.stack([vectors[name][layer] for name in names])).to(like)
+
+
+def strengths(conditions: Sequence[Condition], place: Tensor) -> Tensor:
+    """How hard every token of some rows is steered: [row, token, 1].
+
+    Args:
+        conditions: one a row.
+        place: [row, token] where a token stands relative to the last prompt token: 0 is that
+            token, 1 the first of the answer, negative numbers are before it.
+    """
+    found = torch.zeros(place.shape)
+    for row, condition in enumerate(conditions):
+        steered = {"all": place[row] == place[row], "last": place[row] == 0}.get(
+            condition.positions, place[row] >= 0
+        )
+        found[row] = steered * condition.multiplier
+    return found[..., None]

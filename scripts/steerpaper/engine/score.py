@@ -1,0 +1,311 @@
+"""Scores under steering: log-probabilities of continuations for many (block, multiplier) pairs.
+
+Only what steering can change is run. A prompt's keys and values up to its last token are computed
+once and shared by all conditions; the unsteered suffix is run once, and its residual stream after
+block l is where the conditions steered at block l enter: blocks 0..l are not run again for them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from steerpaper.engine.batching import Prefix, Prefixes, padded, run_batches
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.text import Choice
+from steerpaper.progress import progress
+
+# tokens whose distributions are held at a time: logits are large
+PART = 64
+# conditions that run in the same batches: their blocks, and their intervention
+Group = tuple[tuple[int, ...], str]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Tokens that follow a prompt's prefix, and the completions that are scored on them.
+
+    Completions that follow the same tokens (two letters) share one row.
+
+    Attributes:
+        prompt: its number.
+        tokens: the prompt's tokens that are not in the prefix, and all but the last to score.
+        last: the column of the last prompt token, whose logits predict the first to score.
+        completions: the numbers of the completions.
+    """
+
+    prompt: int
+    tokens: tuple[int, ...]
+    last: int
+    completions: list[int]
+
+
+def sum_logprobs(
+    logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
+) -> Tensor:
+    """Sum of log p(target) over each continuation's tokens, in nats.
+
+    Args:
+        logits: [row, token, V].
+        row, start: [score] the row, and the column that predicts the first target.
+        targets, mask: [score, target] token ids, and 1 where there is one.
+
+    Returns:
+        float32 [score].
+    """
+    columns = start[:, None] + torch.arange(targets.shape[1], device=logits.device)
+    columns = columns.clamp(max=logits.shape[1] - 1)
+    wanted = zip(
+        row[:, None].expand_as(columns).flatten().split(PART),
+        columns.flatten().split(PART),
+        targets.flatten().split(PART),
+        strict=True,
+    )
+    logprob = torch.cat(
+        [
+            logits[r, c].float().log_softmax(dim=-1).gather(1, target[:, None])[:, 0]
+            for r, c, target in wanted
+        ]
+    ).view_as(columns)
+    # one after the other: a sum's order may follow from the number of rows beside it
+    total: Tensor = (logprob * mask).cumsum(dim=1)[:, -1]
+    return total
+
+
+def score(
+    lm: LanguageModel,
+    items: Sequence[Choice],
+    vectors: Vectors,
+    conditions: Sequence[Condition],
+    *,
+    budget: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-probability of both continuations of every item, unsteered and under every condition.
+
+    Args:
+        vectors: float [L, d] for every direction that a condition names.
+        budget: tokens a forward pass may hold.
+
+    Returns:
+        unsteered: float64 [item, 2], matching and other, in nats.
+        steered: float64 [item, condition, 2].
+    """
+    found = np.zeros((len(items), 2, 1 + len(conditions)))
+    both = [
+        (number, ids) for number, item in enumerate(items) for ids in (item.matching, item.other)
+    ]
+    batches = score_completions(
+        lm, [item.text for item in items], both, vectors, conditions, budget=budget
+    )
+    flat = found.reshape(-1, found.shape[-1])
+    for numbers, values in progress(batches, len(both), "scores"):
+        flat[numbers] = values
+    return found[..., 0], found[..., 1:].transpose(0, 2, 1)
+
+
+def score_completions(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[tuple[int, Sequence[int]]],
+    vectors: Vectors,
+    conditions: Sequence[Condition],
+    *,
+    budget: int,
+) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
+    """Log-probability of whole completions, unsteered and under every condition, batch by batch.
+
+    A prompt's keys and values are computed once for all of its completions, and no more is held
+    than one batch's values.
+
+    Args:
+        prompts: token ids.
+        completions: the number of the prompt, and the completion's token ids (one or more).
+        vectors, conditions, budget: as in `score`.
+
+    Yields:
+        the numbers of some completions, and float64 [completion, 1 + condition] in nats, the
+        unsteered run first.
+    """
+    # where all of a prompt is steered, nothing of it can be shared
+    whole = any(condition.positions == "all" for condition in conditions)
+    prefixes = Prefixes(lm, [[] if whole else prompt[:-1] for prompt in prompts])
+    rows = _rows([prompt if whole else prompt[-1:] for prompt in prompts], completions)
+    of_prompt: dict[int, list[_Row]] = {}
+    for row in rows:
+        of_prompt.setdefault(row.prompt, []).append(row)
+    asked = sorted(of_prompt)
+    scorer = _Scorer(lm, [ids for _, ids in completions], vectors, conditions, budget)
+
+    def run_prompts(chosen: list[int]) -> Prefix:
+        return prefixes.run([asked[number] for number in chosen])
+
+    for chosen, prefix in run_batches([prefixes.widths[n] for n in asked], budget, run_prompts):
+        place = {asked[number]: row for row, number in enumerate(chosen)}
+        mine = [row for prompt in place for row in of_prompt[prompt]]
+        widths = [prefixes.width(row.prompt, len(row.tokens)) for row in mine]
+
+        def run(
+            batch: list[int],
+            mine: list[_Row] = mine,
+            widths: list[int] = widths,
+            place: dict[int, int] = place,
+            prefix: Prefix = prefix,
+        ) -> tuple[list[int], NDArray[np.float64]]:
+            here = [mine[entry] for entry in batch]
+            before = prefix.select(
+                torch.tensor([place[row.prompt] for row in here], device=lm.device)
+            )
+            return scorer.score(here, before, widths[batch[0]])
+
+        for _, found in run_batches(widths, budget, run):
+            yield found
+
+
+def _rows(left: Sequence[Sequence[int]], completions: Sequence[tuple[int, Any]]) -> list[_Row]:
+    """The rows that score completions; `left` has every prompt's tokens not in its prefix."""
+    known: dict[tuple[int, tuple[int, ...]], _Row] = {}
+    for number, (prompt, ids) in enumerate(completions):
+        tokens = (*left[prompt], *ids[:-1])
+        row = known.setdefault((prompt, tokens), _Row(prompt, tokens, len(left[prompt]) - 1, []))
+        row.completions.append(number)
+    return list(known.values())
+
+
+class _Scorer:
+    """Scores batches of rows of one width, unsteered and under every condition."""
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        targets: Sequence[Sequence[int]],
+        vectors: Vectors,
+        conditions: Sequence[Condition],
+        budget: int,
+    ) -> None:
+        self._lm, self._targets, self._budget = lm, targets, budget
+        self._vectors, self._conditions = vectors, conditions
+        self._groups: dict[Group, list[int]] = {}
+        for number, condition in enumerate(conditions):
+            key = (tuple(sorted(condition.layers)), condition.intervention)
+            self._groups.setdefault(key, []).append(number)
+
+    def score(
+        self, rows: Sequence[_Row], before: Prefix, width: int
+    ) -> tuple[list[int], NDArray[np.float64]]:
+        """The rows' completions, and their float64 [completion, 1 + condition]."""
+        lm, device = self._lm, self._lm.device
+        batch = _Batch.of(rows, self._targets, lm, before, width)
+        clean = before.select(torch.arange(len(rows), device=device))
+        residual, base = forward(
+            lm,
+            batch.ids,
+            clean.extend(batch.mask),
+            clean.cache,
+            reads={(layers[0], RESIDUAL): lambda h: h.clone() for layers, _ in self._groups},
+            logits=lambda x: sum_logprobs(
+                x, batch.row, batch.start, batch.targets, batch.target_mask
+            ),
+        )
+        assert base is not None
+        found = torch.zeros(len(batch.row), 1 + len(self._conditions))
+        found[:, 0] = base.cpu()
+        for group, numbers in self._groups.items():
+            entered = residual[group[0][0], RESIDUAL]
+            for scores, columns, values in self._steered(batch, group, numbers, entered, width):
+                found[scores, columns] = values
+        numbers = [number for row in rows for number in row.completions]
+        return numbers, found.double().numpy()
+
+    def _steered(
+        self, batch: "_Batch", group: Group, numbers: list[int], entered: Tensor, width: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Scores (completion in the batch, column, value) of one group of conditions."""
+        lm, (layers, intervention) = self._lm, group
+        chosen = [self._conditions[number] for number in numbers]
+        push = {
+            layer: directions_at(self._vectors, [c.direction for c in chosen], layer, entered)[
+                :, None
+            ]
+            for layer in layers
+        }
+        n_rows = len(batch.ids)
+
+        def run(entries: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+            # an entry is condition × row; its scores are those of its row
+            which = torch.tensor(entries, device=lm.device)
+            condition, row = which // n_rows, which % n_rows
+            hits, scores = (row[:, None] == batch.row[None, :]).nonzero(as_tuple=True)
+            strength = strengths([chosen[c] for c in condition.tolist()], batch.place[row.cpu()])
+            edit = {
+                layer: steer(intervention, push[layer][condition], strength) for layer in layers
+            }
+            first = layers[0]
+            copy = batch.before.select(row, from_layer=first + 1)
+            _, logprobs = forward(
+                lm,
+                batch.ids[row],
+                copy.extend(batch.mask[row]),
+                copy.cache,
+                enter=(first, edit[first](entered[row])),
+                edits={(layer, RESIDUAL): edit[layer] for layer in layers[1:]},
+                logits=lambda x: sum_logprobs(
+                    x, hits, batch.start[scores], batch.targets[scores], batch.target_mask[scores]
+                ),
+            )
+            assert logprobs is not None
+            column = 1 + torch.tensor(numbers)[condition[hits].cpu()]
+            return scores.cpu(), column, logprobs.cpu()
+
+        for _, values in run_batches([width] * (n_rows * len(chosen)), self._budget, run):
+            yield values
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows of one width as tensors.
+
+    Attributes:
+        before: what the rows follow.
+        ids, mask: [row, token].
+        place: [row, token] where a token stands relative to the last prompt token.
+        row: [score] the row of each completion.
+        start: [score] column whose logits predict the first target.
+        targets, target_mask: [score, token].
+    """
+
+    before: Prefix
+    ids: Tensor
+    mask: Tensor
+    place: Tensor
+    row: Tensor
+    start: Tensor
+    targets: Tensor
+    target_mask: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[_Row],
+        targets: Sequence[Sequence[int]],
+        lm: LanguageModel,
+        before: Prefix,
+        width: int,
+    ) -> "_Batch":
+        """Rows of tokens, padded on the right."""
+        ids, mask = padded([row.tokens for row in rows], lm.pad, width)
+        numbers = [(k, number) for k, row in enumerate(rows) for number in row.completions]
+        wanted, target_mask = padded([targets[number] for _, number in numbers], lm.pad, width)
+        last = torch.tensor([row.last for row in rows])
+        row = torch.tensor([k for k, _ in numbers])
+        place = torch.arange(width)[None] - last[:, None]
+        start = last[row]
+        moved = [part.to(lm.device) for part in (ids, mask)]
+        scored = [part.to(lm.device) for part in (row, start, wanted, target_mask)]
+        return cls(before, *moved, place, *scored)

@@ -1,0 +1,117 @@
+"""Text and token ids: the tokenizer, rendering a prompt, and continuations in their place.
+
+Nothing here needs torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+
+from steerpaper.errors import UserError
+from steerpaper.workflow.files import read_json
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A prompt's token ids and those of the two continuations that are compared after it."""
+
+    id: str
+    text: list[int]
+    matching: list[int]
+    other: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt with its longer continuation."""
+        return len(self.text) + max(len(self.matching), len(self.other))
+
+
+def choices(rows: Sequence[Mapping[str, Any]]) -> list[Choice]:
+    """The rows of a prompt file, tokenised there, as what is scored."""
+    return [Choice(row["id"], row["ids"], row["matching_ids"], row["other_ids"]) for row in rows]
+
+
+def load_tokenizer(directory: str | Path) -> Any:
+    """Load the tokenizer of a model folder; nothing is fetched and no remote code runs."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{directory}: the tokenizer cannot be loaded: {error}") from error
+
+
+def load_for_prompts(manifest: str | Path) -> tuple[Any, int | None]:
+    """Load the tokenizer beside a model's manifest, and the model's context in tokens."""
+    directory = Path(manifest).parent
+    config = read_json(directory / "config.json")
+    context = config.get("max_position_embeddings") or config.get("n_positions")
+    return load_tokenizer(directory), context
+
+
+def beginning(tokenizer: Any, bos: bool) -> list[int]:
+    """The token ids that every prompt begins with: beginning-of-sequence, if the model has one."""
+    token = tokenizer.bos_token_id
+    return [token] if bos and token is not None else []
+
+
+def token_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a rendered text; the text already holds the special tokens that it needs."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def continuation_ids(tokenizer: Any, text: str, continuation: str) -> tuple[list[int], bool]:
+    """Token ids of a continuation in its place after `text`, and whether the model would see it so.
+
+    Where text + continuation tokenises to the text's ids and some more, those are the
+    continuation's. Where the tokenizer merges across the boundary, the continuation's own ids
+    stand (taken behind a line break, so that no word-initial space is added), and False.
+    """
+    before, joint = token_ids(tokenizer, text), token_ids(tokenizer, text + continuation)
+    if joint[: len(before)] == before:
+        return joint[len(before) :], True
+    line_break = token_ids(tokenizer, "\n")
+    behind = token_ids(tokenizer, "\n" + continuation)
+    if behind[: len(line_break)] == line_break:
+        return behind[len(line_break) :], False
+    return token_ids(tokenizer, continuation), False
+
+
+def render(tokenizer: Any, question: str, system: str | None, *, source: str) -> str:
+    """Render a question up to where the answer begins, as text.
+
+    With a chat template: system prompt (if any), user turn, beginning of the assistant's turn.
+    Without: "Input: …" and "Response:", behind the beginning-of-sequence token if the tokenizer
+    would add one.
+
+    Raises:
+        UserError: the question holds one of the tokenizer's control tokens, or the template takes
+            no system prompt.
+    """
+    for token in tokenizer.all_special_tokens:
+        for name, written in (("question", question), ("system prompt", system or "")):
+            if token in written:
+                raise UserError(f"{source}: the {name} holds the model's control token {token!r}")
+    if not tokenizer.chat_template:
+        begin = tokenizer("", add_special_tokens=True)["input_ids"][:1]
+        begins = tokenizer.bos_token if begin == [tokenizer.bos_token_id] else ""
+        return f"{begins}{system + chr(10) if system else ''}Input: {question}\nResponse:"
+    turns = [{"role": "system", "content": system}] if system else []
+    turns.append({"role": "user", "content": question})
+    try:
+        text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except (TemplateError, ValueError) as error:
+        raise UserError(
+            f"{source}: the model's chat template refuses the prompt: {error}"
+            + ("; set steering.prompts.system: null" if system else "")
+        ) from error
+    if system and system not in text:
+        raise UserError(
+            "steering.prompts.system: the model's chat template leaves the system prompt out; "
+            "set it to null or put the text into the questions"
+        )
+    return text

@@ -1,0 +1,1 @@
+"""Judges: who reads texts and answers about them; used by both studies."""

@@ -1,0 +1,248 @@
+"""Any OpenAI-compatible endpoint as judge.
+
+Every answer is written to a cache the moment it arrives, under a hash of all that was asked: a run
+that is cut short goes on where it stopped, and a re-run asks and costs nothing. The key comes from
+the environment alone; it is in no file and no message.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openai
+from tqdm import tqdm
+
+from steerpaper.errors import UserError
+from steerpaper.judges.judge import FollowUps, Judgement, parse_answer
+
+log = logging.getLogger(__name__)
+
+# an endpoint's tokenizer is not known; English has about four characters a token
+CHARACTERS_A_TOKEN = 4
+# refusals of one question that say nothing about the next one
+REFUSED = {"content_filter", "context_length_exceeded"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where an OpenAI-compatible server is, and how it may be used.
+
+    Attributes:
+        base_url: up to, not including, /chat/completions; ends in /v1 on most servers.
+        model: as the server calls it.
+        key_variable: the environment variable that holds the key; None where none is needed.
+        max_requests: a run that would need more stops before the first one.
+        parallel: requests under way at a time.
+        timeout: seconds that one request may take.
+        retries: of one request, with growing pauses (rate limits, faults of the server, time-outs).
+        price: US dollars for a million tokens, in and out, for the estimate of the cost.
+    """
+
+    base_url: str
+    model: str
+    key_variable: str | None
+    max_requests: int
+    parallel: int
+    timeout: float
+    retries: int
+    price: tuple[float, float]
+
+    def key(self) -> str:
+        """The key from the environment.
+
+        Raises:
+            UserError: the variable is not set.
+        """
+        if self.key_variable is None:
+            return "none"
+        if not os.environ.get(self.key_variable):
+            raise UserError(
+                f"lookups.explanations.endpoint.key_variable: the environment variable "
+                f"{self.key_variable} is not set; put the endpoint's key into it, or set "
+                "key_variable: null for an endpoint that needs none"
+            )
+        return os.environ[self.key_variable]
+
+
+class AnswerCache:
+    """Answers by content, one JSON object a line, appended as they arrive."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.Lock()
+        self._answers: dict[str, str] = {}
+        if self.path.exists():
+            # a run that was killed while it wrote leaves half a line: that answer is asked again
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    entry = json.loads(line)
+                    self._answers[entry["key"]] = entry["answer"]
+                except (ValueError, KeyError, TypeError):
+                    log.warning("%s: a line cannot be read; its answer is asked again", self.path)
+
+    def get(self, key: str) -> str | None:
+        """The answer under a key, or None."""
+        return self._answers.get(key)
+
+    def put(self, key: str, request: dict[str, Any], answer: str) -> None:
+        """Keep an answer, in memory and on disk."""
+        line = json.dumps({"key": key, "request": request, "answer": answer}, ensure_ascii=False)
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab+") as out:
+                if out.tell():
+                    out.seek(-1, os.SEEK_END)
+                    if out.read(1) != b"\n":
+                        line = "\n" + line
+                out.write(line.encode() + b"\n")
+            self._answers[key] = answer
+
+
+class EndpointJudge:
+    """Asks an endpoint, one chat completion a question, at temperature 0."""
+
+    def __init__(self, endpoint: Endpoint, cache: AnswerCache, *, max_new_tokens: int) -> None:
+        self.name = endpoint.model
+        self._endpoint = endpoint
+        self._cache = cache
+        self._max_new_tokens = max_new_tokens
+        self._client = openai.OpenAI(
+            base_url=endpoint.base_url,
+            api_key=endpoint.key(),
+            timeout=endpoint.timeout,
+            max_retries=endpoint.retries,
+        )
+
+    def fits(self, question: str) -> bool:
+        """An endpoint's context is not known; one that refuses a question is noted and counted."""
+        return True
+
+    def prepare(self, questions: Sequence[str], follow_ups: Sequence[FollowUps]) -> None:
+        """Log how many requests are to come, of how many tokens, at what cost.
+
+        Raises:
+            UserError: more requests than `max_requests`.
+        """
+        requests, characters = 0, 0.0
+        # an answer that is still to come is taken to be as long as it may be
+        longest = "x" * (self._max_new_tokens * CHARACTERS_A_TOKEN)
+        for question, follow in zip(questions, follow_ups, strict=True):
+            answer = self._cache.get(self._key(self._request(question)))
+            todo = follow(longest if answer is None else answer)
+            if answer is None:
+                todo.append(question)
+            else:
+                todo = [q for q in todo if self._cache.get(self._key(self._request(q))) is None]
+            requests += len(todo)
+            characters += sum(map(len, todo))
+        tokens = (characters / CHARACTERS_A_TOKEN, requests * self._max_new_tokens)
+        cost = sum(
+            count * price / 1e6 for count, price in zip(tokens, self._endpoint.price, strict=True)
+        )
+        priced = f"at most ${cost:.2f}" if any(self._endpoint.price) else "no price configured"
+        log.info(
+            "%s at %s: %d requests, about %d tokens in, at most %d out, %s; answered before: %s",
+            self.name,
+            self._endpoint.base_url,
+            requests,
+            *tokens,
+            priced,
+            self._cache.path,
+        )
+        if requests > self._endpoint.max_requests:
+            raise UserError(
+                f"lookups.explanations.endpoint.max_requests: {requests} requests are needed, "
+                f"{self._endpoint.max_requests} allowed, none was made; raise the cap, or lower "
+                "lookups.heads.per_neuron"
+            )
+
+    def write(self, questions: Sequence[str]) -> list[str]:
+        """An answer to every question; empty where the endpoint gave none."""
+        return self._ask(questions, "answers")
+
+    def judge(self, judgements: Sequence[Judgement]) -> list[bool | None]:
+        """One request a judgement; None where the answer is neither Yes nor No."""
+        answers = self._ask([judgement.question for judgement in judgements], "judgements")
+        return [parse_answer(answer) for answer in answers]
+
+    def _request(self, question: str) -> dict[str, Any]:
+        return {
+            "model": self._endpoint.model,
+            "messages": [{"role": "user", "content": question}],
+            "max_tokens": self._max_new_tokens,
+            "temperature": 0,
+        }
+
+    def _key(self, request: dict[str, Any]) -> str:
+        asked = json.dumps([self._endpoint.base_url, request], sort_keys=True)
+        return hashlib.sha256(asked.encode()).hexdigest()
+
+    def _ask(self, questions: Sequence[str], what: str) -> list[str]:
+        """Answers in the questions' order; equal questions are asked once."""
+        requests = {self._key(request): request for request in map(self._request, questions)}
+        todo = [key for key in requests if self._cache.get(key) is None]
+        failed = threading.Event()
+
+        def fetch(key: str) -> None:
+            # the first fault ends it: what is under way is kept, what waits is not asked
+            if failed.is_set():
+                return
+            try:
+                self._cache.put(key, requests[key], self._completion(requests[key]))
+            except UserError:
+                failed.set()
+                raise
+
+        with (
+            tqdm(total=len(todo), desc=what, unit="request", mininterval=10) as bar,
+            ThreadPoolExecutor(self._endpoint.parallel) as pool,
+        ):
+            for _ in pool.map(fetch, todo):
+                bar.update()
+        return [self._cache.get(self._key(self._request(question))) or "" for question in questions]
+
+    def _completion(self, request: dict[str, Any]) -> str:
+        at = f"lookups.explanations.endpoint: {self._endpoint.base_url}"
+        kept = f"the answers so far are kept in {self._cache.path}; run again to go on"
+        try:
+            completion = self._client.chat.completions.create(**request)
+            return completion.choices[0].message.content or ""
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise UserError(
+                f"{at} refuses the key (status {error.status_code}); check the environment "
+                f"variable {self._endpoint.key_variable}. {kept}"
+            ) from None
+        except openai.APITimeoutError:
+            raise UserError(
+                f"{at} did not answer within {self._endpoint.timeout:g} s, tried "
+                f"{self._endpoint.retries + 1} times; raise endpoint.timeout. {kept}"
+            ) from None
+        except openai.APIConnectionError as error:
+            raise UserError(
+                f"{at} cannot be reached, tried {self._endpoint.retries + 1} times "
+                f"({error.__cause__ or error}); is it running, and is base_url right? {kept}"
+            ) from None
+        except openai.APIStatusError as error:
+            if error.code in REFUSED:
+                log.warning("a question was refused (%s): it counts as not answered", error.code)
+                return ""
+            said = self._without_key(error.message)
+            raise UserError(
+                f"{at} answers with status {error.status_code}: {said}. {kept}"
+            ) from None
+        except (openai.APIError, ValueError, AttributeError, TypeError, IndexError) as error:
+            raise UserError(
+                f"{at} answers something else than a chat completion "
+                f"({self._without_key(str(error))}); is base_url right? It mostly ends in "
+                f"/v1. {kept}"
+            ) from None
+
+    def _without_key(self, message: str) -> str:
+        return " ".join(message.replace(self._client.api_key, "…").split())[:300]

@@ -1,0 +1,98 @@
+"""The local model as judge: no network, no cost, the same answers every time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from steerpaper.engine.generate import Decoding, Request, complete
+from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.score import score
+from steerpaper.engine.text import Choice, continuation_ids, render, token_ids
+from steerpaper.judges.judge import FollowUps, Judgement
+from steerpaper.progress import progress
+
+
+class LocalJudge:
+    """Writes by greedy decoding, and judges by comparing log p(Yes) with log p(No).
+
+    A small model leans to one of the two words whatever the text. So the difference of the two
+    log-probabilities is compared with the one for a text without content (contextual calibration,
+    Zhao et al. 2021, arXiv 2102.09690): the answer is yes where the text raises it.
+    """
+
+    def __init__(self, lm: LanguageModel, *, max_new_tokens: int, budget: int) -> None:
+        """Judge by a loaded model.
+
+        Args:
+            max_new_tokens: of what is written.
+            budget: tokens a forward pass may hold.
+        """
+        self.name = lm.name
+        self._lm = lm
+        self._decoding = Decoding(max_new_tokens, temperature=1.0, top_p=1.0, budget=budget)
+
+    def fits(self, question: str) -> bool:
+        """Whether the question and an answer are within the model's context."""
+        return self._lm.context is None or (
+            len(self._ids(question)) + self._decoding.max_new_tokens <= self._lm.context
+        )
+
+    def prepare(self, questions: Sequence[str], follow_ups: Sequence[FollowUps]) -> None:
+        """Nothing is paid for here."""
+
+    def write(self, questions: Sequence[str]) -> list[str]:
+        """Greedy completions of the questions."""
+        if not questions:
+            return []
+        requests = [Request(self._ids(question), None, None) for question in questions]
+        answers = complete(self._lm, requests, {}, self._decoding)
+        return [self._tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
+
+    def judge(self, judgements: Sequence[Judgement]) -> list[bool | None]:
+        """Forward passes only; questions of one baseline share what they begin with."""
+        of_baseline: dict[str, list[int]] = {}
+        for number, judgement in enumerate(judgements):
+            of_baseline.setdefault(judgement.baseline, []).append(number)
+        said: list[bool | None] = [None] * len(judgements)
+        groups = (
+            (numbers, self.differences([judgements[n].question for n in numbers], baseline))
+            for baseline, numbers in of_baseline.items()
+        )
+        for numbers, differences in progress(groups, len(judgements), "judgements"):
+            for number, difference in zip(numbers, differences, strict=True):
+                said[number] = None if np.isnan(difference) else bool(difference > 0)
+        return said
+
+    def differences(self, questions: Sequence[str], baseline: str) -> list[float]:
+        """Log p(Yes) - log p(No) of every question, less the baseline's; NaN if it does not fit."""
+        asked = [self._choice(question) for question in (*questions, baseline)]
+        room = self._lm.context or np.inf
+        read = [number for number, choice in enumerate(asked) if choice.length <= room]
+        found = np.full(len(asked), np.nan)
+        if read:
+            chosen = [asked[number] for number in read]
+            logprobs, _ = score(self._lm, chosen, {}, [], budget=self._decoding.budget)
+            found[read] = logprobs[:, 0] - logprobs[:, 1]
+        return list(found[:-1] - found[-1])
+
+    def _choice(self, question: str) -> Choice:
+        text = self._render(question)
+        space = "" if text[-1:].isspace() or self._tokenizer.chat_template else " "
+        yes, no = (
+            continuation_ids(self._tokenizer, text, space + word)[0] for word in ("Yes", "No")
+        )
+        return Choice(question, token_ids(self._tokenizer, text), yes, no)
+
+    def _ids(self, question: str) -> list[int]:
+        return token_ids(self._tokenizer, self._render(question))
+
+    def _render(self, question: str) -> str:
+        # a corpus may hold the model's control tokens, and they would end the question
+        for token in self._tokenizer.all_special_tokens:
+            question = question.replace(token, "")
+        return render(self._tokenizer, question, None, source="lookups.explanations")
+
+    @property
+    def _tokenizer(self) -> Any:
+        return self._lm.tokenizer

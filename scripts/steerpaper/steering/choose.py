@@ -1,0 +1,59 @@
+"""Which block is reported: the configured one, or the best on dev."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from steerpaper.engine.layers import resolve_layers
+from steerpaper.errors import UserError
+from steerpaper.steering.conditions import BEHAVIOR
+from steerpaper.steering.slopes import measured, slopes, steered, wide
+
+
+def join_shards(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The score table that one sweep of all blocks gives, from those of its block ranges in order.
+
+    Every shard holds the unsteered run: the first one's is kept.
+    """
+    joined = pd.concat(shards, ignore_index=True)
+    joined = joined[~joined.duplicated(["prompt_id", "layer", "direction", "multiplier"])]
+    place = {prompt: number for number, prompt in enumerate(joined["prompt_id"].unique())}
+    order = joined["prompt_id"].map(place).argsort(kind="stable")
+    return joined.iloc[order].reset_index(drop=True)
+
+
+def best_block(
+    scores: pd.DataFrame, layer: int | list[int] | str, measure: str = "logit_diff"
+) -> dict[str, Any]:
+    """The block to report: the configured one, or that of the highest mean slope on these items.
+
+    `layer` may be a set of blocks, steered together. The result names all blocks as `layers` and
+    the first as `layer`.
+
+    Raises:
+        UserError: the scores hold test items: the best block is never chosen on what it reports.
+    """
+    if set(scores["split"]) != {"dev"}:
+        raise UserError("the best block must be chosen on dev items alone")
+    if layer != "auto":
+        layers = [layer] if isinstance(layer, int) else sorted(map(int, layer))
+        return {"layer": layers[0], "layers": layers, "chosen": "by configuration"}
+    scores = measured(scores, measure)
+    found: list[tuple[float, int]] = []
+    for block, direction in steered(scores):
+        if direction == BEHAVIOR:
+            multipliers, values, _ = wide(scores, block, direction)
+            found.append((float(slopes(multipliers, values).mean()), block))
+    slope, block = max(found, key=lambda entry: (entry[0], -entry[1]))
+    n = scores["prompt_id"].nunique()
+    return {"layer": block, "layers": [block], "chosen": "on dev", "slope": slope, "n": n}
+
+
+def chosen_layers(block: Mapping[str, Any], n_layers: int) -> tuple[int, ...]:
+    """The blocks that `best_block` chose, of a model of so many blocks.
+
+    Raises:
+        UserError: a configured block that the model does not have.
+    """
+    return tuple(resolve_layers(block["layers"], n_layers, "steering.layer"))

@@ -1,0 +1,63 @@
+"""Slopes: how far an item's measure moves with the multiplier."""
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from steerpaper.steering.conditions import UNSTEERED
+from steerpaper.steering.measures import MEASURES
+
+Floats = NDArray[np.float64]
+
+
+def slopes(multipliers: Floats, scores: Floats) -> Floats:
+    """Per-item steerability: the least-squares slope of the score on the multiplier.
+
+    Tan et al. 2024 (arXiv 2407.12404), section 4.
+
+    Args:
+        multipliers: [condition].
+        scores: [item, condition], in the measure's unit.
+
+    Returns:
+        [item], units per unit of multiplier.
+    """
+    centred = multipliers - multipliers.mean()
+    slope: Floats = scores @ centred / (centred @ centred)
+    return slope
+
+
+def measured(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The table of scores with a measure's numbers in the column `value`."""
+    return scores.assign(value=MEASURES[measure].of(scores))
+
+
+def steered(scores: pd.DataFrame) -> list[tuple[int, str]]:
+    """Every block and direction that the scores have, sorted; the unsteered run is none."""
+    pairs = scores.loc[scores["direction"] != UNSTEERED, ["layer", "direction"]].drop_duplicates()
+    return sorted((int(layer), str(direction)) for layer, direction in pairs.to_numpy())
+
+
+def wide(
+    scores: pd.DataFrame, layer: int, direction: str
+) -> tuple[Floats, Floats, "pd.Index[Hashable]"]:
+    """Items by multipliers of one block and direction, the unsteered run as multiplier 0.
+
+    Args:
+        scores: prompt_id, layer, direction, multiplier, value.
+
+    Returns:
+        multipliers [condition], values [item, condition], prompt ids [item].
+
+    Raises:
+        ValueError: a condition that an item has twice.
+    """
+    chosen = scores[
+        (scores["direction"] == UNSTEERED)
+        | ((scores["layer"] == layer) & (scores["direction"] == direction))
+    ]
+    table: Any = chosen.pivot(index="prompt_id", columns="multiplier", values="value")
+    return table.columns.to_numpy(dtype=float), table.to_numpy(dtype=float), table.index

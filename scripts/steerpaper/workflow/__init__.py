@@ -1,0 +1,1 @@
+"""The workflow: files, configuration, records of what was made; nothing here knows of models."""

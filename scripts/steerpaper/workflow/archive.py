@@ -1,0 +1,189 @@
+"""One file to share a study: all that its figures need, nothing of the machine that made it."""
+
+import gzip
+import io
+import json
+import os
+import re
+import sys
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+
+from steerpaper.errors import UserError
+from steerpaper.workflow.config import Config, data_files
+from steerpaper.workflow.files import whole
+
+Members = Mapping[str, Path | bytes]
+
+# what was made is younger than scripts and data: to Snakemake nothing is out of date
+TIME = 946684800
+LATER = TIME + 3600
+# environment variables whose values are nobody else's business
+SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+ABSOLUTE = re.compile(r"(?<![\w.:/~>-])/[^/\s\"'<>|:,;()\[\]]+(?:/[^/\s\"'<>|:,;()\[\]]*)+")
+
+SNAKEFILE = """\
+# Draws the study's figures from its tables. Of the workflow, only the rules that draw are taken, so
+# nothing before the tables can run; the rules that made the tables are in workflow/ to be read.
+configfile: "config.yaml"
+
+
+module steerpaper:
+    snakefile:
+        "workflow/Snakefile"
+    config:
+        config
+
+
+use rule figures, {plots} from steerpaper
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.input,
+"""
+README = """\
+# {study}
+
+A study made with steerpaper. Its tables are in `results/{study}/tables/`, its figures in
+`figures/{study}/`, the data that a figure shows beside it (`.csv`). `workflow/docs/results.md`
+explains them. `config.yaml` is the configuration that was used, every key written out, and `data/`
+holds the raw prompts that it names. `results/{study}/logs/` and `benchmarks/` say what each job did
+and how long it took. The model, its activations and the vectors are not here.
+
+The figures again, from the tables, without a model (remove `figures/` first to draw them all):
+
+    snakemake figures --cores 1
+
+That needs Snakemake 9 and the packages in `workflow/envs/figures.yaml`, or conda, which makes them:
+`snakemake figures --cores 1 --sdm conda`.
+
+Everything again, from the raw prompts, in an empty folder beside `workflow/`, with the packages in
+`workflow/envs/lock.txt`{model}:
+
+    mkdir again && cp -r config.yaml data again
+    snakemake --snakefile workflow/Snakefile --directory again --cores 1 --resources gpu=1
+"""
+
+
+def shareable(config: Config) -> tuple[Config, dict[str, Path]]:
+    """The configuration with the paths that files have in an archive, and those files by path.
+
+    A file's path there is its key in the configuration, so that no folder of this machine shows.
+    """
+    shared: Config = json.loads(json.dumps(config))
+    files = {}
+    for name, place, key in data_files(shared):
+        path = Path(place[key])
+        place[key] = f"data/{name}{path.suffix}"
+        if path.is_file():
+            files[place[key]] = path
+    endpoint = shared["lookups"]["explanations"]["endpoint"]
+    endpoint["base_url"] = re.sub("//[^/@]*@", "//", endpoint["base_url"])
+    if "path" in shared["model"]:
+        shared["model"]["path"] = Path(shared["model"]["path"]).name
+    return shared, files
+
+
+def as_yaml(config: Config) -> bytes:
+    """A configuration file, its keys sorted: the same for all that say the same."""
+    return yaml.safe_dump(config, allow_unicode=True, width=100).encode()
+
+
+def snakefile(scripts: Iterable[str]) -> bytes:
+    """The archive's own Snakefile: of the workflow's rules those that draw, and no other."""
+    plots = sorted(name for name in scripts if name.startswith("plot_"))
+    return SNAKEFILE.format(plots=", ".join(plots)).encode()
+
+
+def readme(config: Config) -> bytes:
+    """What is in an archive, and the commands that use it."""
+    model = " and the model at the path that `config.yaml` gives"
+    return README.format(
+        study=config["study"], model=model if config["model"]["source"] == "path" else ""
+    ).encode()
+
+
+def logs(results: Path, own: Iterable[Path]) -> list[Path]:
+    """What jobs wrote about themselves: logs, run times; not those of the job that packs them.
+
+    Job notes stay behind: they hold this machine's paths, for debugging on this machine.
+    """
+    found = [*(results / "logs").rglob("*"), *(results / "benchmarks").rglob("*")]
+    left = {*own}
+    return sorted(
+        path
+        for path in found
+        if path.is_file() and path not in left and not path.name.endswith(".job.json")
+    )
+
+
+def machine(root: Path, workflow: Path) -> list[str]:
+    """Folders of this machine that texts may name, the inner ones first."""
+    folders = {str(Path.home()), sys.prefix, os.path.abspath(workflow), os.path.abspath(root)}
+    return sorted(folders - {"/"}, key=len, reverse=True)
+
+
+def secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment variables that look like secrets, with their values."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if SECRET.search(name) and len(value) >= 8
+    }
+
+
+def cleaned(text: str, folders: Iterable[str], secrets: Mapping[str, str]) -> str:
+    """A record's text without secrets, and of absolute paths no more than a file's name.
+
+    `folders` are known ones, whose names may hold spaces, where a path in a text seems to end.
+    """
+    for name, value in secrets.items():
+        text = text.replace(value, f"<{name}>")
+    for folder in folders:
+        text = text.replace(f"{folder}/", "/-/").replace(folder, "...")
+
+    def file_name(found: re.Match[str]) -> str:
+        path = Path(found[0])
+        return f".../{path.name}" if path.suffix else "..."
+
+    return ABSOLUTE.sub(file_name, text)
+
+
+def refuse_secrets(members: Members, secrets: Mapping[str, str]) -> None:
+    """Raise where a file that would be shared holds a secret of the environment.
+
+    Raises:
+        UserError: names the file and the variable.
+    """
+    for member, content in members.items():
+        with io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                for name, value in secrets.items():
+                    if value.encode() in line:
+                        raise UserError(
+                            f"{member}, line {number}: holds the value of the environment variable "
+                            f"{name}; an archive is to be shared: take it out, or unset the "
+                            "variable if it is no secret"
+                        )
+
+
+def pack(path: str | Path, folder: str, members: Members) -> None:
+    """Write a .tar.gz whose bytes depend on names and contents alone: no times, no owners."""
+    with (
+        whole(path) as part,
+        open(part, "wb") as out,
+        gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for name, content in sorted(members.items()):
+            entry = tarfile.TarInfo(f"{folder}/{name}")
+            entry.mtime = LATER if name.startswith(("results/", "figures/")) else TIME
+            with io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb") as file:
+                entry.size = file.seek(0, io.SEEK_END)
+                file.seek(0)
+                tar.addfile(entry, file)

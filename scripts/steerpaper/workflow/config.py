@@ -1,0 +1,233 @@
+"""The configuration: checked against its JSON Schema, defaults filled in, mistakes named."""
+
+import copy
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+from jsonschema.protocols import Validator
+from jsonschema.validators import Draft202012Validator
+
+from steerpaper.errors import UserError
+
+Config = dict[str, Any]
+
+
+def validated(
+    config: Mapping[str, Any], schema: Path, known: Mapping[str, Sequence[str]] | None = None
+) -> Config:
+    """Return a copy of `config` with the schema's defaults filled in.
+
+    Args:
+        known: the values that the schema's definitions of these names allow: what the library has
+            (estimators, measures), so that the schema need not list them.
+
+    Raises:
+        UserError: names every key that is unknown or wrong, and what is allowed there.
+    """
+    rules = yaml.safe_load(schema.read_text(encoding="utf-8"))
+    for name, values in (known or {}).items():
+        rules["$defs"][name]["enum"] = list(values)
+    filled = copy.deepcopy(dict(config))
+    _fill_defaults(filled, rules, rules)
+    validator: Validator = Draft202012Validator(rules)
+    errors = sorted(validator.iter_errors(filled), key=lambda error: list(map(str, error.path)))
+    problems = [problem for error in errors for problem in _explain(error)]
+    if not problems:
+        _find_data(filled, schema.parent)
+        problems = _check_meaning(filled)
+    if problems:
+        raise UserError("configuration: " + "\n  configuration: ".join(problems))
+    return filled
+
+
+def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
+    """Every file of raw data that a configuration names: dotted key, and where its path is held."""
+    places = {f"behaviors.{name}": behavior for name, behavior in config["behaviors"].items()}
+    places["steering.cost"] = config["steering"]["cost"]
+    places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
+    for name, place in places.items():
+        for key in ("items", "about", "neutral", "knowledge", "path"):
+            if key in place:
+                yield f"{name}.{key}", place, key
+
+
+def _find_data(config: Config, workflow: Path) -> None:
+    """Data files that are not where the study runs are taken from beside the workflow."""
+    for _, place, key in data_files(config):
+        path = place[key]
+        if not Path(path).exists() and (workflow / path).is_file():
+            place[key] = str(workflow / path)
+
+
+def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
+    default = schema.get("default")
+    if "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[1]]
+    if not isinstance(value, dict):
+        return
+    if isinstance(default, dict) and "properties" in schema:
+        # a section's own default holds for the keys that a study leaves out of it
+        for key, part in default.items():
+            value.setdefault(key, copy.deepcopy(part))
+    for key, rule in schema.get("properties", {}).items():
+        if key not in value and "default" in rule:
+            value[key] = copy.deepcopy(rule["default"])
+        if key in value:
+            _fill_defaults(value[key], rule, root)
+
+
+def _at(path: Any, key: Any = None) -> str:
+    parts = [*path] if key is None else [*path, key]
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the file"
+
+
+def _explain(error: jsonschema.ValidationError) -> list[str]:
+    """One sentence for each problem: the key's path, what is wrong, what is allowed."""
+    schema: Mapping[str, Any] = error.schema if isinstance(error.schema, dict) else {}
+    allowed = schema.get("description")
+    asked: Any = error.validator_value
+    value: Any = error.instance
+    match error.validator:
+        case "additionalProperties":
+            known = list(schema.get("properties", {}))
+            unknown = [key for key in value if key not in known]
+            return [
+                f"unknown key '{_at(error.path, key)}'{_nearest(str(key), known)}; "
+                f"allowed here: {', '.join(known)}"
+                for key in unknown
+            ]
+        case "required":
+            missing = [key for key in asked if key not in value]
+            return [f"key '{_at(error.path, key)}' is missing" for key in missing]
+        case "enum":
+            allowed = f"one of {', '.join(map(str, asked))}"
+        case "anyOf":
+            allowed = allowed or "another form"
+        case "type":
+            meant = f" ({allowed})" if allowed else ""
+            allowed = " or ".join([asked] if isinstance(asked, str) else asked) + meant
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+            bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<="}
+            allowed = f"a number {bounds.get(error.validator, '<')} {asked}"
+        case "minItems" | "minProperties":
+            allowed = "at least one entry"
+        case "uniqueItems":
+            allowed = "entries that differ from each other"
+        case "pattern":
+            allowed = allowed or f"text that matches {asked}"
+    return [f"{_at(error.path)}: {value!r} is not allowed; expected {allowed}"]
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _check_corpus(lookups: Config) -> list[str]:
+    corpus, problems = lookups["corpus"], []
+    for split in ("train", "test"):
+        if lookups["top"] > corpus[split]:
+            problems.append(
+                f"lookups.top: {lookups['top']} prompts a neuron are asked for, but "
+                f"lookups.corpus.{split} has {corpus[split]}"
+            )
+    if corpus["shards"] > min(corpus["train"], corpus["test"]):
+        problems.append(f"lookups.corpus.shards: {corpus['shards']} is more than there are prompts")
+    if corpus["source"] == "file" and not Path(corpus["file"]["path"]).is_file():
+        problems.append(f"lookups.corpus.file.path: no file at {corpus['file']['path']}")
+    return problems
+
+
+def _check_meaning(config: Config) -> list[str]:
+    """What a schema cannot say."""
+    problems = []
+    steering = config["steering"]
+    known = list(config["behaviors"])
+    for position, name in enumerate(steering["behaviors"]):
+        if name not in known:
+            problems.append(
+                f"steering.behaviors[{position}]: '{name}' is not declared under behaviors"
+                f"{_nearest(name, known)}; declared: {', '.join(known)}"
+            )
+            continue
+        for kind in ("items", "about"):
+            path = config["behaviors"][name].get(kind)
+            if path is not None and not Path(path).is_file():
+                problems.append(f"behaviors.{name}.{kind}: no file at {path}")
+    if steering["normalize"] and steering["multiplier_unit"] == "residual":
+        problems.append(
+            "steering.normalize: has no effect with multiplier_unit: residual, which gives every "
+            "vector the residual stream's norm; set one of the two"
+        )
+    for name, section in steering.items():
+        if isinstance(section, dict):
+            problems += _check_multipliers(f"steering.{name}", section)
+    problems += _check_corpus(config["lookups"])
+    lowest, highest = config["lookups"]["heads"]["active"]
+    if lowest > highest:
+        problems.append(f"lookups.heads.active: {lowest} is more than {highest}: swap them")
+    problems += _check_parts(steering)
+    return problems
+
+
+def parts_of(steering: Mapping[str, Any]) -> list[str]:
+    """The parts of the steering study: its sections that have behaviours of their own."""
+    return [
+        name
+        for name, section in steering.items()
+        if isinstance(section, dict) and "behaviors" in section
+    ]
+
+
+def named_behaviors(part: Any, studied: Sequence[str]) -> list[str]:
+    """The behaviours that a part of the study runs on: all, the first n, or those named."""
+    if part == "all":
+        return list(studied)
+    return list(studied[:part]) if isinstance(part, int) else list(part)
+
+
+def _check_multipliers(path: str, section: Config) -> list[str]:
+    """Multipliers of a section and of its controls."""
+    problems = []
+    for place, key in ((section, path), (section.get("random", {}), f"{path}.random")):
+        multipliers = place.get("multipliers", [1])
+        for position, multiplier in enumerate(multipliers):
+            if not math.isfinite(multiplier):
+                problems.append(
+                    f"{key}.multipliers[{position}]: {multiplier} is not a finite number"
+                )
+        # what is sampled may be the unsteered model's
+        if not any(multipliers) and path != "steering.completions":
+            problems.append(
+                f"{key}.multipliers: needs a multiplier other than 0 "
+                "(the unsteered run is always there)"
+            )
+    return problems
+
+
+def _check_parts(steering: Config) -> list[str]:
+    """The parts that run on some of the behaviours, at the chosen block."""
+    problems = []
+    for key in parts_of(steering):
+        part = steering[key]
+        for position, name in enumerate(named_behaviors(part["behaviors"], steering["behaviors"])):
+            if name not in steering["behaviors"]:
+                problems.append(
+                    f"steering.{key}.behaviors[{position}]: '{name}' is not among "
+                    f"steering.behaviors{_nearest(name, steering['behaviors'])}; write all, a "
+                    f"number (the first n) or names out of: {', '.join(steering['behaviors'])}"
+                )
+    cost = steering["cost"]
+    if named_behaviors(cost["behaviors"], steering["behaviors"]):
+        for key in ("neutral", "knowledge"):
+            if not Path(cost[key]).is_file():
+                problems.append(f"steering.cost.{key}: no file at {cost[key]}")
+    return problems

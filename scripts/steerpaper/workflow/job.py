@@ -1,0 +1,123 @@
+"""The adapter between Snakemake and the scripts: the only place that knows of Snakemake.
+
+A script defines `main(job)` and ends with `run(main)`. A rule's configuration values are one
+mapping, `params: settings=`, since Snakemake compares params as a set of values without names: a
+mapping's representation holds the names, so that no change goes unseen. Snakemake puts its job
+object into the script's globals; `run` turns it into a plain `Job`, notes it beside the log as
+`<log>.job.json`, and sends what the script logs to the log file and to the terminal. To debug a job
+by itself:
+
+    python scripts/steering/vectors.py results/default/logs/vectors/optimism.answers.log.job.json
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Generic, TypedDict, TypeVar
+
+from steerpaper.errors import UserError, writing
+
+log = logging.getLogger("steerpaper")
+
+Params = TypeVar("Params")
+
+
+class Run(TypedDict):
+    """How a job is told to run the model."""
+
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Job(Generic[Params]):
+    """What a script is given.
+
+    Attributes:
+        input, output: named files, one or a list each.
+        params: its rule's configuration values, by key.
+        wildcards: of the rule.
+        threads: CPU threads it may use.
+        log: its log file.
+        batch_tokens: tokens a forward pass may hold. No result depends on it, so it is no
+            parameter: a change re-runs nothing.
+    """
+
+    input: dict[str, Any]
+    output: dict[str, Any]
+    params: Params
+    wildcards: dict[str, str]
+    threads: int
+    log: str
+    batch_tokens: int = 1024
+
+    @property
+    def config_digest(self) -> str:
+        """Hex digest of the configuration values that this job was given."""
+        return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()
+
+
+def _named(items: Any) -> dict[str, Any]:
+    return {
+        key: list(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        for key, value in items.items()
+    }
+
+
+def _current_job() -> Job[Any]:
+    snakemake = getattr(sys.modules["__main__"], "snakemake", None)
+    if snakemake is None:
+        if len(sys.argv) != 2:
+            raise UserError(
+                f"usage: python {sys.argv[0]} LOG.job.json (Snakemake writes one beside each log)"
+            )
+        return Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    job = Job(
+        input=_named(snakemake.input),
+        output=_named(snakemake.output),
+        params=snakemake.params.get("settings", {}),
+        wildcards=dict(snakemake.wildcards.items()),
+        threads=snakemake.threads,
+        log=str(snakemake.log[0]),
+        batch_tokens=snakemake.config["batch_tokens"],
+    )
+    note = Path(job.log + ".job.json")
+    with writing(note):
+        note.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
+    return job
+
+
+def run(main: Callable[[Job[Any]], None]) -> None:
+    """Run a script's `main` on the current job; a `UserError` is one line and exit status 1."""
+    try:
+        job = _current_job()
+    except UserError as error:
+        sys.exit(str(error))
+    # libraries read this when they are imported; main() imports what is heavy after it is set
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(job.threads)
+    Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        handlers=[logging.FileHandler(job.log, mode="w"), logging.StreamHandler(sys.stderr)],
+    )
+    log.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    # a log file on a full disk: the terminal still has every line, and no traceback between them
+    logging.raiseExceptions = False
+    try:
+        main(job)
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except Exception:
+        with open(job.log, "a", encoding="utf-8") as out:
+            traceback.print_exc(file=out)
+        raise

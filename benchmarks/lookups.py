@@ -21,15 +21,15 @@ import numpy as np  # noqa: E402
 import plain_lookups as plain  # noqa: E402
 import torch  # noqa: E402
 
+from steerpaper.engine.model import load  # noqa: E402
+from steerpaper.engine.weights import head_count, neurons_out  # noqa: E402
 from steerpaper.lookups.ablations import Ablation, ablate  # noqa: E402
 from steerpaper.lookups.attribution import head_attribution  # noqa: E402
 from steerpaper.lookups.corpus import stdlib_texts  # noqa: E402
 from steerpaper.lookups.neurons import best_congruence, read_directions  # noqa: E402
 from steerpaper.lookups.top_activations import top_activations  # noqa: E402
 from steerpaper.lookups.truncation import Pair, truncate  # noqa: E402
-from steerpaper.engine.model import load  # noqa: E402
 from steerpaper.seeds import stream  # noqa: E402
-from steerpaper.engine.weights import head_count, neurons_out  # noqa: E402
 
 BUDGET = 1024
 PROMPTS, TOKENS, TOP = 100, 64, 8

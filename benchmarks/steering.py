@@ -13,15 +13,15 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import plain  # noqa: E402
 import torch  # noqa: E402
+from steerpaper.steering.pairs import tokenize  # noqa: E402
 
 from steerpaper.engine.batching import padded, run_batches  # noqa: E402
 from steerpaper.engine.model import load  # noqa: E402
+from steerpaper.engine.score import score  # noqa: E402
 from steerpaper.steering.activations import read_activations  # noqa: E402
 from steerpaper.steering.conditions import Condition  # noqa: E402
 from steerpaper.steering.items import read_items  # noqa: E402
-from steerpaper.steering.pairs import tokenize  # noqa: E402
 from steerpaper.steering.prompts import as_rows, serialize  # noqa: E402
-from steerpaper.engine.score import score  # noqa: E402
 from steerpaper.steering.vectors import mean_difference  # noqa: E402
 
 BUDGET = 1024

@@ -16,7 +16,7 @@ rule archive:
         ],
         workflow=[str(path) for path in workflow_files(WORKFLOW)],
         snakefile=str(WORKFLOW / "Snakefile"),
-        code=code_of("archive"),
+        code=code_of("archive", helpers=True),
     output:
         archive=f"{RESULTS}/{config['study']}.tar.gz",
     log:
@@ -30,7 +30,7 @@ rule archive:
         mem_mb=scaled(1000),
         runtime=scaled(10),
     params:
-        config=config,
+        settings=dict(config=config, plots=[f"plot_{name}" for name in FIGURE_ROWS]),
     message:
         "Packing the study into one file"
     script:

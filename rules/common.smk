@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
 # where this file is: used as a module, workflow.basedir is the outer workflow's folder
@@ -19,7 +18,20 @@ sys.path.insert(0, str(SCRIPTS))
 from steerpaper.workflow.captions import for_captions
 from steerpaper.workflow.config import data_files, named_behaviors, validated
 from steerpaper.errors import UserError
-from steerpaper.workflow.provenance import imported_modules, without_folder, workflow_files
+from steerpaper.workflow.declared import (
+    combinations,
+    csv_names,
+    filled,
+    paths_of,
+    rows_of,
+    settings_of,
+)
+from steerpaper.workflow.provenance import (
+    imported_modules,
+    is_helper,
+    without_folder,
+    workflow_files,
+)
 from steerpaper.workflow.run_times import print_run_times
 
 from steerpaper.steering.estimators import NAMES as ESTIMATORS
@@ -46,12 +58,9 @@ MODEL = f"results/models/{config['model']['name']}"
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 CONTRASTS = STEERING["contrasts"]
-# parts that run on some behaviours, each with a table of its name
-PARTS = ["reasoning", "system_prompts", "cost", "convergence", "projection"]
 SPLITS = ["train", "dev", "test"]
-# the look of all figures
-STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
 LOOKUPS = config["lookups"]
+STATISTICS = config["statistics"]
 # the conda environment of rules that use torch: with CUDA libraries, or for torch's CPU build
 MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yaml"
 # how every job that runs the model is told to run it; no result depends on config["batch_tokens"],
@@ -59,9 +68,21 @@ MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yam
 RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
 
 
-def code_of(script):
-    """The library files that a script imports, so that editing one re-runs what depends on it."""
-    return [str(path) for path in imported_modules(SCRIPTS / f"{script}.py", SCRIPTS)]
+def code_of(script, function="", helpers=False):
+    """The library files that a script imports, so that editing one re-runs what depends on it.
+
+    Without those that no result depends on: the workflow's own helpers, messages, progress bars.
+
+    Args:
+        function: what the script calls by a name that it is given; its module counts too.
+        helpers: count those as well, for rules whose work they do.
+    """
+    called = [f"steerpaper.{function.rpartition('.')[0]}"] if function else []
+    return [
+        str(path)
+        for path in imported_modules(SCRIPTS / f"{script}.py", SCRIPTS, *called)
+        if helpers or not is_helper(path.relative_to(SCRIPTS / "steerpaper"))
+    ]
 
 
 def behaviors_of(part):
@@ -84,34 +105,6 @@ def plain_part(part):
     return {key: value for key, value in STEERING[part].items() if key != "behaviors"}
 
 
-# files of figure rules that are included before figures.smk add theirs, for the target `figures`
-FIGURE_NAMES = []
-FIGURE_KINDS = ["pdf", "png", "csv"]
-# where the report puts each figure, and under which title
+# what summaries and figures are: report/tables.yaml, report/figures.yaml
 REPORT = WORKFLOW / "report"
-FIGURE_TITLES = yaml.safe_load((REPORT / "figures.yaml").read_text(encoding="utf-8"))
 for_captions()
-
-
-def figure_files(name):
-    """A figure rule's outputs: PDF, PNG, which the report shows, and the data that it shows."""
-    figure, _, contrast = name.partition(".")
-    about = FIGURE_TITLES[figure]
-    files = {kind: f"{FIGURES}/{name}.{kind}" for kind in FIGURE_KINDS}
-    files["png"] = report(
-        files["png"],
-        # beside the rules, as conda's environments are
-        caption=f"../report/captions/{figure}.rst",
-        category=about["category"],
-        subcategory=about["subcategory"],
-        labels={
-            "figure": about["title"],
-            **({"contrast": contrast} if contrast else {}),
-        },
-    )
-    return files
-
-
-def figure_paths(names):
-    """The files of figures, for a target."""
-    return expand(f"{FIGURES}/{{name}}.{{kind}}", name=names, kind=FIGURE_KINDS)

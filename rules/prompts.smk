@@ -6,16 +6,16 @@ rule prompts:
         model=f"{MODEL}/manifest.json",
         code=code_of("steering/prompts"),
     output:
+        **{
+            name: f"{RESULTS}/prompts/{{behavior}}.{name}.jsonl"
+            for name in ("open", "reasoning", "system_prompts")
+        },
         prompts=expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.jsonl",
             contrast=CONTRASTS,
             split=SPLITS,
             allow_missing=True,
         ),
-        **{
-            name: f"{RESULTS}/prompts/{{behavior}}.{name}.jsonl"
-            for name in ("open", "reasoning", "system_prompts")
-        },
         about=f"{RESULTS}/prompts/{{behavior}}.about.json",
         csv=expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",

@@ -1,34 +1,21 @@
 """The report: one HTML file with every figure and table, and how they were made."""
 
-TABLES = {
-    "Steering": [
-        *rules.steering.input,
-        *(
-            [f"{RESULTS}/tables/estimators_cosine.csv"]
-            if behaviors_of("compare_estimators")
-            else []
-        ),
-    ],
-    "Lookups": [
-        *(
-            f"{RESULTS}/tables/{name}.csv"
-            for name in ("corpus", "firing", "truncation")
-        ),
-        *rules.lookups.input,
-    ],
-}
-TABLES = {
-    study: [path for path in paths if Path(path).match("tables/*.csv")]
-    for study, paths in TABLES.items()
-}
+# the tables of either study, by the report's name of it
+REPORTED = {study: tables_of(study.lower()) for study in ("Steering", "Lookups")}
 PAGES = f"{RESULTS}/report"
 # how the results were made
-RECORDS = ["configuration", "versions", "model", "files", "run_times"]
+RECORDS = {
+    "configuration": "The configuration of this study, defaults filled in.",
+    "versions": "The workflow's commit (if it is under version control) and the installed packages.",
+    "model": "Where the model comes from, and the SHA-256 digest of each of its files.",
+    "files": "SHA-256 digest of every raw data file, table and figure.",
+    "run_times": "Jobs, wall time and peak memory of every rule, each as of its last run.",
+}
 # plain paths, for targets: a file's place in the report is said where it is made, and only there
 REPORT_PAGES = [
     f"{PAGES}/{name}.html"
     for name in [
-        *(Path(path).stem for paths in TABLES.values() for path in paths),
+        *(Path(path).stem for paths in REPORTED.values() for path in paths),
         *RECORDS,
     ]
 ]
@@ -45,7 +32,7 @@ rule provenance:
         ],
         model=f"{MODEL}/manifest.json",
         lock=str(WORKFLOW / "envs" / "lock.txt"),
-        code=code_of("provenance"),
+        code=code_of("provenance", helpers=True),
     output:
         provenance=f"{RESULTS}/provenance.json",
         config=f"{RESULTS}/config.yaml",
@@ -61,7 +48,7 @@ rule provenance:
         runtime=scaled(10),
     params:
         # the same on every machine
-        config=without_folder(config, WORKFLOW),
+        settings=dict(config=without_folder(config, WORKFLOW)),
     message:
         "Recording what the results were made from"
     script:
@@ -71,11 +58,10 @@ rule provenance:
 rule report_pages:
     """Write every table, and how the results were made, as pages that a browser shows."""
     input:
-        tables=[path for paths in TABLES.values() for path in paths],
+        tables=[path for paths in REPORTED.values() for path in paths],
         provenance=f"{RESULTS}/provenance.json",
-        about=str(REPORT / "tables.yaml"),
         template=str(REPORT / "table.html"),
-        code=code_of("report_pages"),
+        code=code_of("report_pages", helpers=True),
     output:
         **{
             name: report(
@@ -92,7 +78,7 @@ rule report_pages:
                 subcategory=study,
                 labels={"table": Path(path).stem},
             )
-            for study, paths in TABLES.items()
+            for study, paths in REPORTED.items()
             for path in paths
         ],
     log:
@@ -106,8 +92,11 @@ rule report_pages:
         mem_mb=scaled(500),
         runtime=scaled(10),
     params:
-        # not an input: times differ from run to run, what is made of results must not
-        benchmarks=BENCHMARKS,
+        settings=dict(
+            # not an input: times differ from run to run, what is made of results must not
+            benchmarks=BENCHMARKS,
+            about=csv_names(TABLES) | RECORDS,
+        ),
     message:
         "Writing the report's pages of tables"
     script:

@@ -2,11 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any, TypedDict
 
 from steerpaper.workflow.job import Job, log, run
 
 
-def main(job: Job) -> None:
+class Params(TypedDict):
+    """The rule's settings: the configuration, and the names of the rules that draw."""
+
+    config: dict[str, Any]
+    plots: list[str]
+
+
+def main(job: Job[Params]) -> None:
     from steerpaper.workflow import archive
 
     results = Path(job.output["archive"]).parent
@@ -19,7 +27,7 @@ def main(job: Job) -> None:
     members: dict[str, Path | bytes] = {
         **data,
         "config.yaml": archive.as_yaml(config),
-        "Snakefile": archive.snakefile(Path(path).stem for path in job.input["workflow"]),
+        "Snakefile": archive.snakefile(job.params["plots"]),
         "README.md": archive.readme(config),
     }
     for path in map(Path, job.input["workflow"]):

@@ -2,17 +2,24 @@
 
 import platform
 from pathlib import Path
+from typing import Any, TypedDict
 
 import yaml
 
 from steerpaper.workflow.job import Job, run
 
 
-def main(job: Job) -> None:
+class Params(TypedDict):
+    """The rule's settings."""
+
+    config: dict[str, Any]
+
+
+def main(job: Job[Params]) -> None:
     from steerpaper.workflow import provenance
     from steerpaper.workflow.files import read_json, whole, write_json
 
-    workflow = Path(provenance.__file__).parents[2]
+    workflow = Path(provenance.__file__).parents[3]
     config = job.params["config"]
     write_json(
         job.output["provenance"],

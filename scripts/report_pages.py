@@ -1,13 +1,19 @@
 """Write every table, and how the results were made, as pages that a browser shows."""
 
 from pathlib import Path
-
-import yaml
+from typing import TypedDict
 
 from steerpaper.workflow.job import Job, run
 
 
-def main(job: Job) -> None:
+class Params(TypedDict):
+    """The rule's settings: the folder of benchmarks, and what each page shows."""
+
+    benchmarks: str
+    about: dict[str, str]
+
+
+def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, whole
     from steerpaper.workflow.pages import flat, read_cells, table_page
     from steerpaper.workflow.run_times import run_times
@@ -32,7 +38,7 @@ def main(job: Job) -> None:
     for table, page in zip(job.input["tables"], job.output["tables"], strict=True):
         pages[page] = read_cells(table)
     template = Path(job.input["template"]).read_text(encoding="utf-8")
-    about = yaml.safe_load(Path(job.input["about"]).read_text(encoding="utf-8"))
+    about = job.params["about"]
     for page, (columns, cells) in pages.items():
         name = Path(page).stem
         with whole(page) as part:

@@ -6,23 +6,26 @@ import json
 
 from conftest import ROOT
 
+from steerpaper.workflow.declared import rows_of
 from steerpaper.workflow.job import Job
 
-RUN = {"device": "cpu", "dtype": "float32"}
+RUN = {"run": {"device": "cpu", "dtype": "float32"}}
 CORPUS = {"train": 40, "test": 30, "max_tokens": 40}
 NEURONS = {"layers": {"last": 2}, "next_token": 2, "random": 2}
 
 
-def stage(script, inputs, outputs, *, wildcards=None, **params):
+def stage(script, inputs, outputs, *, wildcards=None, budget=1024, **params):
     """Run a stage's script: its `main` on a job."""
-    job = Job(inputs, outputs, params, wildcards or {}, threads=1, log="")
+    job = Job(inputs, outputs, params, wildcards or {}, threads=1, log="", batch_tokens=budget)
     importlib.import_module(script).main(job)
 
 
 def find_neurons(folder, model):
     """The first stage, which has no batches and no shards: its tables by name."""
     tables = {name: str(folder / f"{name}.parquet") for name in ("neurons", "rejected", "tokens")}
-    stage("neurons", {"model": str(model / "manifest.json")}, tables, **NEURONS, seed=1, **RUN)
+    stage(
+        "lookups.neurons", {"model": str(model / "manifest.json")}, tables, **NEURONS, seed=1, **RUN
+    )
     return tables
 
 
@@ -32,7 +35,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
     `neurons` has the first one's tables.
     """
     folder.mkdir()
-    run = {**RUN, "batch_tokens": budget}
+    run = {**RUN, "budget": budget}
     prompts = {split: str(folder / f"corpus.{split}.jsonl") for split in ("train", "test")}
     common = {**prompts, "model": str(model / "manifest.json"), **neurons}
 
@@ -40,7 +43,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         return str(folder / name)
 
     stage(
-        "corpus",
+        "lookups.corpus",
         common,
         {**prompts, "counts": at("corpus.csv")},
         source="file",
@@ -52,13 +55,13 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
     for shard, part in enumerate(parts):
         wildcards = {"shard": str(shard)}
         options = {"shards": shards, "top": top, "bos": True, **run}
-        stage("max_activations", common, {"part": part}, wildcards=wildcards, **options)
+        stage("lookups.max_activations", common, {"part": part}, wildcards=wildcards, **options)
     common["activations"] = at("max_activations.parquet")
     outputs = {"activations": common["activations"], "counts": at("firing.csv")}
-    stage("merge_activations", {**common, "parts": parts}, outputs, top=top)
+    stage("lookups.merge_activations", {**common, "parts": parts}, outputs, top=top)
     common["truncated"] = at("truncated.parquet")
     stage(
-        "truncation",
+        "lookups.truncation",
         common,
         {
             "truncated": common["truncated"],
@@ -72,13 +75,13 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
     )
     common["attribution"] = at("head_attribution.parquet")
     outputs = {"attribution": common["attribution"]}
-    stage("head_attribution", common, outputs, published=False, bos=True, **run)
+    stage("lookups.head_attribution", common, outputs, published=False, bos=True, **run)
     common["heads"] = at("chosen_heads.parquet")
     outputs = {"heads": common["heads"]}
-    stage("chosen_heads", common, outputs, active=[0.25, 0.75], per_neuron=2, seed=1)
+    stage("lookups.chosen_heads", common, outputs, active=[0.25, 0.75], per_neuron=2, seed=1)
     common["scores"] = at("explanation_scores.parquet")
     stage(
-        "explanations",
+        "lookups.explanations",
         common,
         {
             "explanations": at("explanations.jsonl"),
@@ -88,28 +91,28 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         explainer="local",
         examples=2,
         max_new_tokens=4,
-        **RUN,
+        **run,
     )
     ablated = {
         "head_ablation": at("head_ablation.parquet"),
         "neuron_ablation": at("neuron_ablation.parquet"),
     }
     outputs = {"heads": ablated["head_ablation"], "neurons": ablated["neuron_ablation"]}
-    stage("ablations", common, outputs, bos=True, seed=1, **run)
-    names = ("token_blocks", "neurons", "prompt_lengths", "head_attribution")
-    names += ("explanation_scores", "explanations", "ablation_drops", "ablations", "published")
+    stage("lookups.ablations", common, outputs, bos=True, seed=1, **run)
+    row = rows_of(ROOT / "report/tables.yaml")["lookups_tables"]
+    known = {**common, **ablated, "corpus": prompts["train"]}
+    known["published"] = str(ROOT / "data/published_lookups.csv")
+    inputs = {name: known[name] for name in row["from"]}
     stage(
-        "lookups_tables",
-        {**common, **ablated, "published": str(ROOT / "data/published_lookups.csv")},
-        {
-            **{name: at(f"lookups_{name}.csv") for name in names},
-            "page": at("lookups_neurons.md"),
-            "latex": at("lookups_published.tex"),
-        },
-        resamples=200,
-        confidence=0.95,
-        seed=1,
-        prompts=3,
+        "table",
+        inputs,
+        {name: at(f"{name}.csv") for name in row["tables"]}
+        | {page: at(page) for page in row["pages"]},
+        make=row["make"],
+        labels=[],
+        names=dict.fromkeys(inputs, [[]]),
+        parts=[],
+        settings={"interval": {"seed": 1, "resamples": 200, "confidence": 0.95}},
     )
     for part in parts:
         (folder / part).unlink()

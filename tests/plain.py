@@ -6,7 +6,6 @@ Slow and obviously right: what the library's fast paths are compared with.
 import numpy as np
 import torch
 
-
 # what the engine's interventions do, written anew: one token's hidden state, a direction, a strength
 INTERVENTIONS = {
     "add": lambda hidden, direction, strength: hidden + strength * direction,

@@ -6,16 +6,17 @@ import plain_lookups as plain
 import pytest
 from scipy.stats import ks_2samp, sem, t
 
+from steerpaper.engine.text import beginning
+from steerpaper.engine.weights import head_count, neurons_out
 from steerpaper.lookups.ablations import (
     Ablation,
     ablate,
-    ablation_test,
     ablations_of,
     other_prompts,
     with_effects,
 )
-from steerpaper.lookups.rows import beginning
-from steerpaper.engine.weights import head_count, neurons_out
+from steerpaper.lookups.tables.ablations import ablation_test
+from steerpaper.stats import Interval
 
 PROMPTS = [(5, 6, 7, 8), (9, 10), (11, 12, 13, 14, 15, 16, 17), (18,), (19, 20, 21, 22, 5)]
 
@@ -112,7 +113,7 @@ def test_a_tables_rows_are_ablated_at_their_own_tokens(load_tiny):
             "head": [3, 1, 0],
         }
     )
-    start = beginning(lm, True)
+    start = beginning(lm.tokenizer, True)
     made = ablations_of(table, ids, start, site="heads", unit=("head_layer", "head"))
     got = with_effects(table, ablate(lm, [made[0], *made], budget=64), slice(1, None))
     for row in got.itertuples():
@@ -136,12 +137,12 @@ def drops(shift, units=30, prompts=20, seed=0):
     return table.assign(drop=noise + shift * table["active"])
 
 
-STATISTICS = {"seed": 1, "resamples": 2000, "confidence": 0.95}
+INTERVAL = Interval(seed=1, resamples=2000, confidence=0.95)
 
 
 def test_the_test_is_scipys_and_the_effect_is_recovered():
     table = drops(1.0)
-    found = ablation_test(table, ["unit"], **STATISTICS)
+    found = ablation_test(table, ["unit"], INTERVAL)
     expected = ks_2samp(table["drop"][table["active"]], table["drop"][~table["active"]])
     assert found["ks_statistic"] == expected.statistic
     assert found["ks_p"] == expected.pvalue
@@ -156,7 +157,7 @@ def test_intervals_are_those_of_students_t_on_normal_data():
     # the percentile bootstrap is a little narrow with few units: it covers 93% where t covers 95%
     for seed in range(10):
         table = drops(0.5, units=100, seed=seed)
-        found = ablation_test(table, ["unit"], **STATISTICS)
+        found = ablation_test(table, ["unit"], INTERVAL)
         means = table.groupby(["unit", "active"])["drop"].mean()
         difference = means.xs(True, level="active") - means.xs(False, level="active")
         low, high = t.interval(0.95, 99, difference.mean(), sem(difference))
@@ -168,7 +169,7 @@ def test_intervals_are_those_of_students_t_on_normal_data():
 def test_with_one_class_or_nothing_the_numbers_are_missing_not_wrong():
     one_class = drops(0.0).query("active")
     for table in (one_class, one_class.iloc[:0]):
-        found = ablation_test(table, ["unit"], **STATISTICS)
+        found = ablation_test(table, ["unit"], INTERVAL)
         assert found["units"] == 0
         assert found["n_inactive"] == 0
         assert np.isnan([found["ks_statistic"], found["ks_p"], found["difference_mean"]]).all()

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from steerpaper.errors import UserError
 from steerpaper.workflow.archive import (
     LATER,
     TIME,
@@ -18,7 +19,6 @@ from steerpaper.workflow.archive import (
     shareable,
 )
 from steerpaper.workflow.config import validated
-from steerpaper.errors import UserError
 
 SECRET = "sk-very-secret-0123456789"
 

@@ -1,6 +1,6 @@
 """Each mistake ends with one message that says where and what to do, and leaves no output."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -11,14 +11,15 @@ import yaml
 from conftest import ROOT
 from study import make_study, snakemake
 
-from steerpaper.workflow.config import validated
-from steerpaper.errors import UserError
-from steerpaper.workflow.job import Job
+from steerpaper.engine.families import architecture
 from steerpaper.engine.layers import resolve_layers
-from steerpaper.engine.model import architecture, pick_device
+from steerpaper.engine.model import pick_device
+from steerpaper.engine.text import load_tokenizer
+from steerpaper.errors import UserError
 from steerpaper.steering.items import read_items, split_items
 from steerpaper.steering.prompts import serialize
-from steerpaper.engine.text import load_tokenizer
+from steerpaper.workflow.config import validated
+from steerpaper.workflow.job import Job
 
 SCHEMA = ROOT / "config.schema.yaml"
 GOOD = {"question": "Tea or coffee?", "matching": "Tea, please.", "other": "Coffee, please."}
@@ -31,9 +32,11 @@ PUBLISHED = {
 
 def prompts_job(folder, raw, model):
     prompts = [str(folder / f"out/{c}.{s}.jsonl") for c in "al" for s in ("train", "dev", "test")]
+    others = {key: f"{folder}/out/{key}.jsonl" for key in ("open", "reasoning", "system_prompts")}
+    others["about"] = str(folder / "out/about.json")
     return Job(
-        input={"raw": str(raw), "about": [], "model": str(model / "config.json")},
-        output={"prompts": prompts, "open": str(folder / "out/open.jsonl"), "csv": []},
+        input={"raw": str(raw), "about": [], "model": str(model / "manifest.json")},
+        output={"prompts": prompts, "csv": [], **others},
         params={
             "contrasts": ["answers", "letters"],
             "split": {"train": 2, "dev": 2, "test": 2},
@@ -45,13 +48,6 @@ def prompts_job(folder, raw, model):
         threads=1,
         log=str(folder / "log"),
     )
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / f"scripts/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def lines(*records):
@@ -116,7 +112,9 @@ def test_raw_data_with_a_mistake_is_refused_and_nothing_is_written(name, tmp_pat
     raw = tmp_path / "tea.jsonl"
     raw.write_text(content)
     with pytest.raises(UserError, match=message):
-        script("prompts").main(prompts_job(tmp_path, raw, model_folders["llama"]))
+        importlib.import_module("steering.prompts").main(
+            prompts_job(tmp_path, raw, model_folders["llama"])
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -146,7 +144,7 @@ def test_a_script_prints_the_message_alone_and_fails(tmp_path, model_folders):
     note = tmp_path / "job.json"
     note.write_text(json.dumps(asdict(prompts_job(tmp_path, raw, model_folders["llama"]))))
     process = subprocess.run(
-        [sys.executable, ROOT / "scripts/prompts.py", note], capture_output=True, text=True
+        [sys.executable, ROOT / "scripts/steering/prompts.py", note], capture_output=True, text=True
     )
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
@@ -261,7 +259,19 @@ BAD_KEYS = [
     ("steering.dose_response.multipliers", [float("inf")], r"\[0\]: inf is not a finite number"),
     ("steering.behaviors", ["hope"], r"behaviors\[0\]: 'hope' is not declared.*declared: optimism"),
     ("steering.contrasts", ["numbers"], r"contrasts\[0\]: 'numbers' is not allowed.*answers"),
-    ("steering.prompts.split", {"train": 2}, r"key 'steering\.prompts\.split\.dev' is missing"),
+    (
+        "steering.prompts.split",
+        {"train": 1},
+        r"split\.train: 1 is not allowed; expected a number >= 2",
+    ),
+    ("steering.cost.multipliers", [0], r"steering\.cost\.multipliers: needs a multiplier other"),
+    ("steering.cost.random.multipliers", [0], r"steering\.cost\.random\.multipliers: needs a mul"),
+    (
+        "steering.reasoning.multipliers",
+        [float("nan")],
+        r"reasoning\.multipliers\[0\]: nan is not a",
+    ),
+    ("behaviors.optimism", {}, r"key 'behaviors\.optimism\.items' is missing"),
     ("behaviors.optimism.items", "no.jsonl", r"behaviors\.optimism\.items: no file at no\.jsonl"),
     (
         "statistics.confidence",
@@ -279,6 +289,19 @@ def test_a_wrong_key_is_named_with_what_is_allowed(path, value, message, monkeyp
     put(config, path, value)
     with pytest.raises(UserError, match=message):
         validated(config, SCHEMA)
+
+
+def test_a_section_that_is_given_in_part_takes_the_rest_of_its_defaults(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    defaults = yaml.safe_load(SCHEMA.read_text())["properties"]["steering"]["properties"]
+    config = default_config()
+    config["steering"]["prompts"]["split"] = {"train": 2}
+    config["steering"]["sweep"]["random"] = {"directions": 7}
+    found = validated(config, SCHEMA)["steering"]
+    split = defaults["prompts"]["properties"]["split"]["default"]
+    assert found["prompts"]["split"] == {**split, "train": 2}
+    random = default_config()["steering"]["sweep"]["random"]
+    assert found["sweep"]["random"] == {**random, "directions": 7}
 
 
 def test_the_workflow_refuses_a_wrong_configuration_before_it_starts(tmp_path, model_folders):

@@ -1,31 +1,33 @@
 """The cost of steering: perplexity and accuracy are what plain forward passes give."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import plain
 import pytest
 import torch
 from conftest import ROOT
 
-from steerpaper.errors import UserError
-from steerpaper.steering.conditions import Condition
-from steerpaper.steering.cost import (
-    cost_rows,
-    knowledge_rows,
-    read_knowledge,
-    read_neutral,
-    text_ids,
-    text_logprobs,
-)
-from steerpaper.steering.pairs import tokenize
-from steerpaper.steering.projection import parts, project, scale, token_texts
-from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.engine.condition import Condition
 from steerpaper.engine.score import score
-from steerpaper.steering.tables.summaries import cost_table
+from steerpaper.engine.text import choices
+from steerpaper.errors import UserError
+from steerpaper.stats import Interval
+from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
+from steerpaper.steering.cost_prompts import read_knowledge, read_neutral, text_ids
+from steerpaper.steering.projection import (
+    Scale,
+    parts,
+    project,
+    project_answers,
+    scale,
+    token_texts,
+)
+from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.steering.tables.cost import cost_table
 
-INTERVAL = {"seed": 1, "resamples": 300, "confidence": 0.95}
+INTERVAL = Interval(seed=1, resamples=300, confidence=0.95)
 CONDITIONS = [
     Condition((1,), "behavior", -2.0),
     Condition((1,), "behavior", 1.0),
@@ -53,29 +55,29 @@ def test_text_logprobs_equal_plain_forward_passes(lm):
     for row, text in zip(ours, texts, strict=True):
         theirs = [plain.logprob(lm, text[:1], text[1:])]
         for condition in CONDITIONS:
-            vector = vectors[condition.direction]
-            pushes = plain.push(len(text), 0, "all", condition.layers, vector, condition.multiplier)
-            theirs.append(plain.logprob(lm, text[:1], text[1:], pushes))
+            every = replace(condition, positions="all")
+            changes = plain.steering(every, vectors, len(text), 0)
+            theirs.append(plain.logprob(lm, text[:1], text[1:], changes))
         np.testing.assert_allclose(row, theirs, atol=2e-3)
 
 
-def test_text_logprobs_do_not_depend_on_the_batch(lm):
+def test_text_logprobs_are_the_same_to_the_bit_for_any_budget_order_and_shard(lm):
     texts, vectors = make_texts(lm), make_vectors(lm)
-    large, small = (text_logprobs(lm, texts, vectors, CONDITIONS, b) for b in (8000, 100))
-    np.testing.assert_allclose(large, small, atol=1e-3)
+    large, small = (text_logprobs(lm, texts, vectors, CONDITIONS, b) for b in (8000, 1))
+    np.testing.assert_array_equal(large, small)
+    backwards = text_logprobs(lm, texts[::-1], vectors, CONDITIONS, 700)[::-1]
+    np.testing.assert_array_equal(large, backwards)
+    some = text_logprobs(lm, texts[1:3], vectors, CONDITIONS, 700)
+    np.testing.assert_array_equal(large[1:3], some)
 
 
 def test_perplexity_is_that_of_all_tokens_together():
     # 3 tokens of probability 1/2, and 1 of 1/16: the geometric mean over 4 tokens is 2^(7/4)
     logprob = np.log([[1 / 8, 1 / 64], [1 / 16, 1 / 16]])
-    rows = cost_rows(
-        ["a", "b"],
-        "text",
-        [Condition((2,), "behavior", 1.0)],
-        logprob,
-        n_tokens=np.array([[3, 3], [1, 1]]),
-    )
-    table = cost_table(rows, **INTERVAL)
+    # of the 4 and 2 tokens of the texts the first is not predicted
+    texts = [{"id": "a", "ids": [5, 6, 7, 8]}, {"id": "b", "ids": [5, 6]}]
+    rows = text_rows(texts, [Condition((2,), "behavior", 1.0)], logprob)
+    table = cost_table(rows, interval=INTERVAL)
     assert table["measure"].tolist() == ["perplexity"] * 2
     assert table["value"][0] == pytest.approx(2 ** (7 / 4))
     assert table["value"][1] == pytest.approx(2 ** (10 / 4))
@@ -88,20 +90,13 @@ def test_perplexity_is_that_of_all_tokens_together():
 def test_accuracy_is_the_share_of_likelier_correct_answers(load_tiny):
     lm = load_tiny("llama")
     items = read_knowledge(ROOT / "data/knowledge.jsonl")[:8]
-    prompts = serialize(
-        lm.tokenizer,
-        items,
-        behavior="knowledge",
-        contrast="answers",
-        split="test",
-        system=None,
-        seed=1,
-        context=lm.context,
-    )
-    vectors, pairs = make_vectors(lm), tokenize(lm.tokenizer, as_rows(prompts))
-    unsteered, steered = score(lm, pairs, vectors, CONDITIONS, positions="response", budget=500)
-    table = cost_table(knowledge_rows(prompts, CONDITIONS, unsteered, steered), **INTERVAL)
-    theirs, moved = plain.scores(lm, pairs, vectors, CONDITIONS, "response")
+    options = {"behavior": "knowledge", "split": "test", "system": None, "seed": 1}
+    options |= {"contrast": "answers", "context": lm.context}
+    prompts = as_rows(serialize(lm.tokenizer, items, **options))
+    vectors, pairs = make_vectors(lm), choices(prompts)
+    unsteered, steered = score(lm, pairs, vectors, CONDITIONS, budget=500)
+    table = cost_table(knowledge_rows(prompts, CONDITIONS, unsteered, steered), interval=INTERVAL)
+    theirs, moved = plain.scores(lm, pairs, vectors, CONDITIONS)
     shares = [(theirs[:, 0] > theirs[:, 1]).mean()]
     shares += [(moved[:, c, 0] > moved[:, c, 1]).mean() for c in range(len(CONDITIONS))]
     assert table["value"].tolist() == pytest.approx(shares)
@@ -157,11 +152,11 @@ def test_projections_equal_plain_forward_passes(lm):
     texts = make_texts(lm, 3)
     direction = make_vectors(lm)["behavior"][2]
     unit = torch.tensor(direction / np.linalg.norm(direction))
-    for budget in (40, 4000):
-        ours = project(lm, texts, 2, direction, budget)
-        for values, text in zip(ours, texts, strict=True):
-            theirs = plain.forward(lm, text)[1][2] @ unit
-            np.testing.assert_allclose(values, theirs, rtol=1e-4, atol=1e-3)
+    small, large = (project(lm, texts, 2, direction, budget) for budget in (40, 4000))
+    for ours, again, text in zip(small, large, texts, strict=True):
+        theirs = plain.forward(lm, text)[1][2] @ unit
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+        np.testing.assert_array_equal(ours, again)
 
 
 def test_the_scale_puts_matching_answers_at_1_and_others_at_minus_1():
@@ -179,25 +174,40 @@ def test_tokens_join_to_the_text_and_know_their_part(load_tiny, contrast):
     lm = load_tiny("llama")
     items = read_knowledge(ROOT / "data/knowledge.jsonl")[:1]
     options = {"behavior": "k", "split": "test", "system": None, "seed": 1, "context": None}
-    prompts = as_rows(serialize(lm.tokenizer, items, contrast=contrast, **options))
-    (pair,) = tokenize(lm.tokenizer, prompts)
-    texts = token_texts(lm.tokenizer, pair.text + pair.matching)
-    assert "".join(texts) == prompts[0]["text"] + prompts[0]["matching"]
-    named = parts(
-        lm.tokenizer, prompts[0]["text"], items[0].question, len(pair.text), len(pair.matching)
-    )
+    (prompt,) = as_rows(serialize(lm.tokenizer, items, contrast=contrast, **options))
+    texts = token_texts(lm.tokenizer, prompt["ids"] + prompt["matching_ids"])
+    assert "".join(texts) == prompt["text"] + prompt["matching"]
+    special = lm.tokenizer.all_special_tokens
+    named = parts(texts, prompt["text"], items[0].question, len(prompt["ids"]), special)
     joined = {
         part: "".join(t for t, p in zip(texts, named, strict=True) if p == part)
         for part in ("question", "answer")
     }
-    assert joined["answer"] == prompts[0]["matching"]
+    assert joined["answer"] == prompt["matching"]
     assert joined["question"].strip().startswith(items[0].question)
     if contrast == "letters":
         assert (
             joined["question"]
             .strip()
-            .endswith(items[0].other if prompts[0]["other"] == "B" else items[0].matching)
+            .endswith(items[0].other if prompt["other"] == "B" else items[0].matching)
         )
+
+
+def test_answers_are_projected_token_by_token_on_their_scale(load_tiny):
+    lm = load_tiny("llama")
+    items = read_knowledge(ROOT / "data/knowledge.jsonl")[:2]
+    options = {"behavior": "k", "split": "test", "system": None, "seed": 1, "context": None}
+    prompts = as_rows(serialize(lm.tokenizer, items, contrast="answers", **options))
+    direction = make_vectors(lm)["behavior"][2]
+    table = project_answers(lm, prompts, 2, direction, Scale(middle=3.0, unit=0.5), 300)
+    unit = torch.tensor(direction / np.linalg.norm(direction))
+    for prompt in prompts:
+        for side in ("matching", "other"):
+            ids = prompt["ids"] + prompt[f"{side}_ids"]
+            mine = table[(table["prompt_id"] == prompt["id"]) & (table["answer"] == side)]
+            theirs = (plain.forward(lm, ids)[1][2] @ unit - 3.0) / 0.5
+            np.testing.assert_allclose(mine["projection"], theirs, rtol=1e-4, atol=2e-3)
+            assert "".join(mine["text"]) == prompt["text"] + prompt[side]
 
 
 def test_characters_of_several_tokens_come_with_their_last(load_tiny):
@@ -210,8 +220,10 @@ def test_characters_of_several_tokens_come_with_their_last(load_tiny):
 
 
 def test_the_table_has_a_row_a_condition():
-    rows = cost_rows(["a"], "letters", CONDITIONS, np.zeros((1, 5)), logprob_wrong=np.ones((1, 5)))
-    table = cost_table(pd.DataFrame(rows), **INTERVAL)
+    wrong = np.array([0.0, 1.0])  # log p of the correct answer 0, of the wrong one 1
+    prompts = [{"id": "a", "contrast": "letters"}]
+    rows = knowledge_rows(prompts, CONDITIONS, wrong[None], np.tile(wrong, (1, 4, 1)))
+    table = cost_table(rows, interval=INTERVAL)
     assert table["multiplier"].tolist() == [0.0, -2.0, 1.0, 1.0, 0.5]
     assert table["layers"].tolist() == ["", "1", "1", "1", "0+2"]
     assert (table["value"] == 0).all()

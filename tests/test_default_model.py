@@ -9,15 +9,15 @@ import torch
 import yaml
 from conftest import ROOT
 
-from steerpaper.workflow.files import read_json
-from steerpaper.steering.activations import read_activations
-from steerpaper.steering.completions import Request, complete
-from steerpaper.steering.conditions import Condition
-from steerpaper.steering.items import read_items
-from steerpaper.steering.pairs import tokenize
-from steerpaper.steering.prompts import as_rows, render, serialize, token_ids
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.score import score
+from steerpaper.engine.text import choices, render, token_ids
+from steerpaper.steering.activations import read_activations
+from steerpaper.steering.items import read_items
+from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.vectors import mean_difference
+from steerpaper.workflow.files import read_json
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]
 
@@ -36,7 +36,7 @@ def sample(smol, contrast, n=3):
     items = read_items(ROOT / "data/behaviors/sociability.jsonl")[:n]
     options = {"behavior": "sociability", "split": "test", "system": None, "seed": 1}
     prompts = serialize(smol.tokenizer, items, contrast=contrast, context=smol.context, **options)
-    return tokenize(smol.tokenizer, as_rows(prompts))
+    return choices(as_rows(prompts))
 
 
 def test_the_manifest_names_source_and_digests(folder):
@@ -48,10 +48,8 @@ def test_the_manifest_names_source_and_digests(folder):
 
 def test_it_is_a_real_chat_model(smol):
     prompt = render(smol.tokenizer, "What is the capital of France?", None, source="test")
-    request = Request(token_ids(smol.tokenizer, prompt), (), 0.0, None)
-    options = {"max_new_tokens": 12, "temperature": 1.0, "top_p": 1.0, "budget": 1024}
-    vector = np.zeros((smol.n_layers, smol.width))
-    (ids,) = complete(smol, [request], vector, positions="response", **options)
+    request = Request(token_ids(smol.tokenizer, prompt), None, None)
+    (ids,) = complete(smol, [request], {}, Decoding(12, 1.0, 1.0, 1024))
     assert smol.tokenizer.decode(ids) == "The capital of France is Paris."
 
 
@@ -83,10 +81,15 @@ def test_activations_vectors_and_scores_equal_the_plain_way(smol, contrast):
         Condition((29,), "v", 2.0),
     ]
     vectors = {"v": vector}
-    ours = score(smol, pairs, vectors, conditions, positions="response", budget=1024)
-    theirs = plain.scores(smol, pairs, vectors, conditions, "response")
+    ours = score(smol, pairs, vectors, conditions, budget=1024)
+    theirs = plain.scores(smol, pairs, vectors, conditions)
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-3)
     np.testing.assert_allclose(ours[1], theirs[1], atol=1e-3)
+    # and to the bit the same in other batches
+    small = [*read_activations(smol, pairs, 1)]
+    small += score(smol, pairs, vectors, conditions, budget=1)
+    for one, other in zip([*fast, *ours], small, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_converted_weights_equal_what_transformers_loads(folder, tmp_path):

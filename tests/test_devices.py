@@ -16,8 +16,9 @@ import yaml
 from conftest import ROOT
 from study import make_study
 
-from steerpaper.workflow import devices, model
+from steerpaper.engine import model
 from steerpaper.errors import UserError
+from steerpaper.workflow import devices
 
 SCRIPTS = ROOT / "scripts"
 
@@ -203,6 +204,8 @@ def main(job):
 run(main)
 """
 JOBS = """
+config["batch_tokens"] = 512
+
 rule all:
     input: expand("device.{n}", n=range(6))
 

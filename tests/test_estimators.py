@@ -2,32 +2,26 @@
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from scipy import stats as scipy_stats
 
-from steerpaper.workflow.config import validated
-from steerpaper.errors import UserError
+from steerpaper.engine.condition import Condition
 from steerpaper.engine.layers import resolve_sets
-from steerpaper.steering.conditions import Condition
-from steerpaper.steering.estimators import (
-    ESTIMATORS,
-    cosines,
-    estimates,
-    first_component,
-    logistic_probe,
-    mean_norms,
-    residual_norms,
-    scaled_to,
-)
-from steerpaper.steering.tables import best_block, conditions
-from steerpaper.steering.transfer import (
-    condition_scores,
-    slopes_by_direction,
-    transfer_conditions,
-    transferred,
-)
-from steerpaper.steering.vectors import mean_difference
+from steerpaper.errors import UserError
+from steerpaper.stats import Interval
+from steerpaper.steering import estimators
+from steerpaper.steering.choose import best_block, chosen_layers
+from steerpaper.steering.conditions import conditions, score_rows
+from steerpaper.steering.estimators import estimates, pca, probe
+from steerpaper.steering.measures import MEASURES
+from steerpaper.steering.slopes import measured
+from steerpaper.steering.tables.estimators import estimators_cosine
+from steerpaper.steering.tables.transfer import slopes_by_direction
+from steerpaper.steering.transfer import transfer_conditions, transferred
+from steerpaper.steering.vectors import mean_difference, mean_norms, residual_norms, scaled_to
+from steerpaper.workflow.config import validated
 
-INTERVAL = {"seed": 1, "resamples": 2000, "confidence": 0.95}
+INTERVAL = Interval(seed=1, resamples=2000, confidence=0.95)
 
 
 def planted(n=60, layers=3, width=24, strength=4.0, seed=0):
@@ -46,14 +40,22 @@ def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_file_of_the_folder_is_an_estimator_and_all_are_used():
+    folder = ROOT / "scripts/steerpaper/steering/estimators"
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert files == set(estimators.NAMES) >= {"mean_difference", "pca", "probe"}
+    matching, other, _ = planted()
+    assert set(estimates(matching, other)) == files
+
+
+@pytest.mark.parametrize("name", estimators.NAMES)
 def test_estimators_find_a_planted_direction(name):
     matching, other, direction = planted(n=400)
     found = estimates(matching, other)[name]
     assert (np.sum(unit(found) * direction, axis=1) > 0.9).all()
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", estimators.NAMES)
 def test_estimators_share_sign_and_norm(name):
     matching, other, _ = planted()
     found = estimates(matching, other)
@@ -67,7 +69,7 @@ def test_estimators_share_sign_and_norm(name):
     np.testing.assert_allclose(swapped, -found[name], atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("name", estimators.NAMES)
 def test_estimators_do_not_depend_on_the_order_of_items(name):
     matching, other, _ = planted()
     order = np.random.default_rng(1).permutation(len(matching))
@@ -80,16 +82,16 @@ def test_the_component_is_the_top_eigenvector_of_uncentred_differences():
     matching, other, _ = planted()
     differences = (matching - other)[:, 0].astype(float)
     _, vectors = np.linalg.eigh(differences.T @ differences)
-    assert abs(vectors[:, -1] @ first_component(matching[:, 0], other[:, 0])) > 1 - 1e-6
+    assert abs(vectors[:, -1] @ pca.estimate(matching[:, 0], other[:, 0])) > 1 - 1e-6
 
 
 def test_the_probe_turns_with_the_residual_stream():
     matching, other, _ = planted()
     rotation, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((24, 24)))
-    plain = logistic_probe(matching[:, 0], other[:, 0])
-    turned = logistic_probe(matching[:, 0] @ rotation, other[:, 0] @ rotation)
+    plain = probe.estimate(matching[:, 0], other[:, 0])
+    turned = probe.estimate(matching[:, 0] @ rotation, other[:, 0] @ rotation)
     np.testing.assert_allclose(turned, plain @ rotation, atol=1e-3)
-    larger = logistic_probe(7 * matching[:, 0], 7 * other[:, 0])
+    larger = probe.estimate(7 * matching[:, 0], 7 * other[:, 0])
     np.testing.assert_allclose(larger, plain, atol=1e-3)
 
 
@@ -119,7 +121,9 @@ def test_norms_over_behaviours_and_of_the_residual_stream():
 def test_cosines_are_of_the_mean_difference():
     matching, other, _ = planted()
     found = estimates(matching, other)
-    table = cosines(found)
+    table = estimators_cosine(found | {"random-0": found["pca"]})
+    assert set(table["estimator"]) == {"pca", "probe"}
+    assert len(table) == 2 * 3
     for row in table.itertuples():
         one, own = found["mean_difference"][row.layer], found[row.estimator][row.layer]
         assert row.cosine == pytest.approx(unit(one) @ unit(own))
@@ -136,12 +140,16 @@ def test_transferred_vectors_keep_the_direction_and_the_norm_asked_for():
 
 
 def test_transfer_slopes_are_least_squares_slopes():
-    wanted = transfer_conditions([0, 2], [1], [1, -1, 0, 2])
+    wanted = transfer_conditions([0, 2], [1], [1, -1, 0, 2], "last")
     assert len(wanted) == 6
+    assert {condition.positions for condition in wanted} == {"last"}
     generator = np.random.default_rng(0)
     unsteered, steered = generator.standard_normal((5, 2)), generator.standard_normal((5, 6, 2))
-    prompts = [{"behavior": "b", "contrast": "answers", "id": f"p{i}"} for i in range(5)]
-    table = slopes_by_direction(condition_scores(prompts, wanted, unsteered, steered), **INTERVAL)
+    prompt = {"behavior": "b", "contrast": "answers", "split": "test", "matching": " x"}
+    prompt |= {"matching_ids": [5], "other_ids": [6]}
+    prompts = [{**prompt, "id": f"p{i}"} for i in range(5)]
+    scores = measured(score_rows(prompts, wanted, unsteered, steered), "logit_diff")
+    table = slopes_by_direction(scores, INTERVAL)
     assert table["direction"].tolist() == ["0", "2"]
     for number in range(2):
         difference = steered[:, 3 * number : 3 * number + 3] @ [1, -1]
@@ -161,8 +169,11 @@ def test_sets_of_blocks_are_resolved_once_each():
 
 
 def test_blocks_of_a_set_are_one_condition():
-    wanted = conditions([2, (3, 4)], [1, 0], {"directions": 0, "multipliers": [1]})
-    assert wanted == [Condition((2,), "behavior", 1.0), Condition((3, 4), "behavior", 1.0)]
+    wanted = conditions([2, (3, 4)], [1, 0], {"directions": 0, "multipliers": [1]}, "all")
+    assert wanted == [
+        Condition((2,), "behavior", 1.0, positions="all"),
+        Condition((3, 4), "behavior", 1.0, positions="all"),
+    ]
     assert [condition.label for condition in wanted] == ["2", "3+4"]
 
 
@@ -172,12 +183,15 @@ def test_a_configured_set_of_blocks_is_the_one_reported():
     scores = pd.DataFrame({"split": ["dev"]})
     assert best_block(scores, [5, 3])["layers"] == [3, 5]
     assert best_block(scores, 4)["layers"] == [4]
+    assert chosen_layers(best_block(scores, [5, 3]), 6) == (3, 5)
+    with pytest.raises(UserError, match=r"steering\.layer: block 5 does not exist"):
+        chosen_layers(best_block(scores, [5, 3]), 5)
 
 
 def test_bad_configurations_name_the_key(monkeypatch):
     import yaml
-    from conftest import ROOT
 
+    known = {"estimator": estimators.NAMES, "measure": list(MEASURES)}
     monkeypatch.chdir(ROOT)
     plain = (ROOT / "config.yaml").read_text()
 
@@ -190,12 +204,13 @@ def test_bad_configurations_name_the_key(monkeypatch):
                 where = where[parent]
             where[last] = value
         with pytest.raises(UserError) as caught:
-            validated(config, ROOT / "config.schema.yaml")
+            validated(config, ROOT / "config.schema.yaml", known)
         return str(caught.value)
 
     assert "fixed_completions.samples: 0" in problem(fixed_completions__samples=0)
     assert "estimator: 'median'" in problem(estimator="median")
-    assert "steering.normalise" in problem(normalise=True, multiplier_unit="residual")
+    assert "one of mean_difference, pca, probe" in problem(estimator="median")
+    assert "steering.normalize" in problem(normalize=True, multiplier_unit="residual")
     assert "transfer.behaviors[0]: 'optimist'" in problem(transfer__behaviors=["optimist"])
     assert "transfer.multipliers" in problem(transfer__multipliers=[0])
     assert "fixed_completions.layers" in problem(fixed_completions__layers=["best"])

@@ -1,6 +1,6 @@
 """Explanations: the questions, the two explainers, the scores, and an endpoint's faults."""
 
-import importlib.util
+import importlib
 import json
 import os
 import socket
@@ -23,15 +23,15 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steerpaper.workflow.config import validated
+from steerpaper.engine.text import continuation_ids, render, token_ids
 from steerpaper.errors import UserError
-from steerpaper.workflow.job import Job
+from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
+from steerpaper.judges.judge import Judgement, parse_answer
+from steerpaper.judges.local import LocalJudge
 from steerpaper.lookups import explanations as ex
-from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointExplainer
-from steerpaper.lookups.explanations import Judgement
 from steerpaper.lookups.heads import PAIR, choose_heads
-from steerpaper.judges.local import NO_TEXT, LocalExplainer
-from steerpaper.steering.prompts import continuation_ids, render, token_ids
+from steerpaper.workflow.config import validated
+from steerpaper.workflow.job import Job
 
 SCHEMA = ROOT / "config.schema.yaml"
 KEY = "sk-a-secret-that-must-not-leak"
@@ -82,9 +82,13 @@ def endpoint(base_url, model="m", **changes):
     return Endpoint(base_url, model, **{**options, **changes})
 
 
-def plain_difference(lm, judgement):
+def local(lm, *, max_new_tokens=6, budget=1024):
+    return LocalJudge(lm, max_new_tokens=max_new_tokens, budget=budget)
+
+
+def plain_difference(lm, question):
     """Log p(Yes) - log p(No) by two full forward passes."""
-    text = render(lm.tokenizer, ex.judgement_question(judgement), None, source="")
+    text = render(lm.tokenizer, question, None, source="")
     space = "" if text[-1:].isspace() or lm.tokenizer.chat_template else " "
     ids = token_ids(lm.tokenizer, text)
     yes, no = (
@@ -106,29 +110,28 @@ def roomy(load_tiny):
 
 def judgements():
     texts = ["the day goes well", "no", "a long text about the weather", "never again"]
-    return [Judgement(f"when it is {kind}", text) for kind in ("good", "bad") for text in texts]
+    return [ex.judgement(f"when it is {kind}", text) for kind in ("good", "bad") for text in texts]
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
 def test_local_judgements_equal_plain_forward_passes(roomy, name):
     lm = roomy(name)
-    explainer = LocalExplainer(lm, max_new_tokens=5)
+    judge = local(lm)
     asked = judgements()
     expected = [
-        plain_difference(lm, judgement)
-        - plain_difference(lm, Judgement(judgement.explanation, NO_TEXT))
+        plain_difference(lm, judgement.question) - plain_difference(lm, judgement.baseline)
         for judgement in asked
     ]
     got = [
         difference
         for judgement in asked
-        for difference in explainer.differences(judgement.explanation, [judgement.text])
+        for difference in judge.differences([judgement.question], judgement.baseline)
     ]
     np.testing.assert_allclose(got, expected, atol=1e-3)
     # nearly equal differences may fall on either side of zero
     clear = np.abs(expected) > 2e-3
     assert clear.sum() > 4
-    said = np.array(explainer.judge(asked), dtype=bool)
+    said = np.array(judge.judge(asked), dtype=bool)
     assert (said == (np.array(expected) > 0))[clear].all()
 
 
@@ -136,39 +139,49 @@ def test_local_judgements_equal_plain_forward_passes(roomy, name):
 def test_local_explanations_equal_plain_greedy_decoding(roomy, name):
     lm = roomy(name)
     questions = ["When is it active?", "What do these have in common: a, b?"]
-    vector = np.zeros((lm.n_layers, lm.width))
     expected = []
     for question in questions:
         ids = token_ids(lm.tokenizer, render(lm.tokenizer, question, None, source=""))
-        expected.append(plain.greedy(lm, ids, (), vector, 0.0, "response", 6))
-    got = LocalExplainer(lm, max_new_tokens=6).explain(questions)
+        expected.append(plain.greedy(lm, ids, None, {}, 6))
+    got = local(lm).write(questions)
     assert got == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]
 
 
-def test_local_answers_do_not_depend_on_the_batch(roomy, monkeypatch):
-    lm = roomy("llama")
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
+def test_local_answers_are_the_same_to_the_bit_for_any_budget_and_order(roomy, name):
+    lm = roomy(name)
     questions = ["When is it active?", "What do these have in common: a, b, c and d?", "Why?"]
+    asked = judgements()
+    bad = asked[len(asked) // 2 :]  # of one explanation, and so of one baseline
     found = []
-    for budget in (20, 200, 20_000):
-        monkeypatch.setattr("steerpaper.judges.local.BATCH_TOKENS", budget)
-        explainer = LocalExplainer(lm, max_new_tokens=6)
-        found.append((explainer.explain(questions), explainer.judge(judgements())))
+    for budget in (1, 200, 20_000):
+        judge = local(lm, budget=budget)
+        differences = judge.differences([one.question for one in bad], bad[0].baseline)
+        found.append((judge.write(questions), judge.judge(asked), differences))
     assert found[0] == found[1] == found[2]
+    judge = local(lm, budget=200)
+    assert judge.write(questions[::-1])[::-1] == found[0][0]
+    assert judge.judge(asked[::-1])[::-1] == found[0][1]
+    backwards = judge.differences([one.question for one in bad[::-1]], bad[0].baseline)
+    assert backwards[::-1] == found[0][2]
 
 
 def test_what_does_not_fit_the_context_is_not_answered(load_tiny):
     lm = replace(load_tiny("llama"), context=150)
-    explainer = LocalExplainer(lm, max_new_tokens=5)
-    assert explainer.fits("short")
-    assert not explainer.fits("long " * 150)
-    long = Judgement("when", "word " * 200)
-    assert explainer.judge([long]) == [None]
+    judge = local(lm, max_new_tokens=5)
+    assert judge.fits("short")
+    assert not judge.fits("long " * 150)
+    # its baseline does not fit either: such a question is no more answered than one too long
+    assert judge.judge([ex.judgement("when", "word " * 200)]) == [None]
+    assert judge.judge([Judgement("Is it? word", "Is it?")]) != [None]
+    assert judge.judge([Judgement("Is it? " + "word " * 200, "Is it?")]) == [None]
+    assert judge.judge([Judgement("Is it?", "Is it? " + "word " * 200)]) == [None]
 
 
 def test_control_tokens_in_a_prompt_do_not_end_the_question(roomy):
-    explainer = LocalExplainer(roomy("llama"), max_new_tokens=3)
+    judge = local(roomy("llama"), max_new_tokens=3)
     clean, dirty = "say what it is", "say<|end|> what<|start|> it is"
-    assert explainer.explain([clean]) == explainer.explain([dirty])
+    assert judge.write([clean]) == judge.write([dirty])
 
 
 def study():
@@ -198,7 +211,7 @@ def study():
 
 
 class Scripted:
-    """An explainer that answers from a list."""
+    """A judge that answers from a list."""
 
     name = "scripted"
 
@@ -208,22 +221,26 @@ class Scripted:
     def fits(self, question):
         return len(question) <= self.room
 
-    def prepare(self, questions, texts):
+    def prepare(self, questions, follow_ups):
         self.asked = list(questions)
+        self.to_follow = [follow(self.explanation) for follow in follow_ups]
 
-    def explain(self, questions):
+    def write(self, questions):
         return [self.explanation] * len(questions)
 
     def judge(self, judgements):
+        self.judged = [judgement.question for judgement in judgements]
         return list(self.said)[: len(judgements)]
 
 
 def test_heads_without_both_classes_are_left_out_and_counted_before_anything_is_asked():
     heads, prompts = study()
-    explainer = Scripted(said=[False, True])
-    explanations, verdicts = ex.explain_heads(explainer, heads, prompts, examples=4)
+    judge = Scripted(said=[False, True])
+    explanations, verdicts = ex.explain_heads(judge, heads, prompts, examples=4)
     assert list(explanations["left_out"]) == ["", ex.ONE_CLASS]
-    assert len(explainer.asked) == 1
+    assert len(judge.asked) == 1
+    # what is said to follow is what is asked then
+    assert judge.to_follow == [judge.judged]
     assert list(verdicts["prompt_id"]) == ["p4", "p5"]
     scores = ex.score_heads(explanations, verdicts)
     assert list(scores["score"].fillna(-1)) == [1.0, -1.0]
@@ -299,7 +316,7 @@ def test_scores_are_the_mean_of_the_two_rates_with_their_counts(answers):
     ],
 )
 def test_answers_are_yes_no_or_unusable(answer, said):
-    assert ex.parse_answer(answer) is said
+    assert parse_answer(answer) is said
 
 
 def attribution():
@@ -353,10 +370,9 @@ def test_a_real_server_answers_as_the_local_model_does_and_a_second_run_asks_not
 ):
     at = endpoint(server, str(model_folders["llama"]))
     heads, prompts = study()
-    first = EndpointExplainer(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=6)
+    first = EndpointJudge(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=6)
     explanations, verdicts = ex.explain_heads(first, heads, prompts, examples=4)
-    local = LocalExplainer(roomy("llama"), max_new_tokens=6)
-    (expected,) = local.explain([explanations["question"][0]])
+    (expected,) = local(roomy("llama")).write([explanations["question"][0]])
     assert explanations["explanation"][0] == " ".join(expected.split())
     # a random model says neither yes nor no: every judgement is there, none is usable
     assert len(verdicts) == 2
@@ -365,19 +381,19 @@ def test_a_real_server_answers_as_the_local_model_does_and_a_second_run_asks_not
     def refuse(self, request):
         raise AssertionError("asked again")
 
-    monkeypatch.setattr(EndpointExplainer, "_completion", refuse)
-    again = EndpointExplainer(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=6)
+    monkeypatch.setattr(EndpointJudge, "_completion", refuse)
+    again = EndpointJudge(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=6)
     repeated = ex.explain_heads(again, heads, prompts, examples=4)
     pd.testing.assert_frame_equal(repeated[0], explanations)
     pd.testing.assert_frame_equal(repeated[1], verdicts)
 
 
 def test_a_model_that_a_real_server_does_not_have_is_named(server, tmp_path):
-    explainer = EndpointExplainer(
+    judge = EndpointJudge(
         endpoint(server, "no-such-model"), AnswerCache(tmp_path / "a.jsonl"), max_new_tokens=2
     )
     with pytest.raises(UserError, match=r"status \d+"):
-        explainer.explain(["hello"])
+        judge.write(["hello"])
 
 
 # --- the script, on an endpoint that the configuration names ---
@@ -395,9 +411,6 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
     }
     for name, table in files.items():
         table.to_parquet(tmp_path / f"{name}.parquet")
-    spec = importlib.util.spec_from_file_location("script", ROOT / "scripts/explanations.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     with faulty(lambda number, _: completion("No" if number > 1 else "It is so.")) as (url, seen):
         changed = {"base_url": url, "key_variable": "LOOKUPS_TEST_KEY", "parallel": 1}
         endpoint = config["lookups"]["explanations"]["endpoint"] | changed
@@ -416,7 +429,7 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
             threads=1,
             log=str(tmp_path / "log"),
         )
-        script.main(job)
+        importlib.import_module("lookups.explanations").main(job)
     assert {request["key"] for request in seen} == {f"Bearer {KEY}"}
     scores = pd.read_parquet(tmp_path / "s.parquet")
     # it said no to the one active and to the one inactive test prompt
@@ -489,21 +502,21 @@ def faulty(answer):
 
 def asker(base_url, tmp_path, **changes):
     at = endpoint(base_url, **changes)
-    return EndpointExplainer(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=4)
+    return EndpointJudge(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=4)
 
 
 def test_an_endpoint_that_is_down_is_named(tmp_path):
     with pytest.raises(UserError, match=r"cannot be reached, tried 2 times"):
-        asker(f"http://127.0.0.1:{free_port()}/v1", tmp_path, retries=1).explain(["a"])
+        asker(f"http://127.0.0.1:{free_port()}/v1", tmp_path, retries=1).write(["a"])
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_is_named_by_its_variable_and_never_shown(tmp_path, monkeypatch, status):
     monkeypatch.setenv("LOOKUPS_TEST_KEY", KEY)
     with faulty(lambda *_: fault(status, message=f"bad key {KEY}")) as (url, requests):
-        explainer = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
+        judge = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
         with pytest.raises(UserError, match=r"refuses the key.*LOOKUPS_TEST_KEY") as caught:
-            explainer.explain(["a"])
+            judge.write(["a"])
     assert requests[0]["key"] == f"Bearer {KEY}"
     assert KEY not in str(caught.value)
     assert not (tmp_path / "cache.jsonl").exists()
@@ -512,9 +525,9 @@ def test_a_refused_key_is_named_by_its_variable_and_never_shown(tmp_path, monkey
 def test_a_key_echoed_in_another_fault_is_not_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKUPS_TEST_KEY", KEY)
     with faulty(lambda *_: fault(404, message=f"no model for {KEY}")) as (url, _):
-        explainer = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
+        judge = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
         with pytest.raises(UserError, match=r"status 404.*no model") as caught:
-            explainer.explain(["a"])
+            judge.write(["a"])
     assert KEY not in str(caught.value)
 
 
@@ -533,7 +546,7 @@ def test_a_time_out_is_named(tmp_path):
         faulty(slow) as (url, _),
         pytest.raises(UserError, match=r"did not answer within 0\.2 s, tried 1 times"),
     ):
-        asker(url, tmp_path, timeout=0.2).explain(["a"])
+        asker(url, tmp_path, timeout=0.2).write(["a"])
 
 
 @pytest.mark.parametrize(
@@ -544,13 +557,13 @@ def test_something_else_than_a_chat_completion_is_named(tmp_path, body):
         faulty(lambda *_: (200, body)) as (url, _),
         pytest.raises(UserError, match="something else than a chat completion"),
     ):
-        asker(url, tmp_path).explain(["a"])
+        asker(url, tmp_path).write(["a"])
 
 
 def test_rate_limits_and_server_faults_are_retried(tmp_path):
     replies = {1: fault(429), 2: fault(500)}
     with faulty(lambda number, _: replies.get(number, completion("fine"))) as (url, requests):
-        assert asker(url, tmp_path, retries=2).explain(["a"]) == ["fine"]
+        assert asker(url, tmp_path, retries=2).write(["a"]) == ["fine"]
     assert len(requests) == 3
 
 
@@ -574,7 +587,7 @@ def test_a_question_that_is_refused_counts_as_not_answered_and_the_rest_goes_on(
         return completion("fine")
 
     with faulty(filtered) as (url, _):
-        assert asker(url, tmp_path).explain(["good", "bad", "better"]) == ["fine", "", "fine"]
+        assert asker(url, tmp_path).write(["good", "bad", "better"]) == ["fine", "", "fine"]
 
 
 def test_answers_before_a_fault_are_kept_and_not_asked_again(tmp_path):
@@ -583,21 +596,21 @@ def test_answers_before_a_fault_are_kept_and_not_asked_again(tmp_path):
         url,
         seen,
     ):
-        explainer = asker(url, tmp_path, parallel=1)
+        judge = asker(url, tmp_path, parallel=1)
         with pytest.raises(UserError, match=r"answers so far are kept in .*cache\.jsonl"):
-            explainer.explain(list("abcdef"))
+            judge.write(list("abcdef"))
         assert len(seen) == 3
-        answers = asker(url, tmp_path, parallel=1).explain(list("abcdef"))
+        answers = asker(url, tmp_path, parallel=1).write(list("abcdef"))
     assert answers == ["answer 1", "answer 2", "answer 4", "answer 5", "answer 6", "answer 7"]
 
 
 def test_a_half_written_line_loses_its_own_answer_only(tmp_path):
     with faulty(lambda number, _: completion(f"answer {number}")) as (url, seen):
-        asker(url, tmp_path, parallel=1).explain(["a", "b"])
+        asker(url, tmp_path, parallel=1).write(["a", "b"])
         path = tmp_path / "cache.jsonl"
         path.write_text(path.read_text()[:-20])
-        assert asker(url, tmp_path, parallel=1).explain(["a", "b"]) == ["answer 1", "answer 3"]
-        assert asker(url, tmp_path, parallel=1).explain(["a", "b"]) == ["answer 1", "answer 3"]
+        assert asker(url, tmp_path, parallel=1).write(["a", "b"]) == ["answer 1", "answer 3"]
+        assert asker(url, tmp_path, parallel=1).write(["a", "b"]) == ["answer 1", "answer 3"]
     assert len(seen) == 3
 
 
@@ -622,8 +635,8 @@ def test_tokens_and_cost_are_shown_before_the_first_request(tmp_path, caplog):
         return completion("Yes")
 
     with caplog.at_level("INFO"), faulty(answer) as (url, _):
-        explainer = asker(url, tmp_path, price=(1000.0, 1000.0))
-        ex.explain_heads(explainer, heads, prompts, examples=4)
+        judge = asker(url, tmp_path, price=(1000.0, 1000.0))
+        ex.explain_heads(judge, heads, prompts, examples=4)
     message = caplog.records[0].getMessage()
     assert "3 requests" in message
     assert "tokens in, at most 12 out, at most $" in message

@@ -21,10 +21,16 @@ from conftest import ROOT
 from matplotlib.figure import Figure
 from study import make_study, snakemake
 
-from steerpaper.errors import UserError
-from steerpaper.workflow.files import table_writer, write_json, write_jsonl, write_table, write_tensors
 from steerpaper.engine.model import load
+from steerpaper.errors import UserError
 from steerpaper.plots.style import save
+from steerpaper.workflow.files import (
+    table_writer,
+    write_json,
+    write_jsonl,
+    write_table,
+    write_tensors,
+)
 
 NOISE = np.random.default_rng(0).random((200, 200))
 TABLE = pd.DataFrame(NOISE, columns=[f"c{n}" for n in range(200)])

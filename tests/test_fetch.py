@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from steerpaper.errors import UserError
 from steerpaper.engine.fetch import fetch_model, sha256
+from steerpaper.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

@@ -6,49 +6,40 @@ import plain
 import pytest
 from conftest import ROOT
 
-from steerpaper.workflow.files import read_table_parts, table_writer
-from steerpaper.steering.completions import (
-    Request,
-    complete,
-    fixed_requests,
-    sample_plan,
-    sample_sequences,
-)
-from steerpaper.steering.conditions import Condition
-from steerpaper.steering.items import read_items
-from steerpaper.steering.labels import label_by_letter, label_by_markers, label_shares
-from steerpaper.steering.logprobs import (
-    COLUMNS,
-    logprob_rows,
-    logprob_table,
-    prompt_totals,
-    tally,
-)
-from steerpaper.steering.prompts import as_rows, serialize, token_ids
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.generate import Decoding, Request, complete, sample_sequences
 from steerpaper.engine.score import score_completions
+from steerpaper.stats import Interval
+from steerpaper.steering.completions import fixed_requests, sample_plan
+from steerpaper.steering.fixed_completions import completion_rows, logprob_rows, tally
+from steerpaper.steering.items import read_items
+from steerpaper.steering.labels import label_by_letter, label_by_markers
+from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.steering.tables.completions import label_shares
+from steerpaper.steering.tables.fixed_completions import (
+    logprob_table,
+    logprobs_table,
+    prompt_totals,
+)
+from steerpaper.workflow.files import read_table_parts, table_writer
 
-INTERVAL = {"seed": 1, "resamples": 2000, "confidence": 0.95}
-CONDITIONS = [
-    Condition((1,), "behavior", 1.0),
-    Condition((1,), "behavior", -2.0),
-    Condition((2,), "random-0", 0.5),
-    Condition((0, 3), "behavior", 0.7),
-]
+INTERVAL = Interval(seed=1, resamples=2000, confidence=0.95)
 
 
-def make_prompts(lm, n=3):
+def make_conditions(positions="response"):
+    return [
+        Condition((1,), "behavior", 1.0, positions=positions),
+        Condition((1,), "behavior", -2.0, positions=positions),
+        Condition((2,), "random-0", 0.5, positions=positions),
+        Condition((0, 3), "behavior", 0.7, positions=positions),
+    ]
+
+
+def make_prompts(lm, n=3, contrast="answers"):
     items = read_items(ROOT / "data/behaviors/optimism.jsonl")[:n]
-    rows = serialize(
-        lm.tokenizer,
-        items,
-        behavior="optimism",
-        contrast="answers",
-        split="test",
-        system=None,
-        seed=1,
-        context=lm.context,
-    )
-    return [token_ids(lm.tokenizer, row["text"]) for row in as_rows(rows)]
+    options = {"behavior": "optimism", "split": "test", "system": None, "seed": 1}
+    prompts = serialize(lm.tokenizer, items, contrast=contrast, context=lm.context, **options)
+    return as_rows(prompts)
 
 
 def make_vectors(lm):
@@ -61,54 +52,30 @@ def make_vectors(lm):
 
 def sample(lm, prompts, samples, budget, chosen=None):
     requests = [
-        request
-        for number, prompt in enumerate(prompts)
-        for request in fixed_requests(
-            prompt,
-            samples=samples,
-            seed=3,
-            behavior="optimism",
-            contrast="answers",
-            prompt_id=f"p{number}",
-        )
+        request for prompt in prompts for request in fixed_requests(prompt, samples=samples, seed=3)
     ]
     requests = requests if chosen is None else [requests[number] for number in chosen]
-    nothing = np.zeros((lm.n_layers, lm.width))
-    return sample_sequences(
-        lm,
-        requests,
-        nothing,
-        positions="response",
-        max_new_tokens=6,
-        temperature=1.0,
-        top_p=1.0,
-        budget=budget,
-    )
+    return sample_sequences(lm, requests, {}, Decoding(6, 1.0, 1.0, budget))
 
 
 def collect(lm, prompts, completions, vectors, positions, budget):
-    found = np.full((len(completions), 1 + len(CONDITIONS)), np.nan)
+    conditions = make_conditions(positions)
+    found = np.full((len(completions), 1 + len(conditions)), np.nan)
     for batch, values in score_completions(
-        lm, prompts, completions, vectors, CONDITIONS, positions=positions, budget=budget
+        lm, [prompt["ids"] for prompt in prompts], completions, vectors, conditions, budget=budget
     ):
+        assert np.isnan(found[batch]).all()  # none comes twice
         found[batch] = values
     return found
 
 
 def plain_logprobs(lm, prompts, completion, vectors, positions):
     """Unsteered and under every condition, by full forward passes."""
-    text, ids = prompts[completion[0]], list(completion[1])
+    text, ids = prompts[completion[0]]["ids"], list(completion[1])
     expected = [plain.logprob(lm, text, ids)]
-    for condition in CONDITIONS:
-        pushes = plain.push(
-            len(text) + len(ids),
-            len(text) - 1,
-            positions,
-            condition.layers,
-            vectors[condition.direction],
-            condition.multiplier,
-        )
-        expected.append(plain.logprob(lm, text, ids, pushes))
+    for condition in make_conditions(positions):
+        changes = plain.steering(condition, vectors, len(text) + len(ids), len(text) - 1)
+        expected.append(plain.logprob(lm, text, ids, changes))
     return expected
 
 
@@ -125,14 +92,21 @@ def test_completion_logprobs_equal_plain_forward_passes(lm, positions):
         np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
-def test_completion_logprobs_do_not_depend_on_the_batch(lm):
+@pytest.mark.parametrize("positions", ["response", "last", "all"])
+def test_completion_logprobs_are_the_same_to_the_bit_for_any_budget_and_order(lm, positions):
     prompts, vectors = make_prompts(lm), make_vectors(lm)
     sequences = sample(lm, prompts, 4, 1000)
     completions = [(number // 4, ids) for number, ids in enumerate(sequences)]
-    one = collect(lm, prompts, completions, vectors, "response", 10)
+    completions += [(2, sequences[0][:1]), (0, sequences[0][:3])]  # of other lengths
+    one = collect(lm, prompts, completions, vectors, positions, 1)
     for budget in (100, 10_000):
-        other = collect(lm, prompts, completions, vectors, "response", budget)
-        np.testing.assert_allclose(one, other, atol=2e-4)
+        other = collect(lm, prompts, completions, vectors, positions, budget)
+        np.testing.assert_array_equal(one, other)
+    backwards = collect(lm, prompts, completions[::-1], vectors, positions, 300)[::-1]
+    np.testing.assert_array_equal(one, backwards)
+    # one of a prompt's completions without the others
+    some = collect(lm, prompts, completions[::4], vectors, positions, 300)
+    np.testing.assert_array_equal(one[::4], some)
 
 
 def test_unsteered_samples_do_not_depend_on_budget_order_or_shard(lm):
@@ -160,29 +134,34 @@ def test_the_default_models_logprobs_and_samples_hold_too(default_model):
 def test_sequences_keep_the_end_token_and_completions_do_not(load_tiny):
     lm = load_tiny("llama")
     prompt = make_prompts(lm, 1)[0]
-    options = {"positions": "response", "temperature": 1.0, "top_p": 1.0, "budget": 4000}
-    requests = fixed_requests(prompt, samples=60, seed=1, behavior="b", contrast="c", prompt_id="p")
-    nothing = np.zeros((lm.n_layers, lm.width))
-    sequences = sample_sequences(lm, requests, nothing, max_new_tokens=40, **options)
+    requests = fixed_requests(prompt, samples=60, seed=1)
+    decoding = Decoding(40, 1.0, 1.0, 4000)
+    sequences = sample_sequences(lm, requests, {}, decoding)
     ended = [ids for ids in sequences if ids[-1] in lm.ends]
     assert ended
     assert all(len(ids) == 40 for ids in sequences if ids not in ended)
-    completions = complete(lm, requests, nothing, max_new_tokens=40, **options)
+    completions = complete(lm, requests, {}, decoding)
     assert completions == [ids[:-1] if ids[-1] in lm.ends else ids for ids in sequences]
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
 def test_steering_holds_at_every_generated_step(load_tiny, name):
     lm = load_tiny(name)
-    prompt, token = make_prompts(lm, 1)[0], 123
+    prompt, token = make_prompts(lm, 1)[0]["ids"], 123
     unembedding = lm.nn._module.get_output_embeddings().weight.detach()
     vector = np.zeros((lm.n_layers, lm.width))
     vector[-1] = (unembedding[token] - unembedding.mean(0)).numpy()
     last = lm.n_layers - 1
-    requests = [Request(prompt, (last,), 1000.0, stream) for stream in (None, ("s", 1))]
-    options = {"max_new_tokens": 6, "temperature": 0.01, "top_p": 1.0, "budget": 1000}
-    always = complete(lm, requests, vector, positions="response", **options)
-    once = complete(lm, requests, vector, positions="last", **options)
+    requests = {
+        positions: [
+            Request(prompt, Condition((last,), "v", 1000.0, positions=positions), stream)
+            for stream in (None, ("s", 1))
+        ]
+        for positions in ("response", "last")
+    }
+    decoding = Decoding(6, 0.01, 1.0, 1000)
+    always = complete(lm, requests["response"], {"v": vector}, decoding)
+    once = complete(lm, requests["last"], {"v": vector}, decoding)
     assert len({tuple(ids) for ids in always}) == 1
     assert len(set(always[0])) == 1
     assert len(always[0]) == 6
@@ -198,6 +177,7 @@ def test_a_sample_is_named_by_what_it_is_a_sample_of():
             samples=2,
             seed=7,
             behavior="b",
+            positions="last",
         )
         for layers in ((3,), (3, 4))
     ]
@@ -208,10 +188,39 @@ def test_a_sample_is_named_by_what_it_is_a_sample_of():
     assert (7, "completion", "b", "q", -1, 0.0, 1) in set(single) & set(several)
     named = [name for name in single if name]
     assert len(named) == len(set(named)) == 8
+    # and steered as the row says
+    for row, request in plans[1]:
+        steered = Condition((3, 4), "behavior", row["multiplier"], positions="last")
+        assert request.condition == (steered if row["multiplier"] else None)
 
 
 def test_identical_completions_are_counted():
     assert tally([[1, 2], [3], [1, 2]]) == [((1, 2), 2), ((3,), 1)]
+
+
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+def test_a_prompts_completions_are_labelled_and_counted(load_tiny, contrast):
+    tokenizer = load_tiny("llama").tokenizer
+    (prompt,) = make_prompts(load_tiny("llama"), 1, contrast)
+    end = tokenizer.eos_token_id
+    said = [tokenizer(text)["input_ids"] for text in (prompt["matching"], "neither", "hope")]
+    sequences = [said[0], [*said[1], end], [*said[2], end], said[2], said[0]]
+    rows = completion_rows(
+        tokenizer, prompt, sequences, {"matching": ["hope"]}, ends=frozenset([end]), seed=4
+    )
+    assert [row["count"] for row in rows] == [2, 1, 1, 1]
+    assert [row["ids"] for row in rows] == sequences[:4]
+    assert [row["finished"] for row in rows] == [False, True, True, False]
+    assert [row["text"] for row in rows][:3] == [prompt["matching"], "neither", "hope"]
+    # of letters the letter counts; of answers the markers, if the last word is whole
+    labels = [row["label"] for row in rows]
+    if contrast == "letters":
+        assert labels == ["matching", "neither", "neither", "neither"]
+    else:
+        assert labels[1:] == ["neither", "matching", "neither"]
+    assert {(row["prompt_id"], row["contrast"], row["seed"]) for row in rows} == {
+        (prompt["id"], contrast, 4)
+    }
 
 
 @pytest.mark.parametrize(
@@ -264,7 +273,8 @@ def test_shares_of_labels_are_counted_by_multiplier_and_decoding():
         ],
         columns=["prompt_id", "layer", "multiplier", "decoding", "sample", "text"],
     )
-    table = label_shares(samples, {"matching": ["hope"], "other": ["doom"]}, **INTERVAL)
+    about = {"markers": {"matching": ["hope"], "other": ["doom"]}}
+    table = label_shares(samples, about, interval=INTERVAL)
     table = table.set_index("decoding")
     assert table["matching"].to_dict() == {"average": 0.75, "greedy": 0.5, "single seed": 1.0}
     assert table["other"].to_dict() == {"average": 0.25, "greedy": 0.0, "single seed": 0.0}
@@ -274,7 +284,7 @@ def test_shares_of_labels_are_counted_by_multiplier_and_decoding():
 
 
 def made_rows(labels, counts, prompts, changes):
-    """Rows as `logprob_rows` makes them; the change under CONDITIONS[0] is given."""
+    """Rows as `logprob_rows` makes them; the change under the first condition is given."""
     completions = pd.DataFrame(
         {
             "behavior": "b",
@@ -286,7 +296,7 @@ def made_rows(labels, counts, prompts, changes):
         }
     )
     logprobs = np.stack([np.full(len(labels), -10.0), -10 + np.array(changes)], axis=1)
-    return logprob_rows(completions, CONDITIONS[:1], logprobs)
+    return logprob_rows(completions, make_conditions()[:1], logprobs)
 
 
 def test_summary_weighs_completions_by_their_count():
@@ -297,7 +307,7 @@ def test_summary_weighs_completions_by_their_count():
         [1.0, 2.0, 4.0, -1.0, -2.0, 0.5],
     )
     # in parts that cut through a prompt
-    table = logprob_table(prompt_totals([rows.iloc[:3], rows.iloc[3:]]), **INTERVAL)
+    table = logprob_table(prompt_totals([rows.iloc[:3], rows.iloc[3:]]), INTERVAL)
     at = table[table["multiplier"] == 1].set_index("label")
     assert at.loc["matching", "change"] == pytest.approx((3 * 1 + 2 + 2 * 4) / 6)
     assert at.loc["other", "change"] == pytest.approx(-1.5)
@@ -312,11 +322,17 @@ def test_summary_weighs_completions_by_their_count():
     assert np.isnan(at.loc["neither", "low"])
     none = table[table["multiplier"] == 0]
     assert (none["change"] == 0).all()
+    # and of several contrasts each by itself
+    both = [rows.iloc[:3], rows.iloc[3:], rows.assign(contrast="letters")]
+    every = logprobs_table(both, interval=INTERVAL)
+    assert every["contrast"].tolist() == ["answers"] * len(table) + ["letters"] * len(table)
+    for _, part in every.groupby("contrast"):
+        pd.testing.assert_frame_equal(part[table.columns].reset_index(drop=True), table)
 
 
 def test_a_label_without_completions_is_a_row_of_n_0():
     rows = made_rows(["matching", "neither"], [2, 1], ["p", "q"], [1.0, 0.0])
-    table = logprob_table(prompt_totals([rows]), **INTERVAL)
+    table = logprob_table(prompt_totals([rows]), INTERVAL)
     for label in ("other", "difference"):
         part = table[table["label"] == label]
         assert len(part) == 2
@@ -329,8 +345,9 @@ def test_tables_written_in_parts_are_read_back_whole(tmp_path):
     with table_writer(tmp_path / "x.parquet") as append:
         append(rows.iloc[:1])
         append(rows.iloc[1:])
-    read = pd.concat(read_table_parts(tmp_path / "x.parquet", COLUMNS))
-    pd.testing.assert_frame_equal(read, rows[COLUMNS].reset_index(drop=True), check_dtype=False)
+    columns = ["label", "prompt_id", "change"]
+    read = pd.concat(read_table_parts(tmp_path / "x.parquet", columns))
+    pd.testing.assert_frame_equal(read, rows[columns].reset_index(drop=True), check_dtype=False)
 
 
 def test_a_table_that_fails_half_way_leaves_no_file(tmp_path):

@@ -1,4 +1,4 @@
-"""From activations to the figures of fixed completions, estimators, transfer, on a tiny model."""
+"""From activations to the tables of fixed completions, estimators, transfer, on a tiny model."""
 
 import importlib
 import json
@@ -10,15 +10,30 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from steerpaper.workflow.files import read_table, read_tensors, write_jsonl, write_tensors
-from steerpaper.workflow.job import Job
+from steerpaper.stats import Interval
+from steerpaper.steering.about import as_json, read_about
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.steering.tables.estimators import estimators_cosine
+from steerpaper.steering.tables.fixed_completions import logprobs_table
+from steerpaper.steering.tables.transfer import estimators_table, transfer_table
+from steerpaper.workflow.files import (
+    read_json,
+    read_table,
+    read_tensors,
+    write_json,
+    write_jsonl,
+    write_table,
+    write_tensors,
+)
+from steerpaper.workflow.job import Job
 
+RUN = {"run": {"device": "cpu", "dtype": "float32"}}
 CONTRASTS = ["answers", "letters"]
-STATISTICS = {"seed": 3, "resamples": 200, "confidence": 0.95}
+INTERVAL = {"interval": Interval(seed=3, resamples=200, confidence=0.95)}
+OF_SCORES = INTERVAL | {"measures": ["logit_diff"]}
 SAMPLING = {"samples": 8, "max_new_tokens": 6, "temperature": 1.0, "top_p": 0.9, "prompts": 3}
-UNIT = {"estimator": "mean_difference", "normalise": False, "multiplier_unit": "vector"}
+UNIT = {"estimator": "mean_difference", "normalize": False, "multiplier_unit": "vector"}
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +59,17 @@ def study(tmp_path_factory, model_folders, load_tiny):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-
-
 def run(study, script, inputs, outputs, params, budget=400):
     job = Job(
         input={"model": f"{study}/model/manifest.json"} | inputs,
         output={key: str(study / name) for key, name in outputs.items()},
-        params={"device": "cpu", "dtype": "float32", "batch_tokens": budget, "seed": 3} | params,
+        params=params,
         wildcards={"behavior": "optimism", "contrast": "answers"},
         threads=1,
         log=str(study / "log"),
+        batch_tokens=budget,
     )
-    importlib.import_module(script).main(job)
+    importlib.import_module(f"steering.{script}").main(job)
     return next(iter(job.output.values()))
 
 
@@ -69,7 +80,7 @@ def make_vectors(study, contrast, **unit):
         "vectors",
         inputs,
         {"vectors": f"{contrast}.raw.safetensors"},
-        {"random_directions": 1},
+        {"random_directions": 1, "seed": 3},
     )
     return raw, run(
         study,
@@ -81,9 +92,11 @@ def make_vectors(study, contrast, **unit):
 
 
 def sample(study, budget, about):
-    inputs = {"prompts": [f"{study}/{contrast}.jsonl" for contrast in CONTRASTS], "about": about}
+    write_json(study / "about.json", as_json(about))
+    inputs = {"prompts": [f"{study}/{contrast}.jsonl" for contrast in CONTRASTS]}
+    inputs["about"] = f"{study}/about.json"
     outputs = {"completions": f"fixed.{budget}.parquet"}
-    params = SAMPLING | {"contrasts": CONTRASTS}
+    params = RUN | SAMPLING | {"seed": 3}
     return run(study, "fixed_completions", inputs, outputs, params, budget)
 
 
@@ -94,7 +107,7 @@ def score(study, completions, budget):
         "vectors": [make_vectors(study, contrast)[1] for contrast in CONTRASTS],
         "blocks": [f"{study}/block.json"] * 2,
     }
-    params = {
+    params = RUN | {
         "contrasts": CONTRASTS,
         "positions": "response",
         "layers": ["chosen", 3],
@@ -104,14 +117,8 @@ def score(study, completions, budget):
     return run(study, "logprobs", inputs, {"logprobs": f"lp.{budget}.parquet"}, params, budget)
 
 
-def draw(study, script, name, inputs):
-    outputs = {kind: f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
-    run(study, script, inputs, outputs, {})
-    assert all((study / path).stat().st_size for path in outputs.values())
-
-
-def test_fixed_completions_do_not_depend_on_the_batch_and_are_summarised(study):
-    about = str(ROOT / "data/behaviors/optimism.yaml")
+def test_fixed_completions_are_the_same_to_the_bit_for_any_budget_and_are_summarised(study):
+    about = read_about(ROOT / "data/behaviors/optimism.yaml")
     tables, files = [], []
     for budget in (50, 4000):
         files.append(sample(study, budget, about))
@@ -119,33 +126,25 @@ def test_fixed_completions_do_not_depend_on_the_batch_and_are_summarised(study):
     assert Path(files[0]).read_bytes() == Path(files[1]).read_bytes()
     keys = ["contrast", "prompt_id", "completion_id", "direction", "layers", "multiplier"]
     one, two = (table.sort_values(keys, ignore_index=True) for table in tables)
-    pd.testing.assert_frame_equal(one, two, atol=1e-3)
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
     completions = read_table(files[0])
     assert (completions.groupby(["contrast", "prompt_id"])["count"].sum() == 8).all()
     # unsteered, and 2 sets of blocks x (2 multipliers + 1 random)
     assert len(one) == 7 * len(completions)
 
-    params = {"behaviors": ["optimism"], **STATISTICS}
-    inputs = {"logprobs": [f"{study}/lp.4000.parquet"]}
-    path = run(study, "logprobs_table", inputs, {"table": "logprobs.csv"}, params)
-    table = read_table(path)
+    table = logprobs_table([tables[1]], **INTERVAL)
     assert set(table["layers"]) == {"1+2", "3"}
     of_labels = table[table["label"] != "difference"]
     keys = ["contrast", "direction", "layers", "multiplier"]
     assert (of_labels.groupby(keys)["n"].sum() == 24).all()
-    draw(study, "plot_logprob_shift", "logprob_shift", {"table": path})
 
 
-def test_a_behaviour_without_markers_has_rows_of_n_0_and_a_figure(study):
-    completions = sample(study, 401, [])
-    inputs = {"logprobs": [score(study, completions, 401)]}
-    params = {"behaviors": ["optimism"], **STATISTICS}
-    path = run(study, "logprobs_table", inputs, {"table": "logprobs0.csv"}, params)
-    table = read_table(path)
+def test_a_behaviour_without_markers_has_rows_of_n_0(study):
+    completions = sample(study, 401, read_about(None))
+    table = logprobs_table([read_table(score(study, completions, 401))], **INTERVAL)
     answers = table[(table["contrast"] == "answers") & (table["label"] != "neither")]
     assert (answers["n"] == 0).all()
     assert answers[["change", "low", "high"]].isna().all(axis=None)
-    draw(study, "plot_logprob_shift", "logprob_shift0", {"table": path})
 
 
 def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
@@ -154,7 +153,7 @@ def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
     assert set(steering) == {"behavior", "random-0"}
     np.testing.assert_allclose(steering["behavior"], estimates["mean_difference"], rtol=1e-5)
     np.testing.assert_allclose(steering["random-0"], estimates["random-0"], rtol=1e-5)
-    probe = read_tensors(make_vectors(study, "answers", estimator="probe", normalise=True)[1])[0]
+    probe = read_tensors(make_vectors(study, "answers", estimator="probe", normalize=True)[1])[0]
     np.testing.assert_allclose(probe["behavior"], estimates["probe"], rtol=1e-4)
     residual = read_tensors(make_vectors(study, "answers", multiplier_unit="residual")[1])[0]
     activations = read_tensors(study / "answers.activations.safetensors")[0]
@@ -164,10 +163,10 @@ def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
         np.testing.assert_allclose(np.linalg.norm(vector, axis=1), expected, rtol=1e-5)
 
 
-def test_transfer_and_estimators_are_scored_summarised_and_drawn(study):
+def test_transfer_and_estimators_are_scored_and_summarised(study):
     raw, steering = make_vectors(study, "answers")
     inputs = {"prompts": f"{study}/answers.jsonl", "block": f"{study}/block.json"}
-    params = {"positions": "response", "prompts": 4, "multipliers": [-1, 1]}
+    params = RUN | {"positions": "response", "prompts": 4, "multipliers": [-1, 1]}
     scores = run(
         study,
         "transfer",
@@ -175,24 +174,84 @@ def test_transfer_and_estimators_are_scored_summarised_and_drawn(study):
         {"scores": "transfer.parquet"},
         params | {"layers": {"every": 3}, "norm": "target"},
     )
-    block = {"blocks": [f"{study}/block.json"]}
-    table = run(
-        study, "transfer_table", block | {"scores": [scores]}, {"table": "tr.csv"}, STATISTICS
-    )
-    found = read_table(table)
+    found = transfer_table(read_table(scores), read_json(study / "block.json"), **OF_SCORES)
     assert len(found) == 16
-    assert set(found.loc[found["chosen"], "source"]) == {1, 2}
-    draw(study, "plot_transfer", "transfer", {"table": table})
+    assert set(found.loc[found["chosen"], "source"]) == {"1", "2"}
 
-    scores = run(study, "estimators", inputs | {"vectors": raw}, {"scores": "est.parquet"}, params)
-    table = run(
-        study,
-        "estimators_table",
-        {"scores": [scores], "vectors": [raw]},
-        {"table": "est.csv", "cosines": "cos.csv"},
-        {"behaviors": ["optimism"], "contrasts": ["answers"], **STATISTICS},
-    )
-    found = read_table(table)
-    assert found["estimator"].tolist() == ["mean_difference", "pca", "probe", "random-0"]
+    names = ["mean_difference", "pca", "probe"]
+    files = [
+        run(
+            study,
+            "estimators",
+            inputs | {"vectors": raw},
+            {"scores": f"est.{budget}.parquet"},
+            params | {"estimators": names},
+            budget,
+        )
+        for budget in (1, 400)
+    ]
+    assert Path(files[0]).read_bytes() == Path(files[1]).read_bytes()
+    found = estimators_table(read_table(files[0]), **OF_SCORES)
+    assert found["estimator"].tolist() == [*names, "random-0"]
     assert set(found["layers"]) == {"1+2"}
-    draw(study, "plot_estimators", "estimators", {"table": table, "cosines": f"{study}/cos.csv"})
+    cosines = estimators_cosine(read_tensors(raw)[0])
+    assert cosines["estimator"].unique().tolist() == ["pca", "probe"]
+    assert (cosines["cosine"] > 0.5).all()
+
+
+def scored(study, script, name, outputs, params, budget, **wildcards):
+    """Run a script that scores prompts under steering; every output's bytes."""
+    vectors = [make_vectors(study, contrast)[1] for contrast in CONTRASTS]
+    job = Job(
+        input={
+            "model": f"{study}/model/manifest.json",
+            "prompts": [f"{study}/{contrast}.jsonl" for contrast in CONTRASTS],
+            "vectors": vectors,
+            "blocks": [f"{study}/block.json"] * 2,
+            "dev": [str(study / f"dev.{contrast}.parquet") for contrast in CONTRASTS],
+        },
+        output={name: [str(study / output) for output in outputs]},
+        params=RUN | params,
+        wildcards=wildcards,
+        threads=1,
+        log=str(study / "log"),
+        batch_tokens=budget,
+    )
+    importlib.import_module(f"steering.{script}").main(job)
+    return [Path(path).read_bytes() for path in job.output[name]]
+
+
+def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_the_whole(study):
+    params = {"multipliers": [-1, 1], "random": {"directions": 1, "multipliers": [1]}}
+    params |= {"positions": "response", "layers": "all"}
+
+    def sweep(shards, budget):
+        for shard in range(shards):
+            files = [f"sweep.{contrast}.{shard}.parquet" for contrast in CONTRASTS]
+            options = params | {"shards": shards}
+            scored(study, "sweep", "scores", files, options, budget, shard=str(shard))
+        joined = []
+        for contrast in CONTRASTS:
+            shard_files = [str(study / f"sweep.{contrast}.{n}.parquet") for n in range(shards)]
+            outputs = {"scores": f"dev.{contrast}.parquet", "block": "chosen.json"}
+            options = {"layer": 2, "measure": "logit_diff"}
+            # the items stand in for those of dev
+            for file in shard_files:
+                write_table(file, read_table(file).assign(split="dev"))
+            joined.append(run(study, "best_block", {"shards": shard_files}, outputs, options))
+        return [Path(file).read_bytes() for file in joined]
+
+    whole = sweep(1, 4000)
+    assert sweep(1, 1) == whole
+    assert sweep(3, 300) == whole
+    assert read_json(study / "chosen.json")["layers"] == [2]
+    # the tables of the chosen block begin with those of dev
+    files = [f"dose.{contrast}.parquet" for contrast in CONTRASTS]
+    del params["layers"]
+    doses = [scored(study, "dose_response", "scores", files, params, b) for b in (1, 4000)]
+    assert doses[0] == doses[1]
+    for contrast in CONTRASTS:
+        dose = read_table(study / f"dose.{contrast}.parquet")
+        dev = read_table(study / f"dev.{contrast}.parquet")
+        pd.testing.assert_frame_equal(dose.iloc[: len(dev)], dev)
+        assert set(dose.iloc[len(dev) :]["layers"]) == {"", "1+2"}

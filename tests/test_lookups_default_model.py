@@ -10,7 +10,7 @@ import plain_lookups as plain
 import pytest
 from lookups_stages import digests, study
 
-from steerpaper.workflow.files import write_jsonl, write_table
+from steerpaper.engine.weights import head_count, neurons_out
 from steerpaper.lookups.ablations import Ablation
 from steerpaper.lookups.corpus import read_corpus, stdlib_texts
 from steerpaper.lookups.neurons import (
@@ -20,7 +20,7 @@ from steerpaper.lookups.neurons import (
     token_table,
     token_texts,
 )
-from steerpaper.engine.weights import head_count, neurons_out
+from steerpaper.workflow.files import write_jsonl, write_table
 
 CORPUS = {"train": 30, "test": 30, "max_tokens": 24}
 LAYER = 20

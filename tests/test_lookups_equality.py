@@ -9,16 +9,16 @@ import plain_lookups as plain
 import pytest
 import torch
 
+from steerpaper.engine.batching import width_of
+from steerpaper.engine.weights import fold_norm, mlp_norm, neurons_in, norm_scale
 from steerpaper.lookups.attribution import head_attribution, heads_before, is_active
-from steerpaper.lookups.rows import width_of
 from steerpaper.lookups.top_activations import (
     firing_counts,
     merge_tables,
     top_activations,
     top_table,
 )
-from steerpaper.lookups.truncation import Pair, bisect_lengths, last_activations, truncate
-from steerpaper.engine.weights import fold_norm, mlp_norm, neurons_in, norm_scale
+from steerpaper.lookups.truncation import Firing, bisect_lengths, last_activations, truncate
 
 NAMES = ["llama", "gpt2", "gpt_neox", "qwen2", "mistral"]
 NEURONS = {1: [0, 5, 17], 3: [2, 40]}
@@ -147,7 +147,7 @@ def make_pairs(lm, bos):
     top = top_activations(lm, NEURONS, prompts, k=4, bos=bos, budget=512)
     names = [(layer, neuron) for layer, chosen in NEURONS.items() for neuron in chosen]
     return [
-        Pair(layer, neuron, prompts[prompt][: position + 1], float(activation))
+        Firing(layer, neuron, prompts[prompt][: position + 1], float(activation))
         for (layer, neuron), *row in zip(
             names, top.prompt, top.position, top.activation, strict=True
         )

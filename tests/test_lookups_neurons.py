@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from steerpaper.errors import UserError
 from steerpaper.engine.layers import resolve_layers
+from steerpaper.engine.weights import neurons_out
+from steerpaper.errors import UserError
 from steerpaper.lookups.neurons import (
     Best,
     best_congruence,
@@ -17,7 +18,6 @@ from steerpaper.lookups.neurons import (
     token_table,
     token_texts,
 )
-from steerpaper.engine.weights import neurons_out
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])

@@ -1,5 +1,7 @@
 """Heads and neurons are where the architecture says, can be read and edited, or are refused."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import plain
@@ -8,9 +10,9 @@ import torch
 from conftest import LLAMA
 
 from steerpaper.engine.batching import empty_prefix
-from steerpaper.errors import UserError
-from steerpaper.engine.model import forward
+from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.weights import check_parts, heads_out, is_parallel, neurons_out
+from steerpaper.errors import UserError
 
 KNOWN = ["llama", "gpt2", "gpt_neox", "mistral", "qwen2"]
 
@@ -54,7 +56,7 @@ def test_an_edit_inside_a_block_equals_a_plain_hook(load_tiny, name, site):
         row,
         torch.ones_like(row),
         empty_prefix(lm, 1).cache,
-        edit={(layer, site): zero},
+        edits={(layer, site): zero},
         logits=lambda x: x.clone(),
     )
     torch.testing.assert_close(logits[0], expected, rtol=1e-4, atol=1e-4)
@@ -70,16 +72,34 @@ def test_heads_and_neurons_write_what_their_weights_say(load_tiny, name):
         row,
         torch.ones_like(row),
         empty_prefix(lm, 1).cache,
-        inside={(1, "heads"): lambda x: x.clone(), (1, "neurons"): lambda x: x.clone()},
-        read={0: lambda x: x.clone(), 1: lambda x: x.clone()},
+        reads=dict.fromkeys(
+            [(0, RESIDUAL), (1, "heads"), (1, "neurons"), (1, RESIDUAL)], lambda x: x.clone()
+        ),
     )
     weight = heads_out(lm, 1)
     z = got[1, "heads"].unflatten(-1, weight.shape[:2])
     heads = torch.einsum("rthz,hzd->rtd", z, weight)
     written = heads + got[1, "neurons"] @ neurons_out(lm, 1)
-    biases = got[1] - got[0] - written
+    biases = got[1, RESIDUAL] - got[0, RESIDUAL] - written
     # what is left are the biases, the same at every token
     torch.testing.assert_close(biases, biases[:, :1].expand_as(biases), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("reads", [{}, {(1, "neurons"): torch.clone}, {(3, RESIDUAL): torch.clone}])
+def test_a_pass_leaves_nothing_behind_for_the_garbage_collector(load_tiny, reads):
+    # a job makes thousands of passes: their tensors must be free as soon as nobody wants them
+    lm, row = load_tiny("llama"), torch.tensor([[5, 6, 7]])
+
+    def look():
+        mask = torch.ones_like(row)
+        forward(lm, row, mask, empty_prefix(lm, 1).cache, reads=reads)
+        return weakref.ref(mask)
+
+    gc.disable()
+    try:
+        assert look()() is None
+    finally:
+        gc.enable()
 
 
 def other_families():

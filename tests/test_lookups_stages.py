@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 from lookups_stages import digests, find_neurons, name_model, study
 
-from steerpaper.workflow.config import validated
 from steerpaper.errors import UserError
+from steerpaper.workflow.config import validated
 from steerpaper.workflow.files import write_jsonl
 
 

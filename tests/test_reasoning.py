@@ -7,38 +7,43 @@ import pytest
 import torch
 from conftest import ROOT
 
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.generate import Decoding, complete
 from steerpaper.errors import UserError
+from steerpaper.stats import Interval
 from steerpaper.steering.about import read_about
-from steerpaper.steering.completions import complete
+from steerpaper.steering.conditions import BEHAVIOR, not_run
 from steerpaper.steering.items import read_items
-from steerpaper.steering.reasoning import (
+from steerpaper.steering.prompts import (
     BRIDGES,
     INSTRUCTION,
+    reasoning_prompts,
+    serialize,
+    under_system_prompts,
+)
+from steerpaper.steering.reasoning import (
     Chain,
-    ask,
+    chain_table,
     chains,
+    questions_of,
     reasoning_plan,
     score_chains,
 )
-from steerpaper.steering.tables.summaries import reasoning_table, system_prompts_table
-from steerpaper.steering.system_prompts import under_system_prompts
+from steerpaper.steering.tables.reasoning import reasoning_table
+from steerpaper.steering.tables.system_prompts import system_prompts_table
 
-INTERVAL = {"seed": 1, "resamples": 200, "confidence": 0.95}
+INTERVAL = {"interval": Interval(1, 200, 0.95), "measures": ["logit_diff"]}
 ITEMS = read_items(ROOT / "data/behaviors/impatience.jsonl")[:4]
-LETTERS = ["A", "B", "B", "A"]
+
+
+def make_rows(lm, contrast, n=3):
+    options = {"behavior": "impatience", "split": "test", "system": None, "seed": 1}
+    prompts = serialize(lm.tokenizer, ITEMS[:n], contrast=contrast, context=lm.context, **options)
+    return reasoning_prompts(lm.tokenizer, prompts, system=None)
 
 
 def make_questions(lm, contrast, n=3):
-    return ask(
-        lm.tokenizer,
-        ITEMS[:n],
-        LETTERS[:n],
-        behavior="impatience",
-        contrast=contrast,
-        system=None,
-        room=8,
-        context=lm.context,
-    )
+    return questions_of(make_rows(lm, contrast, n), room=8, context=lm.context)
 
 
 def make_vector(lm):
@@ -50,21 +55,13 @@ def make_chains(lm, questions, vector, layers=(1,), multipliers=(-1.0, 1.5), sam
     plan = reasoning_plan(
         questions, layers=layers, multipliers=multipliers, samples=samples, seed=5, behavior="x"
     )
-    reasonings = complete(
-        lm,
-        [request for _, _, request in plan],
-        vector,
-        positions="response",
-        max_new_tokens=6,
-        temperature=1.0,
-        top_p=1.0,
-        budget=400,
-    )
+    requests = [request for _, _, request in plan]
+    reasonings = complete(lm, requests, {BEHAVIOR: vector}, Decoding(6, 1.0, 1.0, 400))
     return chains(plan, reasonings, multipliers)
 
 
 def plain_score(lm, question, chain, vector, layers):
-    """One full forward pass an answer, pushes written out token by token."""
+    """One full forward pass an answer, what is added written out token by token."""
     found = []
     for answer in (question.matching, question.other):
         before = [*question.prompt, *chain.reasoning, *question.bridge]
@@ -72,8 +69,11 @@ def plain_score(lm, question, chain, vector, layers):
         bridge = len(question.prompt) + len(chain.reasoning)
         weights[len(question.prompt) - 1 : bridge] = chain.during_reasoning
         weights[bridge:] = chain.during_answer
-        pushes = {layer: weights * torch.tensor(vector[layer]) for layer in layers}
-        found.append(plain.logprob(lm, before, answer, pushes))
+        changes = {
+            layer: lambda h, push=weights * torch.tensor(vector[layer]): h + push
+            for layer in layers
+        }
+        found.append(plain.logprob(lm, before, answer, changes))
     return found
 
 
@@ -96,15 +96,20 @@ def test_several_blocks_are_steered_together(load_tiny):
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 
-def test_scores_after_reasoning_do_not_depend_on_the_batch(lm):
-    questions, vector = make_questions(lm, "answers"), make_vector(lm)
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+def test_scores_after_reasoning_are_the_same_to_the_bit_for_any_budget_and_order(lm, contrast):
+    questions, vector = make_questions(lm, contrast), make_vector(lm)
     wanted = [chain for _, chain in make_chains(lm, questions, vector)]
-    large, small = (
-        score_chains(lm, questions, wanted, vector, (2,), budget) for budget in (8000, 60)
+    large, small, least = (
+        score_chains(lm, questions, wanted, vector, (2,), budget) for budget in (8000, 60, 1)
     )
     backwards = score_chains(lm, questions, wanted[::-1], vector, (2,), 300)[::-1]
-    np.testing.assert_allclose(large, small, atol=2e-4)
-    np.testing.assert_allclose(large, backwards, atol=2e-4)
+    np.testing.assert_array_equal(large, small)
+    np.testing.assert_array_equal(large, least)
+    np.testing.assert_array_equal(large, backwards)
+    # some of the chains alone, as where fewer multipliers or samples are asked for
+    some = score_chains(lm, questions, wanted[::3], vector, (2,), 300)
+    np.testing.assert_array_equal(large[::3], some)
 
 
 def test_both_parts_steered_is_what_response_steers(load_tiny):
@@ -115,8 +120,30 @@ def test_both_parts_steered_is_what_response_steers(load_tiny):
     question = questions[0]
     text = [*question.prompt, 5, 6, 7, *question.bridge]
     length = len(text) + len(question.matching)
-    pushes = plain.push(length, len(question.prompt) - 1, "response", (1,), vector, 1.5)
-    assert ours == pytest.approx(plain.logprob(lm, text, question.matching, pushes), abs=1e-3)
+    condition = Condition((1,), BEHAVIOR, 1.5, positions="response")
+    changes = plain.steering(condition, {BEHAVIOR: vector}, length, len(question.prompt) - 1)
+    assert ours == pytest.approx(plain.logprob(lm, text, question.matching, changes), abs=1e-3)
+
+
+def test_a_chains_row_says_what_was_steered_and_scored(load_tiny):
+    lm = load_tiny("llama")
+    rows, vector = make_rows(lm, "answers"), make_vector(lm)
+    made = make_chains(lm, make_questions(lm, "answers"), vector, layers=(1, 2))
+    scores = np.arange(2.0 * len(made)).reshape(-1, 2)
+    table = chain_table(lm.tokenizer, rows, made, scores, (1, 2), 5)
+    steered = table["steered"] != "none"
+    assert table.loc[steered, ["layer", "layers"]].drop_duplicates().to_numpy().tolist() == [
+        [1, "1+2"]
+    ]
+    assert table.loc[~steered, ["layer", "layers"]].drop_duplicates().to_numpy().tolist() == [
+        [-1, ""]
+    ]
+    for (row, chain), found in zip(made, table.to_dict("records"), strict=True):
+        assert found["prompt_id"] == rows[chain.question]["id"]
+        assert found["n_matching"] == len(rows[chain.question]["matching_ids"])
+        assert found["text"] == lm.tokenizer.decode(chain.reasoning, skip_special_tokens=True)
+        assert found.items() >= row.items()
+    assert (table["logit_diff"] == -1).all()
 
 
 def test_unsteered_parts_follow_the_unsteered_reasoning(load_tiny):
@@ -160,23 +187,41 @@ def test_a_reasoning_depends_on_its_name_alone(load_tiny):
 def test_questions_ask_for_reasoning_and_show_choices(load_tiny):
     lm = load_tiny("llama")
     for contrast in ("answers", "letters"):
-        question = make_questions(lm, contrast)[1]
+        (row, _, _), (question, _, _) = make_rows(lm, contrast), make_questions(lm, contrast)
         text = lm.tokenizer.decode(question.prompt)
+        assert text == row["text"]
         assert INSTRUCTION in text
         assert lm.tokenizer.decode(question.bridge) == BRIDGES[contrast]
         if contrast == "letters":
-            assert f"(B) {ITEMS[1].matching}" in text
-            assert lm.tokenizer.decode(question.matching) == "B"
+            letter = lm.tokenizer.decode(question.matching)
+            assert f"({letter}) {ITEMS[0].matching}" in text
+            assert {letter, lm.tokenizer.decode(question.other)} == {"A", "B"}
         else:
-            assert ITEMS[1].matching not in text
-            assert lm.tokenizer.decode(question.matching) == ITEMS[1].matching
+            assert ITEMS[0].matching not in text
+            assert lm.tokenizer.decode(question.matching) == ITEMS[0].matching
+            assert lm.tokenizer.decode(question.other) == ITEMS[0].other
+
+
+def test_the_letters_of_reasoning_prompts_are_those_of_the_prompts(load_tiny):
+    tokenizer = load_tiny("llama").tokenizer
+    options = {"behavior": "impatience", "split": "test", "system": None, "seed": 1}
+    prompts = serialize(tokenizer, ITEMS, contrast="letters", context=None, **options)
+    for prompt, row in zip(
+        prompts, reasoning_prompts(tokenizer, prompts, system=None), strict=True
+    ):
+        assert (row["id"], row["split"], row["contrast"]) == (prompt.id, "test", "letters")
+        for side in ("matching", "other"):
+            letter = getattr(prompt, side)
+            assert tokenizer.decode(row[f"{side}_ids"]) == letter
+            assert f"({letter}) {prompt.answers[side]}" in row["text"]
 
 
 def test_reasoning_longer_than_the_context_is_refused(load_tiny):
     lm = load_tiny("llama")
-    options = {"behavior": "x", "contrast": "answers", "system": None, "context": lm.context}
+    rows = make_rows(lm, "answers")
     with pytest.raises(UserError, match=r"lower steering\.reasoning\.max_new_tokens"):
-        ask(lm.tokenizer, ITEMS, LETTERS, room=400, **options)
+        questions_of(rows, room=400, context=lm.context)
+    assert len(questions_of(rows, room=400, context=None)) == 3
 
 
 def test_change_after_reasoning_is_from_the_prompts_own_unsteered_chains():
@@ -186,11 +231,11 @@ def test_change_after_reasoning_is_from_the_prompts_own_unsteered_chains():
             common = {"prompt_id": prompt, "layers": "3", "reasoning": "sampled", "sample": sample}
             rows.append(
                 {**common, "layer": -1, "steered": "none", "multiplier": 0.0}
-                | {"logit_diff": level + noise}
+                | {"logprob_matching": level + noise, "logprob_other": 0.0}
             )
             rows.append(
                 {**common, "layer": 3, "steered": "both", "multiplier": 1.0}
-                | {"logit_diff": level + 2}
+                | {"logprob_matching": level + 2, "logprob_other": 0.0}
             )
     table = reasoning_table(pd.DataFrame(rows), **INTERVAL).set_index("steered")
     assert table.loc["both", "change"] == pytest.approx(2)
@@ -201,15 +246,16 @@ def test_change_after_reasoning_is_from_the_prompts_own_unsteered_chains():
 
 
 def under(lm, texts):
-    return under_system_prompts(
-        lm.tokenizer,
-        ITEMS,
-        texts,
-        behavior="impatience",
-        contrast="answers",
-        seed=1,
-        context=lm.context,
-    )
+    """Prompts by system prompt, and the reasons of those that could not be had."""
+    options = {"behavior": "impatience", "contrast": "answers", "seed": 1}
+    rows = under_system_prompts(lm.tokenizer, ITEMS, texts, context=lm.context, **options)
+    found, missing = {}, {}
+    for row in rows:
+        if "note" in row:
+            missing[row["system_prompt"]] = row["note"]
+        else:
+            found.setdefault(row["system_prompt"], []).append(row)
+    return found, missing
 
 
 def test_system_prompts_precede_the_same_items(load_tiny):
@@ -218,9 +264,10 @@ def test_system_prompts_precede_the_same_items(load_tiny):
     found, missing = under(lm, texts)
     assert not missing
     for name in ("for", "against"):
-        assert all(texts[name].strip() in prompt.text for prompt in found[name])
-        assert [p.id for p in found[name]] == [p.id for p in found["none"]]
-    assert not any(texts["for"].strip() in prompt.text for prompt in found["none"])
+        assert all(texts[name].strip() in prompt["text"] for prompt in found[name])
+        assert [p["id"] for p in found[name]] == [p["id"] for p in found["none"]]
+    assert not any(texts["for"].strip() in prompt["text"] for prompt in found["none"])
+    assert [prompt["question"] for prompt in found["none"]] == [item.question for item in ITEMS]
 
 
 def test_a_template_without_system_prompt_leaves_them_out_with_the_reason(load_tiny, monkeypatch):
@@ -265,14 +312,15 @@ def test_a_missing_system_prompt_is_a_row_with_n_0():
         [
             *(
                 {"prompt_id": p, "system_prompt": "none", "layer": layer, "layers": str(layer)}
-                | {"multiplier": m, "logit_diff": float(m), "note": None}
+                | {"multiplier": m, "logprob_matching": float(m), "logprob_other": 0.0}
+                | {"note": None}
                 for p in "abc"
                 for layer, m in ((-1, 0.0), (3, 1.0))
             ),
-            {"prompt_id": None, "system_prompt": "for", "layer": -1, "layers": ""}
-            | {"multiplier": 0.0, "logit_diff": np.nan, "note": "the template takes none"},
         ]
     )
+    none = not_run("b").assign(system_prompt="for", note="the template takes none")
+    scores = pd.concat([scores, none], ignore_index=True)
     table = system_prompts_table(scores, **INTERVAL)
     row = table[table["system_prompt"] == "for"].iloc[0]
     assert row["n"] == 0

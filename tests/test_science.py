@@ -12,24 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from steerpaper.engine import batching, files
-from steerpaper.errors import UserError
+from steerpaper.engine import batching
+from steerpaper.engine.condition import Condition
 from steerpaper.engine.layers import shard_of
-from steerpaper.workflow.run_times import run_times
 from steerpaper.engine.sampling import draw, nucleus
+from steerpaper.engine.text import continuation_ids, load_tokenizer, token_ids
+from steerpaper.errors import UserError
 from steerpaper.seeds import stream
-from steerpaper.stats import bootstrap_mean, slopes
-from steerpaper.steering import tables
-from steerpaper.steering.conditions import Condition
+from steerpaper.stats import Interval, bootstrap_mean
+from steerpaper.steering.choose import best_block, join_shards
+from steerpaper.steering.conditions import UNSTEERED, score_rows
 from steerpaper.steering.items import deal_letters, read_items, split_choices, split_items
-from steerpaper.steering.prompts import continuation_ids, serialize, token_ids
+from steerpaper.steering.measures import MEASURES
+from steerpaper.steering.prompts import serialize
+from steerpaper.steering.slopes import measured, slopes, steered, wide
+from steerpaper.steering.tables.effects import change_table, slope_table
 from steerpaper.steering.vectors import (
     cosine,
     mean_difference,
     principal_components,
     random_direction,
 )
-from steerpaper.engine.text import load_tokenizer
+from steerpaper.workflow import files
+from steerpaper.workflow.run_times import run_times
 
 BEHAVIORS = sorted((ROOT / "data/behaviors").glob("*.jsonl"))
 
@@ -139,13 +144,14 @@ def test_published_files_are_read(tmp_path):
         assert (two.question, two.matching, two.other) == ("Would you say it?", "Yes", "No")
 
 
-@given(lengths=st.lists(st.integers(1, 50), max_size=40), budget=st.integers(1, 200))
-def test_a_plan_holds_every_item_once_within_the_budget(lengths, budget):
-    batches = batching.plan(lengths, budget)
-    assert sorted(item for batch in batches for item in batch) == list(range(len(lengths)))
+@given(widths=st.lists(st.integers(0, 50), max_size=40), budget=st.integers(1, 200))
+def test_a_plan_holds_every_item_once_beside_its_own_width_within_the_budget(widths, budget):
+    batches = batching.plan(widths, budget)
+    assert sorted(item for batch in batches for item in batch) == list(range(len(widths)))
     for batch in batches:
-        padded = len(batch) * max(lengths[item] for item in batch)
-        assert padded <= budget or len(batch) == 1
+        assert len({widths[item] for item in batch}) == 1
+        assert batch == sorted(batch)
+        assert len(batch) * widths[batch[0]] <= budget or len(batch) == 1
 
 
 def test_out_of_memory_halves_the_batch_and_loses_nothing():
@@ -215,7 +221,7 @@ def test_slopes_are_least_squares():
 
 def test_bootstrap_intervals_agree_with_scipy():
     values = np.random.default_rng(0).exponential(size=(60, 2))
-    mean, low, high = bootstrap_mean(values, seed=1, resamples=20_000, confidence=0.9)
+    mean, low, high = bootstrap_mean(values, Interval(1, 20_000, 0.9))
     np.testing.assert_allclose(mean, values.mean(axis=0))
     for column in range(2):
         theirs = scipy_stats.bootstrap(
@@ -258,26 +264,54 @@ def test_principal_components_keep_the_variance():
     np.testing.assert_allclose(share, variances[:2] / variances.sum())
 
 
-def score_rows(split="dev"):
-    prompts = [
-        {"behavior": "b", "id": f"b-{n}", "split": split, "contrast": "letters", "matching": letter}
-        for n, letter in enumerate("ABAB")
-    ]
+def made_scores(split="dev"):
+    prompt = {"behavior": "b", "split": split, "contrast": "letters"}
+    prompt |= {"matching_ids": [5], "other_ids": [6, 7]}
+    prompts = [{**prompt, "id": f"b-{n}", "matching": letter} for n, letter in enumerate("ABAB")]
     conditions = [Condition((layer,), "behavior", m) for layer in (1, 2) for m in (-1.0, 1.0)]
     unsteered = np.log(np.full((4, 2), 0.25))
     steered = np.stack([unsteered] * 4, axis=1)
     # block 2 moves every item, the last one the wrong way
     for condition, sign in ((2, -1), (3, 1)):
         steered[:, condition, 0] += sign * np.array([1, 2, 3, -0.5])
-    return tables.score_table(prompts, conditions, unsteered, steered)
+    return score_rows(prompts, conditions, unsteered, steered)
+
+
+def test_every_table_of_scores_has_the_unsteered_run_as_a_direction_of_its_own():
+    scores = made_scores()
+    base = scores[scores["layer"] == -1]
+    assert (base["direction"] == UNSTEERED).all()
+    assert (base["multiplier"] == 0).all()
+    assert set(scores.loc[scores["layer"] != -1, "direction"]) == {"behavior"}
+    assert steered(scores) == [(1, "behavior"), (2, "behavior")]
+    multipliers, values, items = wide(measured(scores, "logit_diff"), 2, "behavior")
+    assert multipliers.tolist() == [-1, 0, 1]
+    assert list(items) == ["b-0", "b-1", "b-2", "b-3"]
+    np.testing.assert_allclose(values, np.outer([1, 2, 3, -0.5], [-1, 0, 1]))
+
+
+def test_measures_are_what_they_say():
+    scores = made_scores()
+    matching, other = scores["logprob_matching"], scores["logprob_other"]
+    expected = {
+        "logit_diff": matching - other,
+        "p_matching": np.exp(matching) / (np.exp(matching) + np.exp(other)),
+        "logprob_matching": matching,
+        # of one token and of two
+        "logit_diff_per_token": matching - other / 2,
+    }
+    assert set(expected) == set(MEASURES)
+    for name, values in expected.items():
+        np.testing.assert_allclose(measured(scores, name)["value"], values)
 
 
 def test_tables_hold_slopes_anti_steerable_share_and_position_bias():
-    scores = score_rows()
+    scores = made_scores()
     assert list(scores["layer"].unique()) == [-1, 1, 2]
     assert scores["ab_mass"].iloc[0] == pytest.approx(0.5)
     assert scores["p_matching"].iloc[0] == pytest.approx(0.5)
-    table = tables.slope_table(scores, seed=1, resamples=500, confidence=0.95).set_index("layer")
+    scores, interval = measured(scores, "logit_diff"), Interval(1, 500, 0.95)
+    table = slope_table(scores, interval).set_index("layer")
     assert table.loc[1, "slope"] == 0
     assert table.loc[2, "slope"] == pytest.approx(5.5 / 4)
     assert table.loc[2, "anti_steerable"] == 0.25
@@ -285,7 +319,7 @@ def test_tables_hold_slopes_anti_steerable_share_and_position_bias():
     # its two items have slopes 1 and 3: resampled means lie between
     assert (table.loc[2, "n_a"], table.loc[2, "low_a"], table.loc[2, "high_a"]) == (2, 1, 3)
     assert table.loc[2, "low"] < 5.5 / 4 < table.loc[2, "high"]
-    change = tables.change_table(scores, seed=1, resamples=500, confidence=0.95)
+    change = change_table(scores, "logit_diff", interval)
     assert set(change["multiplier"]) == {-1, 0, 1}
     last = change[(change["layer"] == 2) & (change["multiplier"] == 1)].iloc[0]
     assert last["change"] == pytest.approx(5.5 / 4)
@@ -293,12 +327,12 @@ def test_tables_hold_slopes_anti_steerable_share_and_position_bias():
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 5])
 def test_the_shards_of_a_sweep_join_to_the_unsharded_table(shards):
-    whole = score_rows()
+    whole = made_scores()
     parts = []
     for shard in range(shards):
         blocks = shard_of([1, 2], shard, shards)
         parts.append(whole[whole["layer"].isin([-1, *blocks])].reset_index(drop=True))
-    pd.testing.assert_frame_equal(tables.join_shards(parts), whole)
+    pd.testing.assert_frame_equal(join_shards(parts), whole)
 
 
 @given(st.integers(0, 40), st.integers(1, 50))
@@ -309,11 +343,12 @@ def test_shards_are_ranges_of_even_size_that_hold_every_block_once(n, shards):
 
 
 def test_the_best_block_is_never_chosen_on_test_items():
-    assert tables.best_block(score_rows(), "auto")["layer"] == 2
+    for measure in MEASURES:
+        assert best_block(made_scores(), "auto", measure)["layer"] == 2
     fixed = {"layer": 1, "layers": [1], "chosen": "by configuration"}
-    assert tables.best_block(score_rows(), 1) == fixed
+    assert best_block(made_scores(), 1) == fixed
     with pytest.raises(UserError, match="dev items alone"):
-        tables.best_block(pd.concat([score_rows(), score_rows("test")]), "auto")
+        best_block(pd.concat([made_scores(), made_scores("test")]), "auto")
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

@@ -3,18 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
-
-from steerpaper.plots import steering_full as figures
-from steerpaper.plots.style import save
-from steerpaper.steering.convergence import convergence
-from steerpaper.steering.tables.latex import HEADLINES, latex_table
 from steerpaper.steering.tables.summaries import (
     convergence_table,
     cost_table,
     reasoning_table,
     system_prompts_table,
 )
+
+from steerpaper.plots import steering_full as figures
+from steerpaper.plots.style import save
+from steerpaper.steering.convergence import convergence
 from steerpaper.steering.tables import item_slopes, slope_table
+from steerpaper.steering.tables.latex import HEADLINES, latex_table
 
 INTERVAL = {"seed": 1, "resamples": 200, "confidence": 0.95}
 BEHAVIORS = ("optimism", "sociability")

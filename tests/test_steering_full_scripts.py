@@ -3,18 +3,25 @@
 import importlib
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT
 
-from steerpaper.workflow.files import read_table, write_jsonl, write_tensors
+from steerpaper.stats import Interval
+from steerpaper.steering.tables.convergence import convergence_table
+from steerpaper.steering.tables.cost import cost_table
+from steerpaper.steering.tables.reasoning import reasoning_table
+from steerpaper.steering.tables.system_prompts import system_prompts_table
+from steerpaper.workflow.files import read_json, read_jsonl, read_table, write_tensors
 from steerpaper.workflow.job import Job
-from steerpaper.steering.items import read_items, split_items
-from steerpaper.steering.prompts import as_rows, serialize
 
+RUN = {"run": {"device": "cpu", "dtype": "float32"}}
+CONTRASTS = ["answers", "letters"]
 SPLIT = {"train": 12, "dev": 2, "test": 6}
-STATISTICS = {"seed": 3, "resamples": 200, "confidence": 0.95}
+INTERVAL = {"interval": Interval(seed=3, resamples=200, confidence=0.95)}
+OF_SCORES = INTERVAL | {"measures": ["logit_diff"]}
 DATA = ROOT / "data/behaviors"
 
 
@@ -25,10 +32,6 @@ def study(tmp_path_factory, model_folders, load_tiny):
     shutil.copytree(model_folders["llama"], folder / "model")
     (folder / "model/manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
     lm, generator = load_tiny("llama"), np.random.default_rng(0)
-    items = split_items(read_items(DATA / "optimism.jsonl"), SPLIT, 3, "optimism")["test"]
-    options = {"behavior": "optimism", "split": "test", "system": None, "seed": 3}
-    prompts = serialize(lm.tokenizer, items, contrast="answers", context=lm.context, **options)
-    write_jsonl(folder / "prompts.jsonl", as_rows(prompts))
     shape = (lm.n_layers, lm.width)
     activations = {
         name: generator.normal(mean, 1, (12, *shape)).astype(np.float32)
@@ -43,76 +46,107 @@ def study(tmp_path_factory, model_folders, load_tiny):
 
 
 def run(study, script, inputs, outputs, params, budget=400):
+    """Run a rule's script; its outputs by name, `outputs` being names in the study's folder."""
+    names = {
+        key: [str(study / one) for one in name] if isinstance(name, list) else str(study / name)
+        for key, name in outputs.items()
+    }
     job = Job(
         input={"model": f"{study}/model/manifest.json"} | inputs,
-        output={key: str(study / name) for key, name in outputs.items()},
-        params={"device": "cpu", "dtype": "float32", "batch_tokens": budget, "seed": 3} | params,
+        output=names,
+        params=params,
         wildcards={"behavior": "optimism"},
         threads=1,
         log=str(study / "log"),
+        batch_tokens=budget,
     )
-    importlib.import_module(script).main(job)
-    return next(iter(job.output.values()))
+    importlib.import_module(f"steering.{script}").main(job)
+    return names
 
 
-def summary(study, name, key, path):
-    params = {"behaviors": ["optimism"], **STATISTICS}
-    table = run(study, f"{name}_table", {key: [path]}, {"table": f"{name}.csv"}, params)
-    return read_table(table)
+def make_prompts(study, name, contrasts=("answers",), about=DATA / "optimism.yaml"):
+    """The prompt files of a behaviour, in a folder of their own."""
+    (study / name).mkdir(exist_ok=True)
+    outputs = {key: f"{name}/{key}.jsonl" for key in ("open", "reasoning", "system_prompts")}
+    files = [f"{name}/{c}.{split}.jsonl" for c in contrasts for split in SPLIT]
+    outputs |= {"prompts": files, "csv": [], "about": f"{name}/about.json"}
+    inputs = {"raw": str(DATA / "optimism.jsonl"), "about": str(about) if about else []}
+    params = {"contrasts": list(contrasts), "split": SPLIT, "system": None, "seed": 3}
+    return run(study, "prompts", inputs, outputs, params | {"bad_items": "stop"})
+
+
+@pytest.fixture(scope="module")
+def prompts(study):
+    """The prompt files of a behaviour, both contrasts."""
+    return make_prompts(study, "prompts", CONTRASTS)
 
 
 @pytest.fixture
-def common(study, monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
+def common(study):
     return {
-        "raw": str(DATA / "optimism.jsonl"),
-        "about": str(DATA / "optimism.yaml"),
         "vectors": str(study / "vectors.safetensors"),
         "block": str(study / "block.json"),
     }
 
 
-PROMPTED = {"contrast": "answers", "split": SPLIT, "system": None, "positions": "response"}
+def test_all_that_the_model_is_shown_is_serialized_at_once(study, prompts, load_tiny):
+    tokenizer = load_tiny("llama").tokenizer
+    sizes = [len(read_jsonl(path)) for path in prompts["prompts"]]
+    assert sizes == 2 * list(SPLIT.values())
+    assert len(read_jsonl(prompts["reasoning"])) == SPLIT["test"]
+    assert len(read_jsonl(prompts["system_prompts"])) == 3 * SPLIT["test"]
+    assert read_json(prompts["about"])["markers"]
+    texts = [*prompts["prompts"], *(prompts[key] for key in ("open", "reasoning"))]
+    for path in [*texts, prompts["system_prompts"]]:
+        for row in read_jsonl(path):
+            assert row["ids"] == tokenizer(row["text"], add_special_tokens=False)["input_ids"]
+    # what is asked of the test items is asked of the same items everywhere
+    test = read_jsonl(prompts["prompts"][2])
+    for path in (prompts["reasoning"], prompts["system_prompts"]):
+        assert [row["id"] for row in read_jsonl(path)][:6] == [row["id"] for row in test]
 
 
-@pytest.mark.parametrize("contrast", ["answers", "letters"])
-def test_reasoning_is_summarised_by_part_whatever_the_batching(study, common, contrast):
-    params = {**PROMPTED, "contrast": contrast, "prompts": 3, "samples": 2, "multipliers": [-1, 1]}
+@pytest.mark.parametrize("contrast", CONTRASTS)
+def test_reasoning_is_the_same_to_the_byte_for_any_budget_and_is_summarised_by_part(
+    study, common, contrast
+):
+    params = {"prompts": 3, "samples": 2, "multipliers": [-1, 1], "seed": 3}
     params |= {"max_new_tokens": 6, "temperature": 1.0, "top_p": 1.0}
-    found = []
-    for budget in (4000, 60):
-        path = run(study, "reasoning", common, {"chains": f"cot{budget}.parquet"}, params, budget)
-        found.append(read_table(path))
-    assert (
-        found[0]
-        .drop(columns=["logprob_matching", "logprob_other", "logit_diff"])
-        .equals(found[1].drop(columns=["logprob_matching", "logprob_other", "logit_diff"]))
-    )
-    np.testing.assert_allclose(found[0]["logit_diff"], found[1]["logit_diff"], atol=1e-3)
-    table = summary(study, "reasoning", "chains", path)
+    inputs = common | {"prompts": make_prompts(study, f"cot.{contrast}", [contrast])["reasoning"]}
+    files = []
+    for budget in (4000, 60, 1):
+        outputs = {"chains": f"cot{budget}.parquet"}
+        files.append(run(study, "reasoning", inputs, outputs, RUN | params, budget)["chains"])
+    first, *others = (Path(file).read_bytes() for file in files)
+    assert all(other == first for other in others)
+    table = reasoning_table(read_table(files[0]), **OF_SCORES)
     rows = {(row.reasoning, row.steered, row.multiplier) for row in table.itertuples()}
     parts = [("none", 0), *((p, m) for p in ("reasoning", "answer", "both") for m in (-1, 1))]
     assert rows == {("sampled", *p) for p in parts} | {
         ("without", *p) for p in (("none", 0), ("answer", -1), ("answer", 1))
     }
-    assert set(table["layers"].dropna()) == {"1+2"}
+    assert set(table["layers"]) == {"", "1+2"}
     assert table.loc[table["reasoning"] == "sampled", "n"].eq(6).all()
     assert table["logit_diff"].notna().all()
 
 
-def test_system_prompts_are_crossed_with_multipliers(study, common):
-    params = {**PROMPTED, "prompts": 4, "multipliers": [-1, 1]}
-    path = run(study, "system_prompts", common, {"scores": "system.parquet"}, params)
-    table = summary(study, "system_prompts", "scores", path)
+def system_prompts(study, inputs, name):
+    params = {**RUN, "positions": "response", "prompts": 4, "multipliers": [-1, 1]}
+    path = run(study, "system_prompts", inputs, {"scores": name}, params)["scores"]
+    return system_prompts_table(read_table(path), **OF_SCORES)
+
+
+def test_system_prompts_are_crossed_with_multipliers(study, common, prompts):
+    inputs = common | {"prompts": prompts["system_prompts"]}
+    table = system_prompts(study, inputs, "system.parquet")
     assert len(table) == 9
     assert table["n"].eq(4).all()
 
 
 def test_a_behaviour_without_system_prompts_has_rows_of_n_0(study, common):
-    params = {**PROMPTED, "prompts": 4, "multipliers": [-1, 1]}
-    inputs = common | {"about": []}
-    path = run(study, "system_prompts", inputs, {"scores": "system0.parquet"}, params)
-    table = summary(study, "system_prompts", "scores", path)
+    without = make_prompts(study, "without", about=None)
+    inputs = common | {"prompts": without["system_prompts"]}
+    table = system_prompts(study, inputs, "system0.parquet")
     missing = table[table["system_prompt"] != "none"]
     assert missing["n"].tolist() == [0, 0]
     assert missing["note"].str.contains("has no system_prompts").all()
@@ -120,14 +154,19 @@ def test_a_behaviour_without_system_prompts_has_rows_of_n_0(study, common):
 
 
 def test_cost_measures_text_and_both_ways_of_asking(study, common):
-    inputs = common | {
-        "neutral": str(ROOT / "data/neutral.jsonl"),
-        "knowledge": str(ROOT / "data/knowledge.jsonl"),
-    }
-    params = {**PROMPTED, "contrasts": ["answers", "letters"], "texts": 3, "questions": 5}
-    params |= {"multipliers": [-2, 2], "random": {"directions": 1, "multipliers": [2]}}
-    path = run(study, "cost", inputs, {"scores": "cost.parquet"}, params)
-    table = summary(study, "cost", "scores", path)
+    raw = {key: str(ROOT / f"data/{key}.jsonl") for key in ("neutral", "knowledge")}
+    outputs = {"neutral": "neutral.jsonl"}
+    outputs["knowledge"] = [f"knowledge.{contrast}.jsonl" for contrast in CONTRASTS]
+    params = {"texts": 3, "questions": 5, "contrasts": CONTRASTS, "system": None, "seed": 3}
+    inputs = common | run(study, "cost_prompts", raw, outputs, params)
+    params = {"multipliers": [-2, 2], "random": {"directions": 1, "multipliers": [2]}}
+    params |= {**RUN, "positions": "last"}
+    files = [
+        run(study, "cost", inputs, {"scores": f"cost{budget}.parquet"}, params, budget)["scores"]
+        for budget in (1, 400)
+    ]
+    assert Path(files[0]).read_bytes() == Path(files[1]).read_bytes()
+    table = cost_table(read_table(files[0]), **INTERVAL)
     # unsteered, two multipliers, one random direction
     assert table.groupby("contrast").size().to_dict() == {"answers": 4, "letters": 4, "text": 4}
     assert table[table["contrast"] == "text"]["n"].eq(3).all()
@@ -135,27 +174,33 @@ def test_cost_measures_text_and_both_ways_of_asking(study, common):
     assert (table[table["measure"] == "perplexity"]["value"] > 1).all()
 
 
-def test_convergence_of_all_contrasts_lies_in_one_table(study, common):
+def test_convergence_of_all_contrasts_lies_in_one_table(study):
     inputs = {"activations": [str(study / "activations.safetensors")] * 2}
-    params = {"contrasts": ["answers", "letters"], "sizes": [1, 6, 30], "draws": 5}
-    params |= {"compare": {"vectors": 2, "items": 10}}
-    path = run(study, "convergence", inputs, {"draws": "convergence.parquet"}, params)
-    table = summary(study, "convergence", "draws", path)
+    params = {"contrasts": CONTRASTS, "sizes": [1, 6, 30], "draws": 5}
+    params |= {"compare": {"vectors": 2, "items": 10}, "seed": 3}
+    path = run(study, "convergence", inputs, {"draws": "convergence.parquet"}, params)["draws"]
+    table = convergence_table(read_table(path), **INTERVAL)
     assert set(table["contrast"]) == {"answers", "letters"}
     # 30 items, and two vectors from 10, are more than the 12 there are
     assert set(table["items"]) == {1, 6}
     assert set(table["what"]) == {"curve"}
 
 
-def test_projections_cover_every_token_of_both_answers(study, common):
+def test_projections_cover_every_token_of_both_answers(study, common, prompts):
     inputs = {
-        "prompts": [str(study / "prompts.jsonl")],
+        "prompts": [prompts["prompts"][2]],
         "activations": [str(study / "activations.safetensors")],
         "vectors": [common["vectors"]],
         "blocks": [common["block"]],
     }
-    params = {"behaviors": ["optimism"], "texts": 2}
-    table = read_table(run(study, "projection", inputs, {"table": "projection.csv"}, params))
+    params = {**RUN, "behaviors": ["optimism"], "texts": 2}
+    files = [
+        run(study, "projection", inputs, {"table": f"projection{budget}.csv"}, params, budget)
+        for budget in (1, 400)
+    ]
+    one, other = (Path(file["table"]).read_bytes() for file in files)
+    assert one == other
+    table = read_table(files[0]["table"])
     assert table.groupby(["prompt_id", "answer"]).ngroups == 4
     assert set(table["part"]) == {"template", "question", "answer"}
     assert table["projection"].notna().all()

@@ -24,7 +24,7 @@ def main(job: Job[Params]) -> None:
     params = job.params
     pairs, allowed = choose_heads(
         read_table(job.input["attribution"]),
-        share=tuple(params["active"]),
+        share=(params["active"][0], params["active"][1]),
         per_neuron=params["per_neuron"],
         seed=params["seed"],
     )

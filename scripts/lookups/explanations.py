@@ -43,7 +43,7 @@ def make_judge(job: Job[Params]) -> Judge:
 def main(job: Job[Params]) -> None:
     from steerpaper.lookups.explanations import explain_heads, score_heads
     from steerpaper.lookups.heads import prompts_of_heads
-    from steerpaper.workflow.files import read_table, write_jsonl, write_table
+    from steerpaper.workflow.files import read_table, records, write_jsonl, write_table
 
     heads = read_table(job.input["heads"])
     prompts = prompts_of_heads(
@@ -59,7 +59,7 @@ def main(job: Job[Params]) -> None:
     unanswered = int(scores["unanswered"].sum())
     if unanswered:
         log.warning("%d of %d judgements had no usable answer", unanswered, len(verdicts))
-    write_jsonl(job.output["explanations"], explanations.to_dict("records"))
+    write_jsonl(job.output["explanations"], records(explanations))
     write_table(job.output["verdicts"], verdicts)
     write_table(job.output["scores"], scores)
 

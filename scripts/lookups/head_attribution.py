@@ -36,11 +36,14 @@ def main(job: Job[Params]) -> None:
     ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
     published = job.params["published"]
     tables = []
-    for layer, prompts in truncated.groupby("layer"):
+    for layer in sorted(truncated["layer"].unique().tolist()):
+        prompts = truncated[truncated["layer"] == layer]
         if not heads_before(lm, layer, published):
             log.warning("block %d: no head comes before its neurons; left out", layer)
             continue
-        rows = [ids[row.prompt_id][row.start : row.end] for row in prompts.itertuples()]
+        rows = [
+            ids[row["prompt_id"]][row["start"] : row["end"]] for row in prompts.to_dict("records")
+        ]
         attribution = head_attribution(
             lm,
             layer,

@@ -35,8 +35,13 @@ def main(job: Job[Params]) -> None:
     top = read_table(job.input["activations"])
     ids = ids_of([job.input[split] for split in SPLITS], top["prompt_id"])
     pairs = [
-        Firing(row.layer, row.neuron, ids[row.prompt_id][: row.position + 1], row.activation)
-        for row in top.itertuples()
+        Firing(
+            row["layer"],
+            row["neuron"],
+            ids[row["prompt_id"]][: row["position"] + 1],
+            row["activation"],
+        )
+        for row in top.to_dict("records")
     ]
     lengths, activations = truncate(
         lm,

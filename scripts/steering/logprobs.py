@@ -38,7 +38,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
-    wanted, vectors, ids = {}, {}, {}
+    wanted, vectors, prompt_ids = {}, {}, {}
     for number, contrast in enumerate(params["contrasts"]):
         chosen = chosen_layers(read_json(job.input["blocks"][number]), lm.n_layers)
         key = "steering.fixed_completions.layers"
@@ -48,15 +48,18 @@ def main(job: Job[Params]) -> None:
         )
         vectors[contrast], _ = read_tensors(job.input["vectors"][number])
         prompts = read_jsonl(job.input["prompts"][number])
-        ids[contrast] = {prompt["id"]: prompt["ids"] for prompt in prompts}
+        prompt_ids[contrast] = {prompt["id"]: prompt["ids"] for prompt in prompts}
     with table_writer(job.output["logprobs"]) as append:
         for part in read_table_parts(job.input["completions"], [*COMPLETION, "ids"]):
-            for contrast, completions in part.groupby("contrast", sort=False):
-                place = {name: k for k, name in enumerate(completions["prompt_id"].unique())}
+            for contrast in part["contrast"].unique().tolist():
+                completions = part[part["contrast"] == contrast]
+                named = completions["prompt_id"].tolist()
+                place = {name: k for k, name in enumerate(dict.fromkeys(named))}
+                sequences = completions["ids"].tolist()
                 batches = score_completions(
                     lm,
-                    [ids[contrast][name] for name in place],
-                    [(place[row.prompt_id], row.ids.tolist()) for row in completions.itertuples()],
+                    [prompt_ids[contrast][name] for name in place],
+                    [(place[k], ids.tolist()) for k, ids in zip(named, sequences, strict=True)],
                     vectors[contrast],
                     wanted[contrast],
                     budget=job.batch_tokens,

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -41,13 +41,12 @@ def main(job: Job[Params]) -> None:
 
     items = read_items(job.input["raw"], params["bad_items"])
     parts = split_items(items, params["split"], params["seed"], behavior)
-    common = {"behavior": behavior, "seed": params["seed"], "context": context}
+    common: dict[str, Any] = {"behavior": behavior, "seed": params["seed"], "context": context}
     prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)
-    test = prompts[lead, "test"]
     questions = open_questions(about, parts["test"])
     others = {
         "open": open_prompts(tokenizer, questions, behavior=behavior, system=system),
-        "reasoning": reasoning_prompts(tokenizer, test, system=system),
+        "reasoning": reasoning_prompts(tokenizer, prompts[lead, "test"], system=system),
         "system_prompts": under_system_prompts(
             tokenizer, parts["test"], about.system_prompts, contrast=lead, **common
         ),

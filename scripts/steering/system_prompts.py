@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -32,7 +32,7 @@ def main(job: Job[Params]) -> None:
     vectors, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     wanted = conditions([layers], params["multipliers"], {"directions": 0}, params["positions"])
-    of_system: dict[str, list[dict[str, object]]] = {}
+    of_system: dict[str, list[dict[str, Any]]] = {}
     for row in read_jsonl(job.input["prompts"]):
         of_system.setdefault(row["system_prompt"], []).append(row)
     tables = []

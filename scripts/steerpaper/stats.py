@@ -1,6 +1,7 @@
 """Statistics on tables of scores: pure functions on arrays, items along the first axis."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,26 +12,34 @@ from steerpaper.seeds import stream
 Floats = NDArray[np.float64]
 
 
-def slopes(multipliers: Floats, scores: Floats) -> Floats:
-    """Per-item steerability: the least-squares slope of the score on the multiplier.
+@dataclass(frozen=True)
+class Interval:
+    """How bootstrap intervals are made.
 
-    Tan et al. 2024 (arXiv 2407.12404), section 4.
-
-    Args:
-        multipliers: [condition].
-        scores: [item, condition], in nats.
-
-    Returns:
-        [item], nats per unit of multiplier.
+    Attributes:
+        seed: of the draws.
+        resamples: number of draws.
+        confidence: share of the draws that an interval holds.
     """
-    centred = multipliers - multipliers.mean()
-    slope: Floats = scores @ centred / (centred @ centred)
-    return slope
+
+    seed: int
+    resamples: int
+    confidence: float
+
+    def draws(self, n: int) -> NDArray[np.int64]:
+        """How often each of n items is drawn: [draw, n]."""
+        generator = stream(self.seed, "bootstrap", n)
+        counts: NDArray[np.int64] = generator.multinomial(n, np.full(n, 1 / n), size=self.resamples)
+        return counts
+
+    def of(self, means: Floats) -> tuple[Floats, Floats]:
+        """The interval of draws [draw, ...]: low and high [...]."""
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+        return low, high
 
 
-def bootstrap_mean(
-    values: Floats, *, seed: int, resamples: int, confidence: float
-) -> tuple[Floats, Floats, Floats]:
+def bootstrap_mean(values: Floats, interval: Interval) -> tuple[Floats, Floats, Floats]:
     """Mean over items with a percentile bootstrap interval; items are drawn with replacement.
 
     All columns of `values` are resampled together, so that they stay paired.
@@ -43,10 +52,7 @@ def bootstrap_mean(
     """
     n = len(values)
     flat = values.reshape(n, -1)
-    counts = stream(seed, "bootstrap", n).multinomial(n, np.full(n, 1 / n), size=resamples)
-    means = counts @ flat / n
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    low, high = interval.of(interval.draws(n) @ flat / n)
     shape = values.shape[1:]
     return flat.mean(axis=0).reshape(shape), low.reshape(shape), high.reshape(shape)
 
@@ -54,11 +60,9 @@ def bootstrap_mean(
 def clustered_bootstrap_mean(
     values: Floats,
     clusters: NDArray[Any],
+    interval: Interval,
     *,
     weights: Floats | None = None,
-    seed: int,
-    resamples: int,
-    confidence: float,
 ) -> tuple[Floats, Floats, Floats]:
     """Weighted mean over rows with a percentile interval; whole clusters are drawn.
 
@@ -85,18 +89,16 @@ def clustered_bootstrap_mean(
     total, size = np.zeros((len(names), flat.shape[1])), np.zeros(len(names))
     np.add.at(total, where, flat)
     np.add.at(size, where, weight)
-    n = len(names)
-    counts = stream(seed, "bootstrap", n).multinomial(n, np.full(n, 1 / n), size=resamples)
+    counts = interval.draws(len(names))
     drawn = counts @ size
     # a draw of nothing but clusters of weight 0 has no mean
     means = (counts[drawn > 0] @ total) / drawn[drawn > 0, None]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    low, high = interval.of(means)
     mean = total.sum(axis=0) / size.sum()
     return mean.reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
-def permutation_p(effect: Floats, controls: Floats, *, seed: int, resamples: int) -> float:
+def permutation_p(effect: Floats, controls: Floats, interval: Interval) -> float:
     """Two-sided p-value of a direction's mean effect against control directions, item by item.
 
     Under the null hypothesis the direction is one like its controls, so that which of an item's
@@ -119,11 +121,11 @@ def permutation_p(effect: Floats, controls: Floats, *, seed: int, resamples: int
     # the chosen one's effect less the mean of the others
     contrast = every - (every.sum(axis=1, keepdims=True) - every) / (k - 1)
     observed = abs(contrast[:, 0].mean())
-    dealt = stream(seed, "permutation", n, k).integers(k, size=(resamples, n))
+    dealt = stream(interval.seed, "permutation", n, k).integers(k, size=(interval.resamples, n))
     permuted = np.abs(contrast[np.arange(n), dealt].mean(axis=1))
     # equal up to rounding counts as equal
     extreme = int((permuted >= observed * (1 - 1e-12)).sum())
-    return (1 + extreme) / (1 + resamples)
+    return (1 + extreme) / (1 + interval.resamples)
 
 
 def holm(p: Floats) -> Floats:
@@ -164,10 +166,7 @@ def clustered_bootstrap_difference(
     weights: Floats,
     other_values: Floats,
     other_weights: Floats,
-    *,
-    seed: int,
-    resamples: int,
-    confidence: float,
+    interval: Interval,
 ) -> tuple[Floats, Floats, Floats]:
     """Difference of two weighted means over the same clusters, with a percentile interval.
 
@@ -185,7 +184,7 @@ def clustered_bootstrap_difference(
     if not (weights.sum() > 0 and other_weights.sum() > 0):
         nothing: Floats = np.full(shape, np.nan)
         return nothing, nothing.copy(), nothing.copy()
-    draws = stream(seed, "bootstrap", n).multinomial(n, np.full(n, 1 / n), size=resamples)
+    draws = interval.draws(n)
     counts = np.concatenate([np.ones((1, n), dtype=draws.dtype), draws])
     counts = counts[(counts @ weights > 0) & (counts @ other_weights > 0)]
     one, other = (
@@ -193,6 +192,5 @@ def clustered_bootstrap_difference(
         for mean, weight in ((values, weights), (other_values, other_weights))
     )
     difference = one - other
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(difference[1:], [tail, 1 - tail], axis=0)
+    low, high = interval.of(difference[1:])
     return difference[0].reshape(shape), low.reshape(shape), high.reshape(shape)

@@ -1,1 +1,1 @@
-"""The engine: a language model, its forward pass, and what is read, scored and written through it."""
+"""The engine: a language model, and what is read, scored and written through it."""

@@ -4,7 +4,7 @@ A row's result must not depend on its company, to the last bit. So a row is padd
 follows from its own length, and runs only with rows of that width: it then goes through the same
 sums in the same order whatever the token budget, the shard or the other rows. Two things besides
 would change the order, on a CPU: matrix products of fewer than `LEAST` rows, so no width is below
-that and no step of decoding has fewer rows; and a batch without any padding, for which attention
+that, or rows are repeated (see `filled`); and a batch without any padding, for which attention
 takes another way, so every row has a masked column somewhere before or after it. (What is left: an
 MLP whose number of neurons is no multiple of 32 may have another last bit in a batch's last row.)
 """
@@ -40,6 +40,11 @@ def width_of(length: int) -> int:
     while length > 16 * step:
         step *= 2
     return -(-length // step) * step
+
+
+def filled(batch: Sequence[int], width: int) -> list[int]:
+    """A batch with its first item repeated until its rows and columns make `LEAST`."""
+    return [*batch, *batch[:1] * (-(-LEAST // width) - len(batch))]
 
 
 def plan(widths: Sequence[int], budget: int) -> list[list[int]]:
@@ -235,8 +240,10 @@ class Prefixes:
         return self._run(root, *padded(rows, self._lm.pad, width, side="left"), edits)
 
     def width(self, item: int, length: int) -> int:
-        """The width of a row of `length` tokens that follows a text."""
-        return width_of(length) + (self.widths[item] == 0)
+        """The width of a row of `length` tokens that follows a text; 1 of one token."""
+        if not self.widths[item]:
+            return width_of(length) + 1
+        return width_of(length) if length > 1 else 1
 
     def _run(
         self, start: Prefix, ids: Tensor, mask: Tensor, edits: dict[Site, Change] | None = None

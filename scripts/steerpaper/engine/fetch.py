@@ -70,7 +70,7 @@ def sha256(path: Path) -> str:
 
 
 def _check_folder(directory: Path) -> None:
-    from steerpaper.engine.model import architecture
+    from steerpaper.engine.families import architecture
     from steerpaper.engine.text import load_tokenizer
 
     architecture(directory)

@@ -4,6 +4,7 @@ All reading of and writing to activations goes through nnsight, here and nowhere
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +18,14 @@ RESIDUAL = "residual"  # the residual stream after the block
 SITES = (*INSIDE, RESIDUAL)
 
 Change = Callable[[Tensor], Tensor]
+
+
+class _SeenAll(Exception):  # noqa: N818
+    """Ends a pass that has seen all that is asked for.
+
+    nnsight's own `tracer.stop()` would do, but it leaves a cycle of references that keeps the
+    tensors of this pass and of all its callers until the next garbage collection.
+    """
 
 
 def forward(
@@ -60,9 +69,11 @@ def forward(
     # a pass that nothing reads runs whole, for its keys and values
     whole = not kept or kept[-1] == (last, RESIDUAL)
     options = {"logits_to_keep": logits_of_last} if logits_of_last else {}
-    saved: list[Tensor]
-    with lm.nn.trace(inputs, past_key_values=cache, use_cache=True, **options) as tracer:
-        saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
+    saved: list[Tensor] = []
+    with (
+        suppress(_SeenAll),
+        lm.nn.trace(inputs, past_key_values=cache, use_cache=True, **options),
+    ):
         for layer in range(first):
             lm.blocks[layer].skip(enter[1])  # type: ignore[index]
         for site in touched:
@@ -76,7 +87,7 @@ def forward(
             if whole:
                 # touching the block's output is what lets the pass reach it before it stops
                 _ = lm.blocks[last].output
-            tracer.stop()
+            raise _SeenAll
     return dict(zip(kept, saved, strict=False)), saved[-1] if logits else None
 
 

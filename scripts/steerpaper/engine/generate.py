@@ -12,6 +12,7 @@ from steerpaper.engine.batching import (
     Prefix,
     Prefixes,
     empty_prefix,
+    filled,
     padded,
     run_batches,
     width_of,
@@ -85,16 +86,16 @@ def sample_sequences(
 
     def run(batch: list[int]) -> list[list[int]]:
         # a step of fewer rows is summed in another order: the first request fills up
-        filled = [*batch, *batch[:1] * (LEAST - len(batch))]
-        distinct = sorted({text_of[request] for request in filled})
-        place = torch.tensor([distinct.index(text_of[request]) for request in filled])
+        rows_of = filled(batch, 1)
+        distinct = sorted({text_of[request] for request in rows_of})
+        place = torch.tensor([distinct.index(text_of[request]) for request in rows_of])
         if whole:
-            prefix, rows = empty_prefix(lm, len(filled)), [requests[r].prompt for r in filled]
+            prefix, rows = empty_prefix(lm, len(rows_of)), [requests[r].prompt for r in rows_of]
         else:
             prefix = prefixes.run(distinct).select(place.to(lm.device))
-            rows = [requests[r].prompt[-1:] for r in filled]
+            rows = [requests[r].prompt[-1:] for r in rows_of]
         width = _first_width(rows[0], whole or not prefixes.widths[text_of[batch[0]]])
-        chosen = [requests[r] for r in filled]
+        chosen = [requests[r] for r in rows_of]
         return _decode(lm, chosen, prefix, rows, width, vectors, decoding)[: len(batch)]
 
     # the columns of a request's row in the end

@@ -6,7 +6,6 @@ Scoring, generation and reasoning all call them by name.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -36,7 +35,8 @@ def steer(name: str, direction: Tensor, strength: Tensor) -> Callable[[Tensor], 
         direction: [row, 1, d], or [d] for all rows.
         strength: [row, token, 1]; it is brought to the direction's device and type.
     """
-    return partial(INTERVENTIONS[name], direction=direction, strength=strength.to(direction))
+    intervene, strength = INTERVENTIONS[name], strength.to(direction)
+    return lambda hidden: intervene(hidden, direction, strength)
 
 
 def directions_at(vectors: Vectors, names: Sequence[str], layer: int, like: Tensor) -> Tensor:

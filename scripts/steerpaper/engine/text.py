@@ -52,6 +52,24 @@ def load_for_prompts(manifest: str | Path) -> tuple[Any, int | None]:
     return load_tokenizer(directory), context
 
 
+class ModelFolder:
+    """What tables need of a model: its name, its size, and what token ids say."""
+
+    def __init__(self, manifest: str | Path) -> None:
+        """Read the folder that a manifest lies in."""
+        self._folder = Path(manifest).parent
+        self.name: str = read_json(manifest)["name"]
+        config = read_json(self._folder / "config.json")
+        self.n_layers: int = config.get("num_hidden_layers") or config["n_layer"]
+        self._tokenizer: Any = None
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids."""
+        self._tokenizer = self._tokenizer or load_tokenizer(self._folder)
+        text: str = self._tokenizer.decode(ids)
+        return text
+
+
 def beginning(tokenizer: Any, bos: bool) -> list[int]:
     """The token ids that every prompt begins with: beginning-of-sequence, if the model has one."""
     token = tokenizer.bos_token_id

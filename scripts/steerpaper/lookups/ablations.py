@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 from torch import Tensor
 
 from steerpaper.engine.batching import LEAST, empty_prefix, padded, run_batches, width_of
@@ -22,7 +21,6 @@ from steerpaper.engine.weights import head_count
 from steerpaper.lookups.heads import NEURON
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
-from steerpaper.stats import bootstrap_mean
 
 Floats = NDArray[np.float64]
 
@@ -240,42 +238,3 @@ def other_prompts(truncated: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         order = generator.permutation(len(others))[: len(own)]
         drawn.append(others.loc[sorted(order)].assign(layer=layer, neuron=neuron)[columns])
     return pd.concat(drawn, ignore_index=True) if drawn else truncated[columns]
-
-
-def ablation_test(
-    drops: pd.DataFrame, unit: Sequence[str], *, seed: int, resamples: int, confidence: float
-) -> dict[str, float]:
-    """Does taking a unit out cost the token more where the unit is active?
-
-    The two-sample Kolmogorov-Smirnov test of the paper compares all drops on active prompts with
-    all on inactive ones. Prompts of one unit are not independent, so the effect sizes are means
-    within a unit, averaged over units, with bootstrap intervals over units.
-
-    Args:
-        drops: the columns of `unit`, active, drop (of the token's probability).
-        unit: the columns that name a unit.
-
-    Returns:
-        n_active, n_inactive, ks_statistic, ks_p, units (with both classes), and mean, low and high
-        of active, inactive and difference; NaN where there is nothing to compare.
-    """
-    active = drops["active"].astype(bool)
-    samples = drops["drop"][active], drops["drop"][~active]
-    found: dict[str, float] = {"n_active": len(samples[0]), "n_inactive": len(samples[1])}
-    test = ks_2samp(*samples) if all(map(len, samples)) else None
-    found["ks_statistic"] = float(test.statistic) if test else np.nan
-    found["ks_p"] = float(test.pvalue) if test else np.nan
-    means = drops.pivot_table(index=list(unit), columns="active", values="drop").dropna()
-    found["units"] = len(means) if means.shape[1] == 2 else 0
-    names = ("active", "inactive", "difference")
-    if not found["units"]:
-        return found | {
-            f"{name}_{part}": np.nan for name in names for part in ("mean", "low", "high")
-        }
-    values = np.column_stack([means[True], means[False], means[True] - means[False]])
-    intervals = bootstrap_mean(values, seed=seed, resamples=resamples, confidence=confidence)
-    for part, numbers in zip(("mean", "low", "high"), intervals, strict=True):
-        found |= {
-            f"{name}_{part}": float(number) for name, number in zip(names, numbers, strict=True)
-        }
-    return found

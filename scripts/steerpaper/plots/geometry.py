@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, panels
+from steerpaper.plots.style import COLUMN, GREY, colours, legend, panels, titles
 
 
 def pca(table: pd.DataFrame) -> Figure:
@@ -47,8 +47,7 @@ def pca(table: pd.DataFrame) -> Figure:
             ax.set_ylabel(f"PC 2 ({here['share2'].iloc[0]:.0%})", labelpad=1)
             ax.set_xticks([])
             ax.set_yticks([])
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    legend(figure, [grid[0, 0]], 2)
     return figure
 
 
@@ -69,8 +68,7 @@ def cosine_blocks(table: pd.DataFrame) -> Figure:
         ax.set_title(behavior)
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    figure.supxlabel("block", fontsize=7)
-    figure.supylabel("block", fontsize=7)
+    titles(figure, x="block", y="block")
     figure.colorbar(
         ScalarMappable(norm, "RdBu_r"), ax=axes, label="cosine similarity", shrink=0.7, aspect=30
     )
@@ -137,8 +135,6 @@ def norms(table: pd.DataFrame) -> Figure:
         ax.set_yscale("log")
         ax.set_title(f"{contrast} (n = {here['n'].iloc[0]} pairs)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    figure.supxlabel("block", fontsize=7)
-    figure.supylabel("Euclidean norm", fontsize=7)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    titles(figure, x="block", y="Euclidean norm")
+    legend(figure, axes[:1], 3)
     return figure

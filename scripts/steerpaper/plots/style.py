@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.files import whole, write_table
 
 mpl.use("Agg")
@@ -53,6 +54,61 @@ def panels(
     for empty in axes[len(names) :]:
         empty.set_axis_off()
     return figure, axes[: len(names)]
+
+
+def words(table: pd.DataFrame) -> tuple[str, str, str]:
+    """A table's measure, as a column, as a title and its unit; tables hold one here."""
+    name = str(table["measure"].iloc[0])
+    return name, MEASURES[name].title, MEASURES[name].unit
+
+
+def titles(figure: Figure, x: str = "", y: str = "") -> None:
+    """What all panels' axes are."""
+    if x:
+        figure.supxlabel(x, fontsize=7)
+    if y:
+        figure.supylabel(y, fontsize=7)
+
+
+def legend(
+    figure: Figure, axes: Sequence[Axes], ncols: int, *, last: str = "", **look: Any
+) -> None:
+    """One legend for all panels, each name once; names that begin with `last` come last."""
+    known: dict[str, Any] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            known.setdefault(label, handle)
+    names = sorted(known, key=lambda name: bool(last) and name.startswith(last))
+    handles = [known[name] for name in names]
+    figure.legend(
+        handles, names, loc="outside upper center", ncols=ncols, title_fontsize=6.5, **look
+    )
+
+
+def points(
+    axes: Axes, x: Any, table: pd.DataFrame, y: str, low: str = "", high: str = "", **look: Any
+) -> None:
+    """Points with their intervals.
+
+    Args:
+        low, high: the columns of the interval; without them `<y>_low` and `<y>_high`.
+    """
+    below, above = table[y] - table[low or f"{y}_low"], table[high or f"{y}_high"] - table[y]
+    look = {"capsize": 1.5, "elinewidth": 0.7, **look}
+    axes.errorbar(x, table[y], yerr=[below, above], **look)
+
+
+def band(axes: Axes, table: pd.DataFrame, x: str, y: str, low: str, high: str, **look: Any) -> None:
+    """A line with its interval; where there is none, no band."""
+    table = table.sort_values(x)
+    (line,) = axes.plot(table[x], table[y], marker="o", **look)
+    axes.fill_between(table[x], table[low], table[high], color=line.get_color(), alpha=0.2, lw=0)
+
+
+def note(axes: Axes, text: str, **look: Any) -> None:
+    """Say in the middle of an empty panel why it is empty."""
+    where: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    axes.text(0.5, 0.5, text, **where, **look)
 
 
 def save(figure: Figure, outputs: Mapping[str, str], data: pd.DataFrame) -> None:

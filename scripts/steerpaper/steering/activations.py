@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import Prefix, Prefixes, padded, run_batches
+from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import Choice
@@ -53,10 +53,12 @@ def read_activations(
             widths: list[int] = widths,
             prefix: Prefix = prefix,
         ) -> Tensor:
+            width = widths[batch[0]]
+            full = filled(batch, width)
             before = prefix.select(
-                torch.tensor([rows[entry][0] for entry in batch], device=lm.device)
+                torch.tensor([rows[entry][0] for entry in full], device=lm.device)
             )
-            return _means(lm, before, [ids[entry] for entry in batch], widths[batch[0]])
+            return _means(lm, before, [ids[entry] for entry in full], width)[: len(batch)]
 
         for batch, means in run_batches(widths, budget, run):
             for entry, mean in zip(batch, means, strict=True):

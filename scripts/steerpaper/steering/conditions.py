@@ -44,7 +44,7 @@ def conditions(
 
 
 def condition_rows(
-    items: Mapping[str, Sequence[Any]],
+    items: Mapping[str, Sequence[Any] | NDArray[Any]],
     wanted: Sequence[Condition],
     values: Mapping[str, NDArray[Any]],
 ) -> pd.DataFrame:

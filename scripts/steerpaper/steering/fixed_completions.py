@@ -77,6 +77,6 @@ def logprob_rows(
         completions: behavior, contrast, prompt_id, completion_id, label, count.
         logprobs: [completion, 1 + condition], nats; the unsteered run first.
     """
-    items = {name: completions[name].to_numpy() for name in COMPLETION}
+    items = {name: completions[name].to_list() for name in COMPLETION}
     values = {"logprob": logprobs, "change": logprobs - logprobs[:, :1]}
     return condition_rows(items, conditions, values)

@@ -1,6 +1,5 @@
 """Slopes: how far an item's measure moves with the multiplier."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ def steered(scores: pd.DataFrame) -> list[tuple[int, str]]:
 
 def wide(
     scores: pd.DataFrame, layer: int, direction: str
-) -> tuple[Floats, Floats, "pd.Index[Hashable]"]:
+) -> tuple[Floats, Floats, "pd.Index[Any]"]:
     """Items by multipliers of one block and direction, the unsteered run as multiplier 0.
 
     Args:

@@ -94,10 +94,9 @@ def as_yaml(config: Config) -> bytes:
     return yaml.safe_dump(config, allow_unicode=True, width=100).encode()
 
 
-def snakefile(scripts: Iterable[str]) -> bytes:
+def snakefile(plots: Iterable[str]) -> bytes:
     """The archive's own Snakefile: of the workflow's rules those that draw, and no other."""
-    plots = sorted(name for name in scripts if name.startswith("plot_"))
-    return SNAKEFILE.format(plots=", ".join(plots)).encode()
+    return SNAKEFILE.format(plots=", ".join(sorted(plots))).encode()
 
 
 def readme(config: Config) -> bytes:

@@ -45,10 +45,16 @@ def whole(path: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Read one JSON object a line, one after the other."""
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     """Read one JSON object a line."""
-    with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return list(iter_jsonl(path))
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -56,6 +62,11 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with whole(path) as part, open(part, "w", encoding="utf-8") as out:
         for row in rows:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table's rows, one mapping each."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -121,10 +132,12 @@ def table_writer(path: str | Path) -> Iterator[Callable[[pd.DataFrame], None]]:
                 writer.close()
 
 
-def read_table_parts(path: str | Path, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Read columns of a Parquet table, some ten thousand rows at a time."""
+def read_table_parts(
+    path: str | Path, columns: Sequence[str] | None = None
+) -> Iterator[pd.DataFrame]:
+    """Read columns (or all) of a Parquet table, some ten thousand rows at a time."""
     with pq.ParquetFile(path) as source:
-        for part in source.iter_batches(batch_size=PART, columns=list(columns)):
+        for part in source.iter_batches(batch_size=PART, columns=columns and list(columns)):
             yield part.to_pandas()
 
 

@@ -27,14 +27,18 @@ def workflow_files(workflow: Path) -> list[Path]:
 
 
 @cache
-def imported_modules(script: Path, root: Path) -> tuple[Path, ...]:
+def imported_modules(script: Path, root: Path, *called: str) -> tuple[Path, ...]:
     """The modules under `root` that a script imports, directly or through another, sorted.
+
+    Args:
+        called: modules that the script imports by names that it is given.
 
     Snakemake notices an edited script, but not an edited module that the script imports: rules
     name these files as inputs.
     """
-    found: set[Path] = set()
-    todo = [script]
+    found = {root.joinpath(*name.split(".")).with_suffix(".py") for name in called}
+    found = {path if path.is_file() else path.with_suffix("") / "__init__.py" for path in found}
+    todo = [script, *found]
     while todo:
         for node in ast.walk(ast.parse(todo.pop().read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -51,6 +55,17 @@ def imported_modules(script: Path, root: Path) -> tuple[Path, ...]:
                         found.add(path)
                         todo.append(path)
     return tuple(sorted(found))
+
+
+def is_helper(path: Path) -> bool:
+    """Whether a module of the library has no say in results: how files, jobs and messages are made.
+
+    Args:
+        path: relative to the library's folder.
+    """
+    if path.parts[0] == "workflow" or path.name in ("errors.py", "progress.py"):
+        return True
+    return path.name == "__init__.py" and len(path.parts) <= 2
 
 
 def without_folder(value: Any, folder: Path) -> Any:

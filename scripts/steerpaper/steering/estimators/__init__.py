@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steerpaper.steering.vectors import Floats, mean_difference, scaled_to
+# an estimator's module becomes an attribute here: a function of its name would be hidden by it
+from steerpaper.steering import vectors
+from steerpaper.steering.vectors import Floats, scaled_to
 
 NAMES = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_")
@@ -27,7 +29,7 @@ def estimates(matching: Floats, other: Floats) -> dict[str, NDArray[np.float64]]
     Returns:
         float64 [L, d] under every name.
     """
-    norms = np.linalg.norm(mean_difference(matching, other), axis=1)
+    norms = np.linalg.norm(vectors.mean_difference(matching, other), axis=1)
     found = {}
     for name in NAMES:
         estimate = import_module(f"{__name__}.{name}").estimate

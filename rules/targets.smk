@@ -1,0 +1,38 @@
+"""The studies as targets: what each one makes in the end."""
+
+
+def tables_of(study):
+    """The tables of a study, for a target."""
+    return [
+        f"{RESULTS}/tables/{table}.csv"
+        for row in TABLES.values()
+        if row.get("study", "steering") == study and is_asked_for(row)
+        for table in row["tables"]
+    ]
+
+
+rule steering:
+    """The steering study's tables."""
+    input:
+        tables_of("steering"),
+        rules.latex_tables.output,
+        expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
+            behavior=BEHAVIORS,
+            contrast=CONTRASTS if STEERING["prompts"]["csv"] else [],
+            split=SPLITS,
+        ),
+
+
+rule lookups:
+    """The lookups study: its tables and figures."""
+    input:
+        tables_of("lookups"),
+        f"{RESULTS}/lookups/explanations.jsonl",
+        figure_paths("lookups"),
+
+
+rule figures:
+    """All figures, from the tables; nothing else is computed where the tables are there."""
+    input:
+        figure_paths(),

@@ -1,0 +1,149 @@
+"""Figures of what stands beside steering: chains of thought, system prompts, what it costs."""
+
+import textwrap
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+
+from steerpaper.plots.style import GREY, colours, counts, legend, panels, points, titles, words
+from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
+
+
+def reasoning(table: pd.DataFrame) -> Figure:
+    """Change of the logit difference after a chain of thought, by the part that is steered.
+
+    Args:
+        table: behavior, reasoning, steered, multiplier, n, prompts, change with its interval.
+    """
+    behaviors = list(table["behavior"].unique())
+    places = [
+        ("without", "answer", "no\nreasoning"),
+        ("sampled", "reasoning", "reasoning"),
+        ("sampled", "answer", "answer"),
+        ("sampled", "both", "both"),
+    ]
+    steered = table[table["steered"] != "none"]
+    palette = colours([f"{m:g}" for m in sorted(steered["multiplier"].unique())])
+    figure, axes = panels(behaviors, height=1.5, sharey=True)
+    for ax, behavior in zip(axes, behaviors, strict=True):
+        here = steered[steered["behavior"] == behavior]
+        ax.axhline(0, color="0.8", lw=0.6)
+        for number, (name, colour) in enumerate(palette.items()):
+            for place, (written, part, _) in enumerate(places):
+                one = here[
+                    (here["reasoning"] == written)
+                    & (here["steered"] == part)
+                    & (here["multiplier"].map("{:g}".format) == name)
+                ]
+                shift = 0.2 * (number - (len(palette) - 1) / 2)
+                points(
+                    ax, [place + shift] * len(one), one, "change", fmt="o", color=colour, label=name
+                )
+        ax.axvline(0.5, color="0.85", lw=0.6)
+        ax.set_xticks(range(len(places)), [label for _, _, label in places])
+        ax.set_xlim(-0.5, len(places) - 0.5)
+        ax.tick_params(axis="x", labelsize=5)
+        ax.set_title(behavior)
+    sampled = steered[steered["reasoning"] == "sampled"]
+    _, title, unit = words(table)
+    chains = f"{counts(sampled)} chains of {sampled['prompts'].max()} prompts"
+    titles(
+        figure, x=f"what is steered ({chains})", y=textwrap.fill(f"change of {title} ({unit})", 17)
+    )
+    legend(figure, axes, len(palette), title="multiplier")
+    return figure
+
+
+def system_prompts(table: pd.DataFrame) -> Figure:
+    """Logit difference by multiplier under each system prompt.
+
+    Args:
+        table: behavior, system_prompt, multiplier, n, the measure with its interval; n = 0 where
+            a system prompt could not be had.
+    """
+    behaviors = list(table["behavior"].unique())
+    palette = colours(["for", "none", "against"])
+    measure, title, unit = words(table)
+    figure, axes = panels(behaviors, height=1.6)
+    for ax, behavior in zip(axes, behaviors, strict=True):
+        here = table[table["behavior"] == behavior]
+        ax.axhline(0, color="0.8", lw=0.6)
+        missing = []
+        for number, (name, colour) in enumerate(palette.items()):
+            one = here[(here["system_prompt"] == name) & (here["n"] > 0)].sort_values("multiplier")
+            if one.empty:
+                missing.append(f"'{name}': n = 0")
+                continue
+            shift = 0.04 * (number - 1)
+            points(
+                ax,
+                one["multiplier"] + shift,
+                one,
+                measure,
+                fmt="os^"[number] + "-",
+                color=colour,
+                label=name,
+            )
+        if missing:
+            ax.text(
+                0.02, 0.98, "\n".join(missing), transform=ax.transAxes, va="top", color=GREY, size=6
+            )
+        ax.set_title(f"{behavior} ({counts(here[here['n'] > 0])})")
+    titles(figure, x="multiplier", y=f"{title} ({unit})")
+    legend(figure, axes, 3, title="system prompt")
+    return figure
+
+
+def cost(table: pd.DataFrame) -> Figure:
+    """Perplexity of neutral text and accuracy on knowledge questions by multiplier.
+
+    Args:
+        table: behavior, measure, contrast, direction, multiplier, n, value, value_low, value_high.
+    """
+    palette = colours(list(table["behavior"].unique()))
+    kinds = list(table[["measure", "contrast"]].drop_duplicates().itertuples(index=False))
+    figure, axes = panels(kinds, columns=1, height=1.25, sharex=True)
+    for ax, (measure, contrast) in zip(axes, kinds, strict=True):
+        of_kind = table[(table["measure"] == measure) & (table["contrast"] == contrast)]
+        for number, (behavior, colour) in enumerate(palette.items()):
+            # side by side, so that the bars of equal multipliers can be told apart
+            shift = 0.06 * (number - (len(palette) - 1) / 2)
+            _cost_lines(ax, of_kind[of_kind["behavior"] == behavior], behavior, colour, shift)
+        if measure == "perplexity":
+            _perplexity_axis(ax, of_kind)
+        else:
+            ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
+            ax.set_ylim(0, 1.04)
+            ax.set_ylabel("accuracy")
+            ax.set_title(f"knowledge questions, {contrast} ({counts(of_kind)}; dotted: chance)")
+    axes[-1].set_xlabel("multiplier")
+    legend(figure, axes, 3)
+    return figure
+
+
+def _cost_lines(ax: Axes, table: pd.DataFrame, behavior: str, colour: Any, shift: float) -> None:
+    """One behaviour's line, and its random directions'."""
+    # the unsteered run belongs to every direction
+    unsteered = table[table["direction"] == UNSTEERED]
+    for direction, part in table[table["direction"] != UNSTEERED].groupby("direction"):
+        line = pd.concat([part, unsteered]).sort_values("multiplier")
+        own = direction == BEHAVIOR
+        look = {"color": colour, "ls": "-"} if own else {"color": GREY, "ls": "--"}
+        label = behavior if own else "random directions"
+        points(ax, line["multiplier"] + shift, line, "value", marker="o", ms=2, label=label, **look)
+
+
+def _perplexity_axis(ax: Axes, table: pd.DataFrame) -> None:
+    ax.set_yscale("log")
+    ax.set_ylabel("perplexity (log)")
+    ax.set_title(f"neutral text ({counts(table)} texts)")
+    low, high = table["value_low"].min(), table["value_high"].max()
+    ticks = [t for p in range(-1, 7) for t in (10.0**p, 2 * 10.0**p, 3 * 10.0**p, 5 * 10.0**p)]
+    ax.yaxis.set_major_locator(
+        FixedLocator([tick for tick in ticks if low / 1.3 <= tick <= high * 1.3])
+    )
+    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,83 @@
+"""Sampled completions, side by side and by the side they are on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from steerpaper.stats import Interval, clustered_bootstrap_mean
+from steerpaper.steering.labels import MATCHING, OTHER, label_by_markers
+from steerpaper.steering.tables.page import completions_page
+
+
+def completions_tables(
+    samples: Mapping[str, pd.DataFrame], prompts: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> dict[str, pd.DataFrame | str]:
+    """The sampled completions of all behaviours side by side: a table, and a page for a person.
+
+    Args:
+        samples: by behaviour: prompt_id, layer, multiplier, decoding, sample, seed, text.
+        prompts: by behaviour, its open questions.
+    """
+    tables = []
+    for behavior, table in samples.items():
+        questions = {prompt["id"]: prompt["question"] for prompt in prompts[behavior]}
+        table = table.copy()
+        table.insert(0, "question", table["prompt_id"].map(questions))
+        table.insert(0, "behavior", behavior)
+        tables.append(table)
+    table = pd.concat(tables, ignore_index=True)
+    return {"completions": table, "completions.md": completions_page(table)}
+
+
+def label_shares(
+    samples: pd.DataFrame, about: Mapping[str, Any], *, interval: Interval
+) -> pd.DataFrame:
+    """Share of a behaviour's steered completions on either side, by multiplier and decoding.
+
+    Decoding is `greedy`, `single seed` (the first sample of every prompt) or `average` (all its
+    samples). Intervals draw whole prompts; from a single prompt there is none.
+
+    Args:
+        samples: prompt_id, layer, multiplier, decoding, sample, text.
+        about: `markers`, the behaviour's words for either side.
+
+    Returns:
+        layer, multiplier, decoding, n_prompts, n, and the shares matching and other and their
+        difference, each with _low and _high.
+    """
+    markers = about["markers"]
+    labels = [label_by_markers(text, markers, finished=False) for text in samples["text"]]
+    sides = np.array([[label == MATCHING, label == OTHER] for label in labels], dtype=float)
+    table = samples.assign(matching=sides[:, 0], other=sides[:, 1])
+    table["difference"] = table["matching"] - table["other"]
+    drawn = table["decoding"] == "sample"
+    parts = {
+        "greedy": table[~drawn],
+        "single seed": table[drawn & (table["sample"] == 0)],
+        "average": table[drawn],
+    }
+    rows = [
+        {**dict(zip(("layer", "multiplier"), key, strict=True)), "decoding": decoding}
+        | _shares(group, interval)
+        for decoding, part in parts.items()
+        for key, group in part.groupby(["layer", "multiplier"])
+    ]
+    return pd.DataFrame(rows).sort_values(
+        ["multiplier", "decoding"], ignore_index=True, kind="stable"
+    )
+
+
+def _shares(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
+    names = [MATCHING, OTHER, "difference"]
+    found = clustered_bootstrap_mean(
+        group[names].to_numpy(), group["prompt_id"].to_numpy(), interval
+    )
+    n_prompts = group["prompt_id"].nunique()
+    row: dict[str, Any] = {"n_prompts": n_prompts, "n": len(group)}
+    for ending, values in zip(("", "_low", "_high"), found, strict=True):
+        known = n_prompts > 1 or not ending
+        for name, value in zip(names, values, strict=True):
+            row[name + ending] = float(value) if known else np.nan
+    return row

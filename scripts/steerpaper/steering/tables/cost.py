@@ -1,0 +1,63 @@
+"""The cost of steering, summed up."""
+
+import numpy as np
+import pandas as pd
+
+from steerpaper.stats import Floats, Interval, clustered_bootstrap_mean
+from steerpaper.steering.tables.rows import groups
+
+KEYS = ["contrast", "layer", "layers", "direction", "multiplier"]
+
+
+def cost_table(scores: pd.DataFrame, *, interval: Interval) -> pd.DataFrame:
+    """Perplexity of neutral text and accuracy on knowledge questions by multiplier.
+
+    Args:
+        scores: contrast (text, or how the questions are asked), item, layer, layers, direction,
+            multiplier, logprob, n_tokens (text) or logprob_wrong (questions).
+
+    Returns:
+        measure (perplexity or accuracy), contrast, layer, layers, direction, multiplier, n, value
+        and change with intervals. Perplexity is exp of the mean negative log-probability a token,
+        texts drawn with all their tokens; its change is the factor against the unsteered model.
+        Accuracy is the share of questions whose correct answer is likelier; its change is the
+        difference. The unsteered row stands once for all directions.
+    """
+    rows = []
+    for row, group in groups(scores, KEYS):
+        unsteered = scores[(scores["contrast"] == row["contrast"]) & (scores["multiplier"] == 0)]
+        base = unsteered.set_index("item").loc[group["item"]]
+        text = row["contrast"] == "text"
+        values, weights = _surprise(group, base) if text else _right(group, base)
+        found = clustered_bootstrap_mean(
+            values, group["item"].to_numpy(), interval, weights=weights
+        )
+        mean, low, high = map(np.exp, found) if text else found
+        rows.append(
+            {
+                "measure": "perplexity" if text else "accuracy",
+                **row,
+                "n": len(group),
+                **{"value": mean[0], "value_low": low[0], "value_high": high[0]},
+                **{"change": mean[1], "change_low": low[1], "change_high": high[1]},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _surprise(group: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Negative log-probability a token, and what it grows by: [text, 2]; tokens [text]."""
+    weights = group["n_tokens"].to_numpy(dtype=float)
+    values = [
+        -group["logprob"] / weights,
+        (base["logprob"].to_numpy() - group["logprob"]) / weights,
+    ]
+    return np.stack(values, axis=1), weights
+
+
+def _right(group: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Is the correct answer likelier, and is it more than unsteered: [question, 2]; ones."""
+    right, was_right = (
+        (part["logprob"] > part["logprob_wrong"]).to_numpy(dtype=float) for part in (group, base)
+    )
+    return np.stack([right, right - was_right], axis=1), np.ones(len(group))

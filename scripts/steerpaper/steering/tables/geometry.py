@@ -1,0 +1,133 @@
+"""Tables on the geometry of steering vectors; one observation a row."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from steerpaper.engine.layers import resolve_layers
+from steerpaper.stats import Interval, bootstrap_mean
+from steerpaper.steering.vectors import Floats, cosine, principal_components
+from steerpaper.workflow.files import Arrays
+
+Name = tuple[str, str]  # behaviour, contrast
+
+
+def geometry_tables(
+    activations: Mapping[Name, Arrays],
+    vectors: Mapping[Name, Arrays],
+    *,
+    interval: Interval,
+    layers: Any,
+) -> dict[str, pd.DataFrame]:
+    """All tables of the vectors' geometry.
+
+    Args:
+        activations: matching and other, [item, L, d] each.
+        vectors: every estimator's, [L, d] each; the mean difference's are looked at.
+        layers: the blocks whose principal components are asked for (see `resolve_layers`).
+    """
+    means = {name: found["mean_difference"] for name, found in vectors.items()}
+    n_layers = len(next(iter(means.values())))
+    shown = resolve_layers(layers, n_layers, "figures.layers")
+    return {
+        "norms": norms(activations, means, interval),
+        "cosine_blocks": cosine_blocks(means),
+        "cosine_behaviors": cosine_behaviors(means),
+        "pca": pca(activations, shown),
+    }
+
+
+def norms(
+    activations: Mapping[Name, Arrays],
+    vectors: Mapping[Name, Floats],
+    interval: Interval,
+) -> pd.DataFrame:
+    """Norm of every vector and mean norm of the residual stream, block by block.
+
+    `residual` is the mean over items of the norm of the matching and other activations, with a
+    bootstrap interval.
+    """
+    tables = []
+    for (behavior, contrast), vector in vectors.items():
+        both = activations[behavior, contrast]
+        matching, other = both["matching"], both["other"]
+        residual = np.linalg.norm(np.stack([matching, other]), axis=-1).mean(axis=0, dtype=float)
+        mean, low, high = bootstrap_mean(residual, interval)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "behavior": behavior,
+                    "contrast": contrast,
+                    "layer": np.arange(len(vector)),
+                    "n": len(matching),
+                    "vector": np.linalg.norm(vector, axis=1),
+                    "residual": mean,
+                    "residual_low": low,
+                    "residual_high": high,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def cosine_blocks(vectors: Mapping[Name, Floats]) -> pd.DataFrame:
+    """Cosine similarity of a behaviour's vectors at every two blocks."""
+    tables = []
+    for (behavior, contrast), vector in vectors.items():
+        similarity = cosine(vector, vector)
+        one, two = np.indices(similarity.shape)
+        tables.append(
+            pd.DataFrame(
+                {
+                    "behavior": behavior,
+                    "contrast": contrast,
+                    "layer": one.ravel(),
+                    "other_layer": two.ravel(),
+                    "cosine": similarity.ravel(),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def cosine_behaviors(vectors: Mapping[Name, Floats]) -> pd.DataFrame:
+    """Cosine similarity of every two behaviours' vectors of one contrast, at every block."""
+    rows = []
+    for (behavior, contrast), vector in vectors.items():
+        for (other, other_contrast), other_vector in vectors.items():
+            if contrast != other_contrast:
+                continue
+            for layer, (a, b) in enumerate(zip(vector, other_vector, strict=True)):
+                rows.append((contrast, layer, behavior, other, cosine(a[None], b[None]).item()))
+    return pd.DataFrame(rows, columns=["contrast", "layer", "behavior", "other", "cosine"])
+
+
+def pca(activations: Mapping[Name, Arrays], layers: Sequence[int]) -> pd.DataFrame:
+    """First two principal components of a behaviour's activations at the chosen blocks.
+
+    Figure 2 of Panickssery et al. 2023. Matching and other activations are projected together.
+    """
+    tables = []
+    for (behavior, contrast), both in activations.items():
+        for layer in layers:
+            points = np.concatenate([both["matching"][:, layer], both["other"][:, layer]])
+            projected, share = principal_components(points, 2)
+            n = len(both["matching"])
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "behavior": behavior,
+                        "contrast": contrast,
+                        "layer": layer,
+                        "item": np.tile(np.arange(n), 2),
+                        "answer": np.repeat(["matching", "other"], n),
+                        "pc1": projected[:, 0],
+                        "pc2": projected[:, 1],
+                        "share1": share[0],
+                        "share2": share[1],
+                    }
+                )
+            )
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,40 @@
+"""Chains of thought, summed up."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from steerpaper.stats import Interval
+from steerpaper.steering.tables.rows import groups, means, of_measures
+
+
+def reasoning_table(
+    chains: pd.DataFrame, *, interval: Interval, measures: Sequence[str]
+) -> pd.DataFrame:
+    """Mean score after a chain of thought, and its change from the unsteered run, by steered part.
+
+    Args:
+        chains: prompt_id, layer, layers, reasoning, steered, multiplier, sample and the
+            log-probabilities.
+        interval: prompts are what is drawn.
+
+    Returns:
+        layer, layers, reasoning, steered, multiplier, n (chains), prompts, the measure and change
+        with intervals. The change is from the mean of the prompt's unsteered chains, with or
+        without reasoning alike.
+    """
+    return of_measures(chains, measures, lambda part, name: _table(part, name, interval))
+
+
+def _table(chains: pd.DataFrame, measure: str, interval: Interval) -> pd.DataFrame:
+    unsteered = (
+        chains[chains["steered"] == "none"].groupby(["prompt_id", "reasoning"])["value"].mean()
+    )
+    base = unsteered.loc[pd.MultiIndex.from_frame(chains[["prompt_id", "reasoning"]])].to_numpy()
+    chains = chains.assign(change=chains["value"] - base)
+    rows = []
+    for row, group in groups(chains, ["layer", "layers", "reasoning", "steered", "multiplier"]):
+        counts = {"n": len(group), "prompts": group["prompt_id"].nunique()}
+        columns = {"value": measure, "change": "change"}
+        rows.append(row | counts | means(group, columns, "prompt_id", interval))
+    return pd.DataFrame(rows)

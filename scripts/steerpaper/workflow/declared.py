@@ -1,0 +1,68 @@
+"""What report/*.yaml declares: summaries and figures, each a row; nothing here knows of Snakemake."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Row = dict[str, Any]
+Names = Mapping[str, Sequence[str]]
+
+
+def rows_of(path: Path) -> dict[str, Row]:
+    """The rows of a file of declarations, by name."""
+    found: dict[str, Row] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
+
+
+def value_at(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = config
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def settings_of(row: Row, config: Mapping[str, Any]) -> Row:
+    """A row's `settings` with the configuration's values; `interval` with the seed."""
+    found = {name: value_at(config, key) for name, key in row.get("settings", {}).items()}
+    if "interval" in found:
+        kept = {key: found["interval"][key] for key in ("resamples", "confidence")}
+        found["interval"] = {"seed": config["seed"], **kept}
+    return found
+
+
+def combinations(template: str, names: Names) -> list[dict[str, str]]:
+    """The values of a template's wildcards, every combination, the first wildcard slowest.
+
+    Args:
+        names: the values of every wildcard that a template may have.
+    """
+    found: list[dict[str, str]] = [{}]
+    for wildcard, values in names.items():
+        if f"{{{wildcard}}}" in template:
+            found = [{**one, wildcard: value} for one in found for value in values]
+    return found
+
+
+def paths_of(template: str, names: Names) -> list[str]:
+    """The files that a template stands for, in the order of `combinations`."""
+    return [template.format(**one) for one in combinations(template, names)]
+
+
+def filled(value: Any, words: Mapping[str, str]) -> Any:
+    """Texts, at any depth, with {words} put in; other braces are left."""
+    if isinstance(value, dict):
+        return {filled(key, words): filled(below, words) for key, below in value.items()}
+    if isinstance(value, list):
+        return [filled(below, words) for below in value]
+    if isinstance(value, str):
+        for word, text in words.items():
+            value = value.replace(f"{{{word}}}", text)
+    return value
+
+
+def csv_names(tables: Mapping[str, Row]) -> dict[str, str]:
+    """Every table's text for the report, by the table's name."""
+    return {name: about for row in tables.values() for name, about in row["tables"].items()}

@@ -5,13 +5,17 @@ PYTHON ?= python3
 CORES ?= 1
 BIN := .venv/bin
 
-.PHONY: paper test check clean
+.PHONY: paper test test-fast check clean
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
 
 test: .venv/ready
 	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
+
+# what needs no workflow: under two minutes
+test-fast: .venv/ready
+	$(BIN)/python -m pytest tests -m "not (workflow or slurm or conda or browser or default_model)"
 
 check: .venv/ready
 	$(BIN)/ruff check .

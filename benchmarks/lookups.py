@@ -28,7 +28,7 @@ from steerpaper.lookups.attribution import head_attribution  # noqa: E402
 from steerpaper.lookups.corpus import stdlib_texts  # noqa: E402
 from steerpaper.lookups.neurons import best_congruence, read_directions  # noqa: E402
 from steerpaper.lookups.top_activations import top_activations  # noqa: E402
-from steerpaper.lookups.truncation import Pair, truncate  # noqa: E402
+from steerpaper.lookups.truncation import Firing, truncate  # noqa: E402
 from steerpaper.seeds import stream  # noqa: E402
 
 BUDGET = 1024
@@ -118,7 +118,7 @@ def main() -> None:
 
     names = [(layer, neuron) for layer in layers for neuron in neurons[layer]]
     pairs = [
-        Pair(*name, prompts[prompt][: position + 1], float(activation))
+        Firing(*name, prompts[prompt][: position + 1], float(activation))
         for name, *row in zip(names, top.prompt, top.position, top.activation, strict=True)
         for prompt, position, activation in zip(*row, strict=True)
         if activation > 0

@@ -13,13 +13,13 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 import plain  # noqa: E402
 import torch  # noqa: E402
-from steerpaper.steering.pairs import tokenize  # noqa: E402
 
-from steerpaper.engine.batching import padded, run_batches  # noqa: E402
+from steerpaper.engine.batching import padded  # noqa: E402
+from steerpaper.engine.condition import Condition  # noqa: E402
 from steerpaper.engine.model import load  # noqa: E402
 from steerpaper.engine.score import score  # noqa: E402
+from steerpaper.engine.text import choices  # noqa: E402
 from steerpaper.steering.activations import read_activations  # noqa: E402
-from steerpaper.steering.conditions import Condition  # noqa: E402
 from steerpaper.steering.items import read_items  # noqa: E402
 from steerpaper.steering.prompts import as_rows, serialize  # noqa: E402
 from steerpaper.steering.vectors import mean_difference  # noqa: E402
@@ -39,18 +39,19 @@ def pairs_of(lm, contrast, n):
     items = read_items(ROOT / "data/behaviors/optimism.jsonl")[:n]
     options = {"behavior": "optimism", "split": "test", "system": None, "seed": 1}
     prompts = serialize(lm.tokenizer, items, contrast=contrast, context=lm.context, **options)
-    return tokenize(lm.tokenizer, as_rows(prompts))
+    return choices(as_rows(prompts))
 
 
 def batched_forward(lm, rows):
     """transformers' own batched forward pass over every row, logits included."""
     module = lm.nn._module
-
-    def run(batch):
-        ids, mask = padded([rows[row] for row in batch], lm.pad)
+    # of like length together, each batch as wide as its longest
+    order = sorted(rows, key=len)
+    while order:
+        size = max(1, BUDGET // len(order[min(len(order), BUDGET // len(order[0])) - 1]))
+        batch, order = order[:size], order[size:]
+        ids, mask = padded(batch, lm.pad, len(batch[-1]))
         module(input_ids=ids, attention_mask=mask)
-
-    list(run_batches([len(row) for row in rows], BUDGET, run))
 
 
 def main() -> None:
@@ -86,10 +87,8 @@ def main() -> None:
         compare(
             f"sweep, {contrast}: {len(conditions)} conditions, plain full passes",
             len(some),
-            lambda few=few, c=conditions, v=vector: plain.scores(lm, few, {"v": v}, c, "response"),
-            lambda some=some, c=conditions, v=vector: score(
-                lm, some, {"v": v}, c, positions="response", budget=BUDGET
-            ),
+            lambda few=few, c=conditions, v=vector: plain.scores(lm, few, {"v": v}, c),
+            lambda some=some, c=conditions, v=vector: score(lm, some, {"v": v}, c, budget=BUDGET),
             len(some) / len(few),
         )
 

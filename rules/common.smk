@@ -21,7 +21,8 @@ from steerpaper.errors import UserError
 from steerpaper.workflow.declared import (
     combinations,
     csv_names,
-    filled,
+    headlines,
+    measured_tables,
     paths_of,
     rows_of,
     settings_of,
@@ -107,4 +108,4 @@ def plain_part(part):
 
 # what summaries and figures are: report/tables.yaml, report/figures.yaml
 REPORT = WORKFLOW / "report"
-for_captions()
+for_captions({name: measure.text for name, measure in MEASURES.items()})

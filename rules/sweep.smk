@@ -70,7 +70,6 @@ rule best_block:
     params:
         settings=dict(
             layer=STEERING["layer"],
-            measure=config["statistics"]["measures"][0],
         ),
     message:
         "Choosing the block for {wildcards.behavior} ({wildcards.contrast})"

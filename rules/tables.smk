@@ -83,31 +83,18 @@ for _name, _row in TABLES.items():
             "../scripts/table.py"
 
 
+# of several measures, figures and the paper's tables show the first
 MEASURE = STATISTICS["measures"][0]
-# tables that hold a row for every measure
-MEASURED = {
-    table
-    for row in TABLES.values()
-    if "measures" in row.get("settings", {})
-    for table in row["tables"]
-}
-WORDS = {
-    "measure": MEASURE,
-    "title": MEASURES[MEASURE].title,
-    "Title": MEASURES[MEASURE].title.capitalize(),
-    "unit": MEASURES[MEASURE].unit,
-}
-# headline tables as LaTeX, as far as this study has them
-HEADLINES = {
-    table: filled(latex, WORDS)
-    | {
-        "rows": latex.get("rows", {})
-        | ({"measure": MEASURE} if table in MEASURED else {})
-    }
-    for row in TABLES.values()
-    if is_asked_for(row)
-    for table, latex in row.get("latex", {}).items()
-}
+MEASURED = measured_tables(TABLES)
+HEADLINES = headlines(
+    {name: row for name, row in TABLES.items() if is_asked_for(row)},
+    {
+        "measure": MEASURE,
+        "title": MEASURES[MEASURE].title,
+        "Title": MEASURES[MEASURE].title.capitalize(),
+        "unit": MEASURES[MEASURE].unit,
+    },
+)
 
 
 rule latex_tables:

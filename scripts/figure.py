@@ -1,4 +1,4 @@
-"""Draw a figure: read the tables that a row of report/figures.yaml names, call its function, save."""
+"""Draw a figure: read the tables that a row of report/figures.yaml names, call its function."""
 
 from importlib import import_module
 from typing import Any, TypedDict

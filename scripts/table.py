@@ -1,4 +1,4 @@
-"""Make a summary: read what a row of report/tables.yaml names, call its function, write its tables."""
+"""Make a summary: read what a row of report/tables.yaml names, call its function, write tables."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -76,9 +76,7 @@ def _reader(job: Job[Params], key: str) -> Callable[[str], Any]:
 
     def read(path: str) -> Any:
         if Path(path).name == "manifest.json":
-            from steerpaper.engine.text import ModelFolder
-
-            return ModelFolder(path)
+            return path  # what needs a model's folder knows how to read it
         if path.endswith(".safetensors"):
             return files.read_tensors(path)[0]
         readers = {".json": files.read_json, ".jsonl": files.iter_jsonl}

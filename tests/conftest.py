@@ -25,9 +25,17 @@ LLAMA = {
 }
 
 
+# kinds of tests that take minutes: begun first, no worker waits for another at the end
+LONG = ("slurm", "conda", "workflow", "browser", "default_model")
+
+
 def pytest_collection_modifyitems(items):
-    """Files that run the whole workflow take minutes: begun first, no worker waits for another."""
-    items.sort(key=lambda item: not {"make_study", "snakemake"} & vars(item.module).keys())
+    """Order the tests: what takes long begins first."""
+    items.sort(
+        key=lambda item: next(
+            (place for place, mark in enumerate(LONG) if item.get_closest_marker(mark)), len(LONG)
+        )
+    )
 
 
 def configurations():

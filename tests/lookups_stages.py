@@ -110,7 +110,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         | {page: at(page) for page in row["pages"]},
         make=row["make"],
         labels=[],
-        names=dict.fromkeys(inputs, [[]]),
+        names={name: [[]] for name in inputs},
         parts=[],
         settings={"interval": {"seed": 1, "resamples": 200, "confidence": 0.95}},
     )

@@ -79,17 +79,32 @@ def make_study(folder: Path, model: Path, *, parts: bool = False) -> dict:
     return config
 
 
-def snakemake(folder: Path, config: dict | None, *arguments: str, **options):
+def command(folder: Path, *arguments: str, cores: int = 1, root: Path = ROOT) -> list[str]:
+    """What a user types: the workflow in `root` on the study in `folder`."""
+    typed = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile"]
+    # targets first: --resources would take them for its own values
+    typed += [*arguments, "--directory", folder, "--cores", cores, "--resources", f"gpu={cores}"]
+    return list(map(str, typed))
+
+
+def snakemake(
+    folder: Path, config: dict | None, *arguments: str, cores: int = 1, root: Path = ROOT, **options
+):
     """Run the workflow in `folder` with a configuration; returns the finished process."""
     if config is not None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
-    # targets first: --resources would take them for its own values
-    command += [*arguments, "--directory", folder, "--cores", "1", "--resources", "gpu=1"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, env=environment, **options
-    )
+    typed = command(folder, *arguments, cores=cores, root=root)
+    return subprocess.run(typed, capture_output=True, text=True, env=environment, **options)
+
+
+def planned(folder: Path, config: dict | None, *arguments: str, root: Path = ROOT) -> set[str]:
+    """The rules that a dry run would run."""
+    process = snakemake(folder, config, "--dry-run", *arguments, root=root)
+    assert process.returncode == 0, process.stderr
+    _, _, stats = (process.stdout + process.stderr).partition("Job stats:")
+    rows = [line.split() for line in stats.partition("total")[0].splitlines()[3:]]
+    return {row[0] for row in rows if row}
 
 
 def tables(folder: Path) -> dict[str, bytes]:

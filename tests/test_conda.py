@@ -25,12 +25,15 @@ from urllib.request import url2pathname
 
 import pytest
 import yaml
+from asked import rules_of
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from study import make_study
 
 from steerpaper.workflow.provenance import imported_modules
+
+pytestmark = pytest.mark.conda
 
 ENVS = ROOT / "envs"
 SCRIPTS = ROOT / "scripts"
@@ -81,17 +84,25 @@ def pulled_in(needs):
     return {name for name, _ in found}
 
 
-def scripts_by_environment():
-    """The scripts of the rules of each environment, as the rules' files say."""
-    rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    scripts = {"model.cpu": [], "figures": []}
-    for rule in re.split(r"^ *rule ", rules, flags=re.MULTILINE):
+@pytest.fixture(scope="module")
+def rules_by_environment(tmp_path_factory):
+    """The rules of each environment that run a script, as Snakemake has them, by name."""
+    found = {"model.cpu": {}, "figures": {}}
+    for name, rule in rules_of(tmp_path_factory.mktemp("rules")).items():
         # a rule may run a command instead
-        if script := re.search(r'^ +"(\.\./scripts/\S+\.py)"', rule, re.MULTILINE):
-            directive = re.search(r"conda:\s+(\S+)", rule)[1]
-            environment = {"MODEL_ENV": "model.cpu", '"../envs/figures.yaml"': "figures"}[directive]
-            scripts[environment].append((ROOT / "rules" / script[1]).resolve())
-    return scripts
+        if rule["script"]:
+            environment = Path(rule["conda"]).stem.replace("model", "model.cpu")
+            found[environment][name] = rule
+    return found
+
+
+def modules_of(rule):
+    """A rule's script, and all modules of the library that it may import."""
+    script = SCRIPTS / rule["script"].partition("scripts/")[2]
+    settings = rule["params"]["settings"]
+    named = [settings[key] for key in ("make", "draw") if key in settings]
+    called = [f"steerpaper.{name.rpartition('.')[0]}" for name in named]
+    return [script, *imported_modules(script, SCRIPTS, *called)]
 
 
 def third_parties(path):
@@ -136,16 +147,16 @@ def test_only_the_cuda_environment_holds_torchs_cuda_libraries():
     assert not figures & {*CUDA, "torch", "transformers", "nnsight"}
 
 
-def test_what_scripts_import_is_in_their_rules_environment():
+def test_what_scripts_import_is_in_their_rules_environment(rules_by_environment):
     packages = packages_distributions()
-    for environment, scripts in scripts_by_environment().items():
-        assert len(scripts) > 10
+    for environment, rules in rules_by_environment.items():
+        assert len(rules) > 10
         held = versions_here(pip_section(environment))
-        for script in scripts:
-            for path in (script, *imported_modules(script, SCRIPTS)):
+        for name, rule in rules.items():
+            for path in modules_of(rule):
                 for module in third_parties(path):
                     names = {canonicalize_name(name) for name in packages[module]}
-                    assert names & set(held), (environment, script.name, path.name, module)
+                    assert names & set(held), (environment, name, path.name, module)
 
 
 def snakemake(folder, *arguments, env=None):
@@ -277,10 +288,12 @@ def test_an_environment_is_installed_at_the_locks_versions(ran, environment):
         assert builds["torch"].endswith("+cpu")
 
 
-def test_scripts_run_in_their_rules_environment_and_take_all_that_it_holds_from_there(ran):
+def test_scripts_run_in_their_rules_environment_and_take_all_that_it_holds_from_there(
+    ran, rules_by_environment
+):
     folder, notes = ran
     loaded = {}
-    for environment, scripts in scripts_by_environment().items():
+    for environment, rules in rules_by_environment.items():
         prefix = prefix_of(folder, environment)
         held = {
             Path(file).parts[0].removesuffix(".py")
@@ -288,8 +301,8 @@ def test_scripts_run_in_their_rules_environment_and_take_all_that_it_holds_from_
             for file in each.files or []
         }
         for note in notes:
-            if note["script"] in {script.stem for script in scripts}:
-                assert Path(note["prefix"]) == prefix, note["script"]
+            if note["rule"] in rules:
+                assert Path(note["prefix"]) == prefix, note["rule"]
                 files = {name: Path(file) for name, file in note["modules"].items()}
                 inside = {name for name in files if prefix in files[name].parents}
                 # Snakemake puts its own packages behind the environment's. What a library would
@@ -300,10 +313,10 @@ def test_scripts_run_in_their_rules_environment_and_take_all_that_it_holds_from_
                     for name in files
                     if Path(sys.prefix) in files[name].parents
                 }
-                assert "snakemake" in host, note["script"]
-                assert not held & host, note["script"]
-                assert ("torch" in files) <= (environment == "model.cpu"), note["script"]
-                loaded[note["script"]] = inside
+                assert "snakemake" in host, note["rule"]
+                assert not held & host, note["rule"]
+                assert ("torch" in files) <= (environment == "model.cpu"), note["rule"]
+                loaded[note["rule"]] = inside
     assert len(loaded) > 10
     for script, inside in loaded.items():
         assert ("matplotlib" in inside) == script.startswith("plot_"), script

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from steerpaper.stats import Interval
 from steerpaper.steering.convergence import compare, convergence, curve, orders, subset_means
-from steerpaper.steering.tables.summaries import convergence_table
+from steerpaper.steering.tables.convergence import convergence_table
 from steerpaper.steering.vectors import mean_difference
 
 N, D = 30, 16
@@ -113,7 +114,9 @@ def test_draws_depend_on_seed_and_name_alone():
 def test_the_table_summarises_draws_per_block_and_size():
     matching, other = activations()
     draws = convergence(matching, other, **options(name=["a"]))
-    table = convergence_table(draws, 0.9)
+    draws = draws.assign(contrast="answers")
+    table = convergence_table(draws, interval=Interval(1, 200, 0.9))
+    assert set(table["contrast"]) == {"answers"}
     assert set(table["layer"]) == {0, 1, 2}
     assert set(table["draws"]) == {7}
     row = table[(table["layer"] == 1) & (table["items"] == 5) & (table["against"] == "full")]

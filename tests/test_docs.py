@@ -1,9 +1,16 @@
-"""The documentation knows every key, rule and figure."""
+"""The documentation knows every key, rule and figure; rules are what they are said to be."""
 
 import re
+from pathlib import Path
 
+import pytest
 import yaml
+from asked import rules_of
 from conftest import ROOT
+
+from steerpaper.workflow.declared import csv_names, rows_of
+
+SCRIPTS = ROOT / "scripts"
 
 
 def keys(schema, root, path=""):
@@ -26,23 +33,58 @@ def test_every_configuration_key_is_documented_and_commented():
         assert known or has_children or parts[0] == "behaviors", key
 
 
-def test_every_rule_has_one_script_of_its_name_a_docstring_and_its_own_log():
-    rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    bodies = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", rules, flags=re.M)
-    assert len(bodies) > 10
-    for name, body in bodies:
-        assert '"""' in body, name
-        if "script:" in body:
-            assert f"../scripts/{name}.py" in body, name
-            for directive in ("log:", "benchmark:", "threads:", "conda:", "mem_mb", "runtime"):
-                assert directive in body, (name, directive)
-            assert f'code=code_of("{name}")' in body, name
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory):
+    """Every rule of the default study, as Snakemake has it, by name."""
+    return rules_of(tmp_path_factory.mktemp("rules"))
 
 
-def test_every_figure_is_explained():
-    rules = "\n".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+def test_every_rule_says_what_it_does_and_has_its_own_log_and_benchmark(rules):
+    for name, rule in rules.items():
+        # rules that are made in a loop have a message instead
+        assert rule["docstring"] or rule["message"], name
+        if not rule["script"]:
+            continue
+        assert rule["message"], name
+        assert [part for path in rule["log"] for part in Path(path).parts if name in part] or (
+            f"figures/{name.removeprefix('plot_')}" in rule["log"][0]
+        ), name
+        assert f"/{name}" in rule["benchmark"], name
+        assert rule["conda"], name
+        assert {"mem_mb", "runtime"} <= rule["resources"].keys(), name
+    for kind in ("log", "benchmark"):
+        paths = [str(rule[kind]) for rule in rules.values() if rule[kind]]
+        assert len(set(paths)) == len(paths)
+
+
+def test_a_script_has_its_rules_name_or_is_named_by_rows(rules):
+    of_rows = {"table", "figure"}
+    for name, rule in rules.items():
+        if rule["script"]:
+            assert Path(rule["script"]).stem in {name, *of_rows}, name
+    used = {Path(rule["script"]).stem for rule in rules.values() if rule["script"]}
+    library = SCRIPTS / "steerpaper"
+    scripts = [path for path in SCRIPTS.rglob("*.py") if library not in path.parents]
+    assert used == {path.stem for path in scripts}
+
+
+def test_settings_are_one_mapping_and_code_is_an_input(rules):
+    for name, rule in rules.items():
+        if rule["script"]:
+            # Snakemake compares params by value, without their names
+            assert list(rule["params"]) in ([], ["settings"]), name
+            assert rule["input"]["code"] or name == "model", name
+
+
+def test_every_figure_and_table_is_explained(rules):
     text = (ROOT / "docs/results.md").read_text()
-    names = re.findall(r"^rule plot_(\w+):", rules, flags=re.M)
-    assert len(names) > 20
-    for name in names:
+    figures, tables = (rows_of(ROOT / f"report/{name}.yaml") for name in ("figures", "tables"))
+    assert {f"plot_{name}" for name in figures} == {
+        name for name in rules if name.startswith("plot_")
+    }
+    assert {name for name, row in tables.items() if "make" in row} <= set(rules)
+    for name in figures:
         assert f"**{name}" in text, name
+    for name in csv_names(tables):
+        name = "lookups_*" if name.startswith("lookups_") else name
+        assert f"`{name}.csv`" in text, name

@@ -10,12 +10,12 @@ from steerpaper.engine.layers import resolve_sets
 from steerpaper.errors import UserError
 from steerpaper.stats import Interval
 from steerpaper.steering import estimators
-from steerpaper.steering.choose import best_block, chosen_layers
-from steerpaper.steering.conditions import conditions, score_rows
+from steerpaper.steering.choose import best_block
+from steerpaper.steering.conditions import chosen_layers, conditions, score_rows
 from steerpaper.steering.estimators import estimates, pca, probe
 from steerpaper.steering.measures import MEASURES
-from steerpaper.steering.slopes import measured
 from steerpaper.steering.tables.estimators import estimators_cosine
+from steerpaper.steering.tables.rows import measured
 from steerpaper.steering.tables.transfer import slopes_by_direction
 from steerpaper.steering.transfer import transfer_conditions, transferred
 from steerpaper.steering.vectors import mean_difference, mean_norms, residual_norms, scaled_to

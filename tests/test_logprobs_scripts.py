@@ -1,4 +1,4 @@
-"""From activations to the tables of fixed completions, estimators, transfer, on a tiny model."""
+"""From activations to the figures of fixed completions, estimators, transfer, on a tiny model."""
 
 import importlib
 import json
@@ -10,12 +10,16 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from steerpaper.plots.fixed_completions import logprob_shift
+from steerpaper.plots.style import save
+from steerpaper.plots.transfer import estimators, transfer
 from steerpaper.stats import Interval
 from steerpaper.steering.about import as_json, read_about
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.tables.estimators import estimators_cosine
 from steerpaper.steering.tables.fixed_completions import logprobs_table
+from steerpaper.steering.tables.rows import labelled
 from steerpaper.steering.tables.transfer import estimators_table, transfer_table
 from steerpaper.workflow.files import (
     read_json,
@@ -117,6 +121,18 @@ def score(study, completions, budget):
     return run(study, "logprobs", inputs, {"logprobs": f"lp.{budget}.parquet"}, params, budget)
 
 
+def draw(study, figure, name, *tables):
+    """Draw a figure from a behaviour's tables, as they are once they were written to files."""
+    kept = []
+    for number, table in enumerate(tables):
+        path = study / f"{name}.{number}.csv"
+        write_table(path, table)
+        kept.append(read_table(path))
+    outputs = {kind: study / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
+    save(figure(*kept), outputs, kept[0])
+    assert all(path.stat().st_size for path in outputs.values())
+
+
 def test_fixed_completions_are_the_same_to_the_bit_for_any_budget_and_are_summarised(study):
     about = read_about(ROOT / "data/behaviors/optimism.yaml")
     tables, files = [], []
@@ -137,14 +153,16 @@ def test_fixed_completions_are_the_same_to_the_bit_for_any_budget_and_are_summar
     of_labels = table[table["label"] != "difference"]
     keys = ["contrast", "direction", "layers", "multiplier"]
     assert (of_labels.groupby(keys)["n"].sum() == 24).all()
+    draw(study, logprob_shift, "logprob_shift", labelled(table, behavior="optimism"))
 
 
-def test_a_behaviour_without_markers_has_rows_of_n_0(study):
+def test_a_behaviour_without_markers_has_rows_of_n_0_and_a_figure(study):
     completions = sample(study, 401, read_about(None))
     table = logprobs_table([read_table(score(study, completions, 401))], **INTERVAL)
     answers = table[(table["contrast"] == "answers") & (table["label"] != "neither")]
     assert (answers["n"] == 0).all()
     assert answers[["change", "low", "high"]].isna().all(axis=None)
+    draw(study, logprob_shift, "logprob_shift0", labelled(table, behavior="optimism"))
 
 
 def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
@@ -163,7 +181,7 @@ def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
         np.testing.assert_allclose(np.linalg.norm(vector, axis=1), expected, rtol=1e-5)
 
 
-def test_transfer_and_estimators_are_scored_and_summarised(study):
+def test_transfer_and_estimators_are_scored_summarised_and_drawn(study):
     raw, steering = make_vectors(study, "answers")
     inputs = {"prompts": f"{study}/answers.jsonl", "block": f"{study}/block.json"}
     params = RUN | {"positions": "response", "prompts": 4, "multipliers": [-1, 1]}
@@ -174,9 +192,11 @@ def test_transfer_and_estimators_are_scored_and_summarised(study):
         {"scores": "transfer.parquet"},
         params | {"layers": {"every": 3}, "norm": "target"},
     )
+    labels = {"behavior": "optimism", "contrast": "answers"}
     found = transfer_table(read_table(scores), read_json(study / "block.json"), **OF_SCORES)
     assert len(found) == 16
     assert set(found.loc[found["chosen"], "source"]) == {"1", "2"}
+    draw(study, transfer, "transfer", labelled(found, **labels))
 
     names = ["mean_difference", "pca", "probe"]
     files = [
@@ -197,6 +217,8 @@ def test_transfer_and_estimators_are_scored_and_summarised(study):
     cosines = estimators_cosine(read_tensors(raw)[0])
     assert cosines["estimator"].unique().tolist() == ["pca", "probe"]
     assert (cosines["cosine"] > 0.5).all()
+    drawn = [labelled(table, **labels) for table in (found, cosines)]
+    draw(study, estimators, "estimators", *drawn)
 
 
 def scored(study, script, name, outputs, params, budget, **wildcards):

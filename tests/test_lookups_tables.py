@@ -3,13 +3,22 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
-from steerpaper.lookups import tables
 from steerpaper.lookups.heads import PAIR, prompts_of_heads
-from steerpaper.plots import lookups as plots
+from steerpaper.lookups.tables import ablations, heads, published
+from steerpaper.lookups.tables import neurons as of_neurons
+from steerpaper.plots import heads as head_plots
+from steerpaper.plots import neurons as neuron_plots
+from steerpaper.stats import Interval
 
 ATTRIBUTION = [*PAIR[:2], "split", "prompt_id", *PAIR[2:], "attribution", "active"]
-STATISTICS = {"seed": 1, "resamples": 500, "confidence": 0.95}
+INTERVAL = Interval(seed=1, resamples=500, confidence=0.95)
+
+
+def said(figure):
+    """All texts in a figure."""
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
 def neurons():
@@ -78,7 +87,7 @@ def test_every_block_has_its_share_of_tokens():
     tokens = pd.DataFrame(
         {"candidate": [True, True, False], "layer": [1, 3, 1], "congruence": [1.0, 2.0, 3.0]}
     )
-    table = tables.token_blocks(tokens, 4)
+    table = of_neurons.token_blocks(tokens, 4)
     for name, n in (("all", 3), ("candidates", 2)):
         here = table[table["tokens"] == name]
         assert list(here["layer"]) == [0, 1, 2, 3]
@@ -91,7 +100,9 @@ def test_every_block_has_its_share_of_tokens():
 )
 def test_the_firing_token_is_marked_and_white_space_stays_outside(position, text):
     words = {1: "one", 2: " two", 3: " three"}
-    assert tables.marked([1, 2, 3], position, lambda ids: "".join(words[i] for i in ids)) == text
+    assert (
+        of_neurons.marked([1, 2, 3], position, lambda ids: "".join(words[i] for i in ids)) == text
+    )
 
 
 def test_neurons_that_never_fire_keep_their_row_and_the_page_says_so():
@@ -100,10 +111,12 @@ def test_neurons_that_never_fire_keep_their_row_and_the_page_says_so():
         columns=["layer", "neuron", "split", "rank", "prompt_id", "position", "activation"],
     )
     ids = {"a": [1, 2, 3]}
-    table = tables.neuron_prompts(neurons(), activations, ids, lambda ids: "".join(map(str, ids)))
+    table = of_neurons.neuron_prompts(
+        neurons(), activations, ids, lambda ids: "".join(map(str, ids))
+    )
     assert len(table) == 4
     assert table[table["neuron"] == 5]["prompt"].tolist() == ["1»2«3"]
-    page = tables.neuron_page(table, 3)
+    page = of_neurons.neuron_page(table, 3)
     assert page.count("fires on no prompt") == 3
     assert "1. (3.00) 1»2«3" in page
 
@@ -116,7 +129,7 @@ def test_lengths_are_counted_up_to_the_firing_token():
             *("start", "end", "activation", "truncated_activation"),
         ],
     )
-    (row,) = tables.prompt_lengths(truncated, neurons()).to_dict("records")
+    (row,) = of_neurons.prompt_lengths(truncated, neurons()).to_dict("records")
     assert (row["before"], row["after"]) == (8, 5)
     assert row["share_kept"] == pytest.approx(0.9)
 
@@ -131,16 +144,22 @@ def test_attribution_is_averaged_over_the_prompts_of_a_kind_and_of_single_neuron
         ],
         columns=ATTRIBUTION,
     )
-    table = tables.attribution_map(attribution, neurons()).set_index(["neurons", "head"])
+    table = heads.attribution_map(attribution, neurons()).set_index(["neurons", "head"])
     assert table.loc[("all next_token", 1), "attribution"] == 6
     assert table.loc[("all random", 1), "active"] == 1
     assert table.loc[("2.5 (' as')", 0), "n"] == 2
-    plots.head_attribution(table.reset_index())
+    figure = head_plots.head_attribution(table.reset_index())
+    shown = said(figure)
+    assert "next-token neurons\nn = 2" in shown
+    assert "2.5\n(' as')\nlargest 6" in shown
+    # shares of prompts in percent: head 1 is always active, head 0 never
+    drawn = figure.subfigs[0].axes[0].collections[0].get_array()
+    np.testing.assert_array_equal(np.ravel(drawn), [0, 100])
 
 
 def test_the_summary_counts_what_was_left_out_and_why():
-    table = tables.scores_by_kind(scores(), neurons())
-    summary = tables.explanation_summary(table, **STATISTICS).set_index("neurons")
+    table = heads.scores_by_kind(scores(), neurons())
+    summary = heads.explanation_summary(table, INTERVAL).set_index("neurons")
     next_token, random = summary.loc["next_token"], summary.loc["random"]
     assert (next_token["heads"], next_token["scored"], next_token["unanswered"]) == (3, 3, 3)
     assert next_token["mean"] == pytest.approx(2 / 3)
@@ -149,13 +168,16 @@ def test_the_summary_counts_what_was_left_out_and_why():
     assert random["left out: one class"] == 1
     assert random["scored"] == 0
     assert np.isnan(random["mean"])
-    plots.explanation_scores(table, summary.reset_index())
+    shown = said(head_plots.explanation_scores(table, summary.reset_index()))
+    assert "next-token neurons: 3 of 3 heads have a score" in shown
+    assert "random neurons: 0 of 1 heads have a score" in shown
+    assert shown.count("no head has both classes") == 1
 
 
 @pytest.mark.parametrize("rows", [12, 0])
 def test_ablations_are_summed_up_and_drawn_even_if_there_are_none(rows):
-    drops = tables.ablation_drops(ablated("heads", rows), ablated("neurons", rows))
-    summary = tables.ablation_summary(drops, **STATISTICS)
+    drops = ablations.ablation_drops(ablated("heads", rows), ablated("neurons", rows))
+    summary = ablations.ablation_summary(drops, INTERVAL)
     assert len(summary) == 8
     keyed = summary.set_index(["ablated", "neurons", "measure"])
     test = keyed.loc[("head", "next_token", "logprob")]
@@ -165,24 +187,30 @@ def test_ablations_are_summed_up_and_drawn_even_if_there_are_none(rows):
     else:
         assert test["n_active"] == 0
         assert np.isnan(test["ks_statistic"])
-    plots.ablations(drops, summary)
+    shown = said(head_plots.ablations(drops, summary))
+    assert ("n = 6 active, 6 inactive\nKS 1.00" in shown) == bool(rows)
+    assert shown.count("nothing to ablate") == (0 if rows else 2)
 
 
 def test_the_published_figures_stand_beside_ours():
-    published = pd.DataFrame(
+    printed = pd.DataFrame(
         [("head explanation score", "next_token", "GPT-2 small", 0.65, 0.19, np.nan)],
         columns=["quantity", "neurons", "model", "value", "sd", "p"],
     )
-    explanations = tables.explanation_summary(
-        tables.scores_by_kind(scores(), neurons()), **STATISTICS
+    scored = heads.explanation_summary(heads.scores_by_kind(scores(), neurons()), INTERVAL)
+    ablation = ablations.ablation_summary(
+        ablations.ablation_drops(ablated("heads", 12), ablated("neurons", 12)), INTERVAL
     )
-    ablations = tables.ablation_summary(
-        tables.ablation_drops(ablated("heads", 12), ablated("neurons", 12)), **STATISTICS
-    )
-    table = tables.beside_published(published, explanations, ablations, "m")
+    table = published.beside_published(printed, scored, ablation, "m")
     assert list(table["source"]) == ["published", *["ours"] * 4]
     assert table.iloc[1]["value"] == pytest.approx(2 / 3)
-    plots.published(table)
+    figure = head_plots.published(table)
+    figure.draw_without_rendering()  # sets the ticks' texts
+    shown = said(figure)
+    assert "GPT-2 small, next-token" in shown
+    assert "m, next-token" in shown
+    # of random neurons there is no score
+    assert [text.get_text() for text in figure.axes[0].texts] == [" –", " 0.667", " 0.650"]
 
 
 def test_a_pair_has_its_own_prompts_in_order():
@@ -204,16 +232,21 @@ def test_a_pair_has_its_own_prompts_in_order():
         end=3,
         text=truncated["neuron"].astype(str) + truncated["prompt_id"],
     )
-    heads = pd.DataFrame([(2, 9, 1, 1)], columns=PAIR)
-    rows = prompts_of_heads(heads, attribution, truncated)
+    chosen = pd.DataFrame([(2, 9, 1, 1)], columns=PAIR)
+    rows = prompts_of_heads(chosen, attribution, truncated)
     assert list(rows["text"]) == ["9train1", "9train0", "9test1", "9test0"]
     assert list(rows["active"]) == [True, False, True, False]
-    assert prompts_of_heads(heads.iloc[:0], attribution, truncated).empty
+    assert prompts_of_heads(chosen.iloc[:0], attribution, truncated).empty
 
 
 def test_lengths_and_blocks_are_drawn():
     tokens = pd.DataFrame({"candidate": [True], "layer": [1], "congruence": [1.0]})
-    plots.token_blocks(tables.token_blocks(tokens, 2))
+    figure = neuron_plots.token_blocks(of_neurons.token_blocks(tokens, 2))
+    # all tokens, then candidates, each of both blocks in percent
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [0, 100, 0, 100]
+    assert "candidates (n = 1)" in said(figure)
     lengths = pd.DataFrame({"kind": ["random"] * 3, "before": [5, 6, 7], "after": [1, 2, 3]})
-    plots.prompt_lengths(lengths)
-    plots.prompt_lengths(lengths.iloc[:0])
+    shown = said(neuron_plots.prompt_lengths(lengths))
+    assert "random neurons (n = 3)\nmedian 6 to 2 tokens" in shown
+    assert "next-token" not in shown
+    assert "no prompt was truncated" in said(neuron_plots.prompt_lengths(lengths.iloc[:0]))

@@ -2,29 +2,18 @@
 
 import copy
 import os
-import re
 import shutil
 import subprocess
-import sys
 
+import pytest
 import yaml
 from conftest import ROOT
+from outer import block, run_here
 from study import make_study
 
 from steerpaper.workflow.config import validated
 
-PAGE = (ROOT / "docs/module.md").read_text()
-
-
-def block(language):
-    """The page's first block in a language."""
-    return re.search(rf"^```{language}\n(.*?)^```", PAGE, flags=re.M | re.S).group(1)
-
-
-def run_here(folder, *arguments, **options):
-    """Run Snakemake on the Snakefile of a folder."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "1"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
+pytestmark = pytest.mark.workflow
 
 
 def test_two_modules_have_their_own_configurations_and_folders(tmp_path):

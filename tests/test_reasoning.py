@@ -1,5 +1,7 @@
 """Chain of thought and system prompts: steering acts on the part that it names and no other."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import plain
@@ -70,8 +72,7 @@ def plain_score(lm, question, chain, vector, layers):
         weights[len(question.prompt) - 1 : bridge] = chain.during_reasoning
         weights[bridge:] = chain.during_answer
         changes = {
-            layer: lambda h, push=weights * torch.tensor(vector[layer]): h + push
-            for layer in layers
+            layer: partial(torch.add, weights * torch.tensor(vector[layer])) for layer in layers
         }
         found.append(plain.logprob(lm, before, answer, changes))
     return found

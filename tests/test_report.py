@@ -18,8 +18,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from docutils.core import publish_parts
-from study import snakemake
-from test_steering_full_figures import (
+from makers import (
     make_convergence,
     make_cost,
     make_logprobs,
@@ -27,9 +26,14 @@ from test_steering_full_figures import (
     make_reasoning,
     make_system_prompts,
 )
+from study import snakemake
 
+from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.captions import for_captions, number
+from steerpaper.workflow.declared import csv_names, rows_of
 from steerpaper.workflow.pages import flat, table_page
+
+pytestmark = pytest.mark.workflow
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # a browser that asks nobody for anything
@@ -161,8 +165,8 @@ def test_every_table_shows_its_rows_sorts_and_filters(opened, study):
     tables = {path.stem: path for path in study.results.glob("tables/*.csv")}
     pages = {Path(path).stem: path for path in results(opened) if path.endswith(".html")}
     assert set(pages) == {*tables, *RECORDS}
-    described = yaml.safe_load((ROOT / "report/tables.yaml").read_text())
-    assert set(pages) <= set(described)
+    described = csv_names(rows_of(ROOT / "report/tables.yaml"))
+    assert set(tables) <= set(described)
     for name, path in tables.items():
         with open(path, newline="") as lines:
             columns, *cells = csv.reader(lines)
@@ -271,7 +275,7 @@ def test_provenance_is_the_same_again_and_names_no_machine(study):
 @pytest.fixture(scope="module")
 def environment():
     """Snakemake's environment of captions, and a name that is not there is an error."""
-    for_captions()
+    for_captions({name: measure.text for name, measure in MEASURES.items()})
     return jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -279,28 +283,31 @@ def environment():
 
 def test_a_captions_numbers_are_the_tables(environment, tmp_path):
     table = tmp_path / "steerability.csv"
-    config = {"statistics": {"confidence": 0.9}}
+    config = {"statistics": {"confidence": 0.9, "measures": ["logit_diff", "p_matching"]}}
     job = SimpleNamespace(input=SimpleNamespace(table=str(table)), config=config)
     text = (ROOT / "report/captions/steerability.rst").read_text()
     columns = "behavior,contrast,layers,chosen,direction,n,slope,low,high,anti_steerable,anti_low,"
-    columns += "anti_high,p_items\n"
+    columns += "anti_high,p_items,measure\n"
     for slope in ("1.2345", "-0.5"):
         rows = [
-            f"calm,answers,7,on dev,behavior,30,{slope},-1,2,0.1,0,0.25,0.0019",
-            "calm,answers,7,on dev,random-0,30,9.99,,,0.5,,,",
-            "brave,letters,7,on dev,behavior,0,,,,,,,",
+            f"calm,answers,7,on dev,behavior,30,{slope},-1,2,0.1,0,0.25,0.0019,logit_diff",
+            "calm,answers,7,on dev,random-0,30,9.99,,,0.5,,,,logit_diff",
+            "brave,letters,7,on dev,behavior,0,,,,,,,,logit_diff",
+            "calm,answers,7,on dev,behavior,30,9.99,8,9,0.1,0,0.25,0.0019,p_matching",
         ]
         table.write_text(columns + "\n".join(rows) + "\n")
         caption = environment.from_string(text).render(snakemake=job)
         expected = f"slope {number(float(slope))} (-1 to 2), anti-steerable 10%\n  (0% to 25%), "
         assert expected + "p = 0.0019" in caption
         assert "90% bootstrap" in caption
+        assert "The score is log p(matching answer) − log p(other answer), in nats." in caption
+        # neither a random direction's nor another measure's
         assert "9.99" not in caption
         assert "slope –, anti-steerable –" in caption
 
 
 CONFIG = {
-    "statistics": {"confidence": 0.95},
+    "statistics": {"confidence": 0.95, "measures": ["logit_diff"]},
     "steering": {"completions": {"max_new_tokens": 4}},
     "lookups": {"truncation": {"ratio": 0.8}, "explanations": {"explainer": "local"}},
 }
@@ -319,10 +326,17 @@ PARTS = {
     ).assign(layers="3+4"),
     "estimators": lambda: pd.DataFrame(
         {"estimator": ["probe", "random-0"], "n": 5, "slope": 1.5, "low": 1.0, "high": None}
-    ).assign(behavior="calm", contrast="answers", layers=3),
+    ).assign(behavior="calm", contrast="answers", layers=3, measure="logit_diff"),
     "transfer": lambda: pd.DataFrame(
         {"source": [1, 1, 2], "target": [1, 2, 2], "chosen": [True, True, False], "n": 5}
-    ).assign(behavior="calm", contrast="answers", slope=[1.5, 0.1, 2.5], low=0.1, high=3.0),
+    ).assign(
+        behavior="calm",
+        contrast="answers",
+        slope=[1.5, 0.1, 2.5],
+        low=0.1,
+        high=3.0,
+        measure="logit_diff",
+    ),
 }
 
 
@@ -351,8 +365,9 @@ def test_captions_of_parts_hold_numbers(environment, tmp_path, figure):
 
 
 def test_every_figure_has_a_caption_and_a_title():
-    titles = yaml.safe_load((ROOT / "report/figures.yaml").read_text())
-    assert sorted(titles) == CAPTIONS
+    figures = rows_of(ROOT / "report/figures.yaml")
+    assert sorted(figures) == CAPTIONS
+    assert len({row["title"] for row in figures.values()}) == len(figures)
 
 
 @pytest.mark.parametrize("figure", PARTS)
@@ -364,7 +379,9 @@ def test_captions_of_parts_stand_tables_without_rows(environment, tmp_path, figu
 
 
 def test_captions_stand_tables_without_rows_or_numbers(environment, study):
-    for note in study.results.glob("logs/figures/*.log.job.json"):
+    notes = list(study.results.glob("logs/figures/*.log.job.json"))
+    assert {note.name.split(".")[0] for note in notes} == set(CAPTIONS)
+    for note in notes:
         job = json.loads(note.read_text())
         files = {
             name: study.folder / path

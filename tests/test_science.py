@@ -25,8 +25,9 @@ from steerpaper.steering.conditions import UNSTEERED, score_rows
 from steerpaper.steering.items import deal_letters, read_items, split_choices, split_items
 from steerpaper.steering.measures import MEASURES
 from steerpaper.steering.prompts import serialize
-from steerpaper.steering.slopes import measured, slopes, steered, wide
+from steerpaper.steering.slopes import slopes, steered, wide
 from steerpaper.steering.tables.effects import change_table, slope_table
+from steerpaper.steering.tables.rows import measured
 from steerpaper.steering.vectors import (
     cosine,
     mean_difference,

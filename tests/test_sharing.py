@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from outer import block, run_here
 from snakemake.utils import update_config
 from study import make_study, snakemake
-from test_module import block, run_here
+
+pytestmark = pytest.mark.workflow
 
 ARCHIVE = "results/tiny/tiny.tar.gz"
 SECRET = "sk-very-secret-0123456789"

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from asked import rules_of
 from conftest import ROOT
 from study import make_study, snakemake
+
+pytestmark = pytest.mark.slurm
 
 PROFILE = ROOT / "profiles/slurm/config.yaml"
 STUDY_TABLES = [f"results/tiny/tables/{name}.csv" for name in ("steerability", "layer_sweep")]
@@ -48,7 +51,12 @@ def start():
         # all output in one file: a pipe that nobody reads would stop it
         with open(folder / "said.txt", "w") as said:
             process = subprocess.Popen(
-                list(map(str, command)), cwd=folder, stdout=said, stderr=subprocess.STDOUT
+                list(map(str, command)),
+                cwd=folder,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                # a parent in the background (nohup, a shell's &) has its children ignore Ctrl-C
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
         started.append(process)
         return process
@@ -97,12 +105,10 @@ def job(slurm_id):
     )
 
 
-def test_the_profile_sends_exactly_the_rules_with_a_gpu_to_the_gpu_partition():
-    rules = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
-    bodies = re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", rules, flags=re.M)
+def test_the_profile_sends_exactly_the_rules_with_a_gpu_to_the_gpu_partition(tmp_path):
     profile = yaml.safe_load(PROFILE.read_text())
     assert profile["__variables__"]["gpu_rules"] == sorted(
-        name for name, body in bodies if re.search(r"^        gpu=", body, flags=re.M)
+        name for name, rule in rules_of(tmp_path).items() if "gpu" in rule["resources"]
     )
 
 

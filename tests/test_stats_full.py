@@ -6,22 +6,26 @@ import pytest
 from scipy import stats as scipy_stats
 
 from steerpaper import stats
-from steerpaper.steering import tables
+from steerpaper.stats import Interval
+from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER, UNSTEERED
+from steerpaper.steering.slopes import slopes
+from steerpaper.steering.tables import effects
+from steerpaper.steering.tables.rows import measured
 
-INTERVAL = {"seed": 1, "resamples": 4000, "confidence": 0.95}
+INTERVAL = Interval(seed=1, resamples=4000, confidence=0.95)
 
 
 def test_one_row_a_cluster_is_the_plain_bootstrap():
     values = np.random.default_rng(0).normal(size=(30, 2))
-    plain = stats.bootstrap_mean(values, **INTERVAL)
-    clustered = stats.clustered_bootstrap_mean(values, np.arange(30), **INTERVAL)
+    plain = stats.bootstrap_mean(values, INTERVAL)
+    clustered = stats.clustered_bootstrap_mean(values, np.arange(30), INTERVAL)
     for one, another in zip(plain, clustered, strict=True):
         np.testing.assert_allclose(one, another)
 
 
 def test_bootstrap_interval_equals_scipys():
     values = np.random.default_rng(1).exponential(size=60)
-    _, low, high = stats.bootstrap_mean(values, seed=1, resamples=20_000, confidence=0.9)
+    _, low, high = stats.bootstrap_mean(values, Interval(1, 20_000, 0.9))
     theirs = scipy_stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, confidence_level=0.9, method="percentile", rng=2
     ).confidence_interval
@@ -32,9 +36,9 @@ def test_a_weight_is_a_number_of_rows():
     generator = np.random.default_rng(2)
     values, clusters = generator.normal(size=20), generator.integers(5, size=20)
     weights = generator.integers(0, 4, size=20)
-    short = stats.clustered_bootstrap_mean(values, clusters, weights=weights, **INTERVAL)
+    short = stats.clustered_bootstrap_mean(values, clusters, INTERVAL, weights=weights)
     long = stats.clustered_bootstrap_mean(
-        values.repeat(weights), clusters.repeat(weights), **INTERVAL
+        values.repeat(weights), clusters.repeat(weights), INTERVAL
     )
     np.testing.assert_allclose(short, long)
 
@@ -43,13 +47,13 @@ def test_clustered_interval_covers_the_mean_where_the_plain_one_does_not():
     # 15 clusters of 20 rows that share most of their noise: the true mean is 0
     generator = np.random.default_rng(3)
     clusters = np.arange(15).repeat(20)
-    options = {"seed": 1, "resamples": 500, "confidence": 0.95}
+    interval = Interval(1, 500, 0.95)
     covered = {"clustered": 0, "plain": 0}
     for _ in range(200):
         values = generator.normal(size=15)[clusters] + 0.1 * generator.normal(size=300)
-        _, low, high = stats.clustered_bootstrap_mean(values, clusters, **options)
+        _, low, high = stats.clustered_bootstrap_mean(values, clusters, interval)
         covered["clustered"] += low <= 0 <= high
-        _, low, high = stats.bootstrap_mean(values, **options)
+        _, low, high = stats.bootstrap_mean(values, interval)
         covered["plain"] += low <= 0 <= high
     assert covered["clustered"] > 170
     assert covered["plain"] < 100
@@ -60,16 +64,16 @@ def test_order_of_rows_does_not_matter():
     values, clusters = generator.normal(size=40), generator.integers(8, size=40).astype(str)
     order = generator.permutation(40)
     np.testing.assert_allclose(
-        stats.clustered_bootstrap_mean(values, clusters, **INTERVAL),
-        stats.clustered_bootstrap_mean(values[order], clusters[order], **INTERVAL),
+        stats.clustered_bootstrap_mean(values, clusters, INTERVAL),
+        stats.clustered_bootstrap_mean(values[order], clusters[order], INTERVAL),
     )
 
 
 def test_no_rows_give_not_a_number():
-    found = stats.clustered_bootstrap_mean(np.zeros((0, 2)), np.zeros(0), **INTERVAL)
+    found = stats.clustered_bootstrap_mean(np.zeros((0, 2)), np.zeros(0), INTERVAL)
     assert all(part.shape == (2,) and np.isnan(part).all() for part in found)
     weightless = stats.clustered_bootstrap_mean(
-        np.ones(3), np.arange(3), weights=np.zeros(3), **INTERVAL
+        np.ones(3), np.arange(3), INTERVAL, weights=np.zeros(3)
     )
     assert all(np.isnan(part) for part in weightless)
 
@@ -79,7 +83,7 @@ def test_permutation_p_of_one_control_equals_scipys_paired_test(shift):
     generator = np.random.default_rng(5)
     effect, control = generator.normal(size=(2, 12))
     effect += shift
-    ours = stats.permutation_p(effect, control[:, None], seed=1, resamples=40_000)
+    ours = stats.permutation_p(effect, control[:, None], Interval(1, 40_000, 0.95))
     theirs = scipy_stats.permutation_test(
         (effect, control),
         lambda x, y, axis: np.mean(x - y, axis=axis),
@@ -93,7 +97,7 @@ def test_permutation_p_of_one_control_equals_scipys_paired_test(shift):
 def test_permutation_p_is_uniform_where_nothing_is_there():
     generator = np.random.default_rng(6)
     found = [
-        stats.permutation_p(draw[:, 0], draw[:, 1:], seed=1, resamples=400)
+        stats.permutation_p(draw[:, 0], draw[:, 1:], Interval(1, 400, 0.95))
         for draw in generator.normal(size=(300, 20, 4))
     ]
     assert scipy_stats.kstest(found, "uniform").pvalue > 0.01
@@ -102,9 +106,9 @@ def test_permutation_p_is_uniform_where_nothing_is_there():
 def test_permutation_p_is_small_where_an_effect_is_there_and_never_zero():
     generator = np.random.default_rng(7)
     controls = generator.normal(size=(40, 3))
-    p = stats.permutation_p(controls[:, 0] + 5, controls, seed=1, resamples=999)
+    p = stats.permutation_p(controls[:, 0] + 5, controls, Interval(1, 999, 0.95))
     assert p == 1 / 1000
-    assert np.isnan(stats.permutation_p(np.zeros(4), np.zeros((4, 0)), seed=1, resamples=9))
+    assert np.isnan(stats.permutation_p(np.zeros(4), np.zeros((4, 0)), Interval(1, 9, 0.95)))
 
 
 def test_benjamini_hochberg_equals_scipys():
@@ -132,48 +136,35 @@ def test_slopes_equal_scipys_regression():
     generator = np.random.default_rng(9)
     multipliers, scores = np.array([-2.0, -1, 0, 0.5, 3]), generator.normal(size=(6, 5))
     theirs = [scipy_stats.linregress(multipliers, row).slope for row in scores]
-    np.testing.assert_allclose(stats.slopes(multipliers, scores), theirs)
+    np.testing.assert_allclose(slopes(multipliers, scores), theirs)
 
 
-def make_scores(effects, n=24, noise=0.1):
+def make_scores(slopes_of, n=24, noise=0.1):
     """Scores with a known slope per (layer, direction), the multipliers -1 and 1."""
     generator = np.random.default_rng(10)
     rows = []
     for item in range(n):
         own = {"prompt_id": f"p{item:02}", "matching": "AB"[item % 2], "split": "test"}
         base = generator.normal()
-        rows.append(
-            {
-                **own,
-                "layer": -1,
-                "layers": "",
-                "direction": "behavior",
-                "multiplier": 0.0,
-                "logit_diff": base,
-            }
-        )
-        for (layer, direction), effect in effects.items():
+        unsteered = {"layer": NO_LAYER, "layers": "", "direction": UNSTEERED, "multiplier": 0.0}
+        rows.append({**own, **unsteered, "value": base})
+        for (layer, direction), effect in slopes_of.items():
             slope = effect + noise * generator.normal()
+            row = {"layer": layer, "layers": str(layer), "direction": direction}
             for m in (-1.0, 1.0):
-                row = {
-                    "layer": layer,
-                    "layers": str(layer),
-                    "direction": direction,
-                    "multiplier": m,
-                }
-                rows.append({**own, **row, "logit_diff": base + m * slope})
+                rows.append({**own, **row, "multiplier": m, "value": base + m * slope})
     return pd.DataFrame(rows)
 
 
 EFFECTS = {
-    **{(2, "behavior"): 1.0, (2, "random-0"): 0.0, (2, "random-1"): 0.05},
-    **{(5, "behavior"): 0.0, (5, "random-0"): 0.0, (5, "random-1"): 0.0},
+    **{(2, BEHAVIOR): 1.0, (2, "random-0"): 0.0, (2, "random-1"): 0.05},
+    **{(5, BEHAVIOR): 0.0, (5, "random-0"): 0.0, (5, "random-1"): 0.0},
 }
 
 
 def test_slope_tables_tell_an_effect_from_none():
-    table = tables.slope_table(make_scores(EFFECTS), **INTERVAL).set_index(["layer", "direction"])
-    found, nothing = table.loc[2, "behavior"], table.loc[5, "behavior"]
+    table = effects.slope_table(make_scores(EFFECTS), INTERVAL).set_index(["layer", "direction"])
+    found, nothing = table.loc[2, BEHAVIOR], table.loc[5, BEHAVIOR]
     assert found["slope"] == pytest.approx(1, abs=0.1)
     assert found["p_items"] < 0.001 < 0.05 < nothing["p_items"]
     assert found["p_directions"] == pytest.approx(1 / 3)
@@ -190,10 +181,10 @@ def test_slope_tables_tell_an_effect_from_none():
 def test_slopes_are_compared_over_the_multipliers_that_all_directions_have():
     scores = make_scores(EFFECTS)
     # far out, the behaviour's response falls back: its own slope changes, the comparison must not
-    far = scores[(scores["layer"] == 2) & (scores["direction"] == "behavior")]
-    far = far.assign(multiplier=far["multiplier"] * 3, logit_diff=-far["logit_diff"])
+    far = scores[(scores["layer"] == 2) & (scores["direction"] == BEHAVIOR)]
+    far = far.assign(multiplier=far["multiplier"] * 3, value=-far["value"])
     before, after = (
-        tables.slope_table(s, **INTERVAL).set_index(["layer", "direction"]).loc[2, "behavior"]
+        effects.slope_table(s, INTERVAL).set_index(["layer", "direction"]).loc[2, BEHAVIOR]
         for s in (scores, pd.concat([scores, far]))
     )
     assert after["p_items"] == before["p_items"]
@@ -201,13 +192,52 @@ def test_slopes_are_compared_over_the_multipliers_that_all_directions_have():
 
 
 def test_without_random_directions_there_is_no_p_value():
-    table = tables.slope_table(make_scores({(2, "behavior"): 1.0}), **INTERVAL)
+    table = effects.slope_table(make_scores({(2, BEHAVIOR): 1.0}), INTERVAL)
     assert table[["p_items", "p_directions", "p_holm", "p_bh"]].isna().all(axis=None)
 
 
 def test_item_slopes_average_to_the_tables_slope():
     scores = make_scores(EFFECTS)
-    items = tables.item_slopes(scores)
-    table = tables.slope_table(scores, **INTERVAL).set_index(["layer", "direction"])
+    items = effects.item_slopes(scores)
+    table = effects.slope_table(scores, INTERVAL).set_index(["layer", "direction"])
     means = items.groupby(["layer", "direction"])["slope"].mean()
     np.testing.assert_allclose(means.loc[table.index], table["slope"])
+
+
+def in_nats(scores):
+    """The scores as log-probabilities whose difference they are."""
+    sides = {"logprob_matching": scores["value"] - 9.0, "logprob_other": -9.0}
+    return scores.drop(columns="value").assign(**sides, n_matching=2, n_other=4)
+
+
+def test_tables_of_several_measures_hold_each_ones_and_say_which():
+    scores = in_nats(make_scores(EFFECTS))
+    both = pd.concat([scores.assign(split="dev"), scores])
+    measures = ["logit_diff", "p_matching"]
+    block = {"chosen": "on dev"}
+    alone, together = (
+        effects.effect_tables(both, block, interval=INTERVAL, measures=names)
+        for names in (measures[:1], measures)
+    )
+    for name, table in together.items():
+        assert list(table["measure"].unique()) == measures
+        first = table[table["measure"] == "logit_diff"]
+        pd.testing.assert_frame_equal(
+            first[alone[name].columns], alone[name], check_dtype=False, check_exact=True
+        )
+    changes = together["dose_response"]
+    of_share = changes[changes["measure"] == "p_matching"]
+    assert of_share["p_matching"].between(0, 1).all()
+    assert of_share["logit_diff"].isna().all()
+    share = measured(scores, "p_matching")
+    np.testing.assert_allclose(
+        share["value"],
+        np.exp(scores["logprob_matching"])
+        / (np.exp(scores["logprob_matching"]) + np.exp(scores["logprob_other"])),
+    )
+
+
+def test_an_item_that_is_there_twice_is_refused():
+    scores = make_scores(EFFECTS)
+    with pytest.raises(ValueError, match="duplicate"):
+        effects.slope_table(pd.concat([scores, scores.tail(1)]), INTERVAL)

@@ -1,5 +1,7 @@
 """The whole workflow on a tiny model: from raw prompts to figures, resumed, re-run, moved."""
 
+import base64
+import copy
 import os
 import shutil
 import signal
@@ -11,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from study import make_study, snakemake, tables
+from study import command, make_study, planned, snakemake, tables
+
+pytestmark = pytest.mark.workflow
 
 FIGURES = [
     "layer_sweep",
@@ -55,6 +59,9 @@ def test_one_command_makes_every_figure_and_table(finished):
         "p_matching",
         "ab_mass",
         "layers",
+        "contrast",
+        "n_matching",
+        "n_other",
     ]
     dev, test = (sweep[sweep["split"] == split] for split in ("dev", "test"))
     # 4 items: unsteered once, and 4 blocks x (2 multipliers + 1 random x 2 multipliers)
@@ -74,15 +81,6 @@ def test_a_finished_study_has_nothing_to_be_done(finished):
     assert "Nothing to be done" in process.stdout + process.stderr
 
 
-def planned(folder, config, *arguments):
-    """The rules that a dry run would run."""
-    process = snakemake(folder, config, "--dry-run", *arguments)
-    assert process.returncode == 0, process.stderr
-    _, _, stats = (process.stdout + process.stderr).partition("Job stats:")
-    rows = [line.split() for line in stats.partition("total")[0].splitlines()[3:]]
-    return {row[0] for row in rows if row}
-
-
 @pytest.mark.parametrize(
     ("change", "first", "kept"),
     [
@@ -94,24 +92,51 @@ def planned(folder, config, *arguments):
 )
 def test_a_changed_key_reruns_what_depends_on_it_and_nothing_before(finished, change, first, kept):
     folder, config, _ = finished
-    steering = {**config["steering"]}
-    for key, value in change.items():
-        old = steering.get(key)
-        steering[key] = {**old, **value} if isinstance(value, dict) and old else value
-    try:
-        rules = planned(folder, {**config, "steering": steering})
-        assert first in rules
-        assert "completions_table" in rules or "plot_heatmap" in rules
-        assert kept not in rules
-    finally:
-        snakemake(folder, config, "--dry-run")  # writes the old configuration back
+    rules = planned(folder, merged(config, {"steering": change}))
+    assert first in rules
+    assert {"plot_heatmap", "plot_completions"} & rules
+    assert kept not in rules
+
+
+def merged(config, changes):
+    """A configuration with some keys changed."""
+    found = copy.deepcopy(config)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = merged(found[key], value) if both else value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        # what another key of the rule has, and swaps: Snakemake compares values without names
+        ({"lookups": {"corpus": {"train": 24}}}, "corpus"),
+        ({"lookups": {"neurons": {"random": 2}}}, "neurons"),
+        ({"lookups": {"neurons": {"next_token": 1, "random": 2}}}, "neurons"),
+        ({"steering": {"reasoning": {"prompts": 1, "samples": 2}}}, "reasoning"),
+        ({"steering": {"convergence": {"compare": {"items": 5}}}}, "convergence"),
+        ({"steering": {"cost": {"questions": 1}}}, "cost_prompts"),
+        ({"statistics": {"measures": ["p_matching"]}}, "steering_tables"),
+        ({"figures": {"layers": [0, 1]}}, "plot_cosine_behaviors"),
+    ],
+)
+def test_no_change_goes_unseen(finished, changes, rule):
+    folder, config, _ = finished
+    assert rule in planned(folder, merged(config, changes))
+
+
+def test_another_budget_runs_no_job_that_makes_results(finished):
+    folder, config, _ = finished
+    rules = planned(folder, merged(config, {"batch_tokens": 5000}))
+    assert rules == {"all", "provenance", "report_pages"}
 
 
 @pytest.mark.parametrize(
     "choices",
     [
         {"estimator": "pca", "multiplier_unit": "residual", "layer": [1, 2], "positions": "all"},
-        {"estimator": "probe", "normalise": True, "layer": 3, "positions": "last"},
+        {"estimator": "probe", "normalize": True, "layer": 3, "positions": "last"},
     ],
 )
 def test_other_vectors_units_positions_and_blocks_run_from_the_vectors_on(
@@ -125,6 +150,7 @@ def test_other_vectors_units_positions_and_blocks_run_from_the_vectors_on(
     assert process.returncode == 0, process.stderr
     ours, before = (pd.read_parquet(where / scores) for where in (tmp_path, folder))
     unsteered, steered = (ours["layer"] == -1), (ours["layer"] != -1)
+    assert set(ours[unsteered]["direction"]) == {"unsteered"}
     pd.testing.assert_frame_equal(ours[unsteered], before[before["layer"] == -1])
     assert ours[steered]["logit_diff"].notna().all()
     named = "+".join(map(str, np.atleast_1d(choices["layer"])))
@@ -144,45 +170,47 @@ def test_figures_are_regenerated_from_tables_alone(finished):
     assert tables(folder) == before
 
 
-def test_results_do_not_depend_on_the_batch_budget(finished, tmp_path, model_folders):
-    folder, _, _ = finished
-    config = make_study(tmp_path, model_folders["llama"])
-    process = snakemake(tmp_path, {**config, "batch_tokens": 51}, "steering")
-    assert process.returncode == 0, process.stderr
-    for name in ("layer_sweep", "heatmap", "dose_response", "steerability", "norms", "completions"):
-        one, other = (
-            pd.read_csv(where / f"results/tiny/tables/{name}.csv") for where in (folder, tmp_path)
-        )
-        pd.testing.assert_frame_equal(one, other, rtol=1e-3, atol=1e-4)
-
-
-def test_a_killed_run_in_shards_resumes_to_the_bytes_of_an_unsharded_one(
+def test_a_killed_run_goes_on_to_the_same_bytes_whatever_the_budget_shards_and_cores(
     finished, tmp_path, model_folders
 ):
-    folder, _, _ = finished
-    config = make_study(tmp_path, model_folders["llama"])
-    config["steering"]["sweep"]["shards"] = 2
+    folder, config, _ = finished
+    make_study(tmp_path, model_folders["llama"])
+    sharded = {"steering": {"sweep": {"shards": 2}}, "lookups": {"corpus": {"shards": 2}}}
+    config = merged(config, {"batch_tokens": config["batch_tokens"] // 10, **sharded})
     snakemake(tmp_path, config, "--dry-run")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["steering", "--directory", str(tmp_path), "--cores", "1", "--resources", "gpu=1"]
     running = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "results/tiny/activations").exists() and time.monotonic() < deadline:
+    results = tmp_path / "results/tiny"
+    deadline = time.monotonic() + 300
+    while not list((results / "vectors").glob("*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
+    begun = [
+        base64.b64decode(path.name).decode()
+        for path in (tmp_path / ".snakemake/incomplete").rglob("*")
+        if path.is_file()
+    ]
+    made = {
+        path: path.stat().st_mtime_ns
+        for part in ("prompts", "activations", "vectors")
+        for path in (results / part).glob("[!.]*")
+        if str(path.relative_to(tmp_path)) not in begun
+    }
+    assert made
     assert snakemake(tmp_path, config, "--unlock").returncode == 0
-    todo = planned(tmp_path, config, "steering")
-    assert "activations" in todo
-    assert "prompts" not in todo
-    process = snakemake(tmp_path, config, "steering")
+    process = snakemake(tmp_path, config, cores=2)
     assert process.returncode == 0, process.stderr
+    # what was finished is not made again
+    assert {path: path.stat().st_mtime_ns for path in made} == made
     ours, whole = tables(tmp_path), tables(folder)
     ours = {name: data for name, data in ours.items() if "/shards/" not in name}
-    assert len(ours) > 20
-    assert {name for name, data in ours.items() if whole[name] != data} == set()
+    assert len(ours) > 100
+    assert {name for name in ours if whole[name] != ours[name]} == set()
 
 
 def test_a_script_runs_by_itself_from_its_job_note(finished):
@@ -191,7 +219,7 @@ def test_a_script_runs_by_itself_from_its_job_note(finished):
     vectors = folder / "results/tiny/vectors/one.answers.safetensors"
     before = vectors.read_bytes()
     vectors.unlink()
-    script = ROOT / "scripts/vectors.py"
+    script = ROOT / "scripts/steering/vectors.py"
     process = subprocess.run([sys.executable, script, note], cwd=folder, capture_output=True)
     assert process.returncode == 0, process.stderr
     assert vectors.read_bytes() == before

@@ -13,7 +13,6 @@ class Params(TypedDict):
     """The rule's settings."""
 
     layer: int | list[int] | str
-    measure: str
 
 
 def main(job: Job[Params]) -> None:
@@ -21,7 +20,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_table, write_json, write_table
 
     scores = join_shards([read_table(shard) for shard in job.input["shards"]])
-    chosen = best_block(scores, job.params["layer"], job.params["measure"])
+    chosen = best_block(scores, job.params["layer"])
     log.info(
         "%s (%s): block %s, chosen: %s",
         job.wildcards["behavior"],

@@ -24,8 +24,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.score import score
     from steerpaper.engine.text import choices
-    from steerpaper.steering.choose import chosen_layers
-    from steerpaper.steering.conditions import conditions
+    from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 

@@ -22,8 +22,7 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.choose import chosen_layers
-    from steerpaper.steering.conditions import conditions
+    from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.scores import score_prompts
     from steerpaper.workflow.files import (
         read_json,

@@ -22,7 +22,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.condition import Condition
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.choose import chosen_layers
+    from steerpaper.steering.conditions import chosen_layers
     from steerpaper.steering.scores import score_prompts
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 

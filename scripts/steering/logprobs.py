@@ -25,8 +25,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.score import score_completions
     from steerpaper.progress import progress
-    from steerpaper.steering.choose import chosen_layers
-    from steerpaper.steering.conditions import conditions
+    from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.fixed_completions import COMPLETION, logprob_rows
     from steerpaper.workflow.files import (
         read_json,

@@ -21,8 +21,7 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.choose import chosen_layers
-    from steerpaper.steering.conditions import BEHAVIOR
+    from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.projection import project_answers, scale
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 

@@ -1,4 +1,4 @@
-"""Serialize a behaviour's raw items into prompt files: every text that the study shows the model."""
+"""Serialize a behaviour's raw items into prompt files: every text that the model is shown."""
 
 import sys
 from pathlib import Path

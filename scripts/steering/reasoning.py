@@ -25,8 +25,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.choose import chosen_layers
-    from steerpaper.steering.conditions import BEHAVIOR
+    from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.reasoning import (
         chain_table,
         chains,

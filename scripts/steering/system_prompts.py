@@ -22,8 +22,7 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.choose import chosen_layers
-    from steerpaper.steering.conditions import conditions, not_run
+    from steerpaper.steering.conditions import chosen_layers, conditions, not_run
     from steerpaper.steering.scores import score_prompts
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 

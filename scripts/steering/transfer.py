@@ -23,8 +23,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.choose import chosen_layers
-    from steerpaper.steering.conditions import BEHAVIOR
+    from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.scores import score_prompts
     from steerpaper.steering.transfer import transfer_conditions, transferred
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table

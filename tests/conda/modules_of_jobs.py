@@ -1,6 +1,6 @@
 """Where a script's modules come from: its process tells at its end, in the tests' environments.
 
-One file a process in the folder MODULES_OF_JOBS: the script, sys.prefix, and each module's file.
+One file a process in the folder MODULES_OF_JOBS: the rule, sys.prefix, and each module's file.
 """
 
 import atexit
@@ -14,8 +14,8 @@ def write_modules() -> None:
     """Write the process's file."""
     modules = [(name, getattr(module, "__file__", None)) for name, module in [*sys.modules.items()]]
     note = {
-        # Snakemake runs a copy of the script: tmp123.activations.py
-        "script": sys.argv[0].removesuffix(".py").rpartition(".")[2],
+        # what Snakemake puts into a script's globals
+        "rule": getattr(getattr(sys.modules["__main__"], "snakemake", None), "rule", None),
         "prefix": sys.prefix,
         "modules": {name: file for name, file in modules if isinstance(file, str)},
     }

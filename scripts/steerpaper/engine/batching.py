@@ -44,7 +44,7 @@ def width_of(length: int) -> int:
 
 def filled(batch: Sequence[int], width: int) -> list[int]:
     """A batch with its first item repeated until its rows and columns make `LEAST`."""
-    return [*batch, *batch[:1] * (-(-LEAST // width) - len(batch))]
+    return [*batch, *[batch[0]] * (-(-LEAST // width) - len(batch))]
 
 
 def plan(widths: Sequence[int], budget: int) -> list[list[int]]:

@@ -191,7 +191,7 @@ def _slope_histogram(ax: Axes, items: pd.DataFrame) -> None:
     # 0 is an edge, so that no bar holds both signs
     step = max(float(items["slope"].abs().max()) / 10, 1e-9)
     lowest, highest = np.floor(items["slope"].min() / step), np.ceil(items["slope"].max() / step)
-    edges = np.arange(lowest, highest + 1) * step
+    edges = [step * edge for edge in np.arange(lowest, highest + 1)]
     for slopes, colour, label in (
         (own[own >= 0], COLOURS[0], "steerable"),
         (own[own < 0], COLOURS[3], "anti-steerable"),
@@ -200,6 +200,5 @@ def _slope_histogram(ax: Axes, items: pd.DataFrame) -> None:
         ax.hist(slopes, edges, weights=share, color=colour, label=label)
     if len(random):
         share = np.full(len(random), 1 / len(random))
-        look = {"histtype": "step", "color": "0.3", "lw": 0.8, "label": "random"}
-        ax.hist(random, edges, weights=share, **look)
+        ax.hist(random, edges, weights=share, histtype="step", color="0.3", lw=0.8, label="random")
     ax.axvline(0, color="0.2", lw=0.6)

@@ -1,14 +1,13 @@
 """Which block is reported: the configured one, or the best on dev."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from steerpaper.engine.layers import resolve_layers
 from steerpaper.errors import UserError
 from steerpaper.steering.conditions import BEHAVIOR
-from steerpaper.steering.slopes import measured, slopes, steered, wide
+from steerpaper.steering.slopes import slopes, steered, wide
 
 
 def join_shards(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -23,13 +22,11 @@ def join_shards(shards: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return joined.iloc[order].reset_index(drop=True)
 
 
-def best_block(
-    scores: pd.DataFrame, layer: int | list[int] | str, measure: str = "logit_diff"
-) -> dict[str, Any]:
+def best_block(scores: pd.DataFrame, layer: int | list[int] | str) -> dict[str, Any]:
     """The block to report: the configured one, or that of the highest mean slope on these items.
 
-    `layer` may be a set of blocks, steered together. The result names all blocks as `layers` and
-    the first as `layer`.
+    The slope is the logit difference's, whatever measures the tables hold. `layer` may be a set of
+    blocks, steered together. The result names all blocks as `layers` and the first as `layer`.
 
     Raises:
         UserError: the scores hold test items: the best block is never chosen on what it reports.
@@ -39,7 +36,7 @@ def best_block(
     if layer != "auto":
         layers = [layer] if isinstance(layer, int) else sorted(map(int, layer))
         return {"layer": layers[0], "layers": layers, "chosen": "by configuration"}
-    scores = measured(scores, measure)
+    scores = scores.assign(value=scores["logit_diff"])
     found: list[tuple[float, int]] = []
     for block, direction in steered(scores):
         if direction == BEHAVIOR:
@@ -48,12 +45,3 @@ def best_block(
     slope, block = max(found, key=lambda entry: (entry[0], -entry[1]))
     n = scores["prompt_id"].nunique()
     return {"layer": block, "layers": [block], "chosen": "on dev", "slope": slope, "n": n}
-
-
-def chosen_layers(block: Mapping[str, Any], n_layers: int) -> tuple[int, ...]:
-    """The blocks that `best_block` chose, of a model of so many blocks.
-
-    Raises:
-        UserError: a configured block that the model does not have.
-    """
-    return tuple(resolve_layers(block["layers"], n_layers, "steering.layer"))

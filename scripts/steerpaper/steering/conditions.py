@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steerpaper.engine.condition import Condition
+from steerpaper.engine.layers import resolve_layers
 
 NO_LAYER = -1  # the layer of the unsteered run, in tables
 UNSTEERED = "unsteered"  # its direction
@@ -120,3 +121,12 @@ def not_run(behavior: str) -> pd.DataFrame:
     """The one row that stands for test prompts that could not be had: no prompt, no score."""
     row = {"behavior": behavior, "split": "test", "direction": UNSTEERED, "layer": NO_LAYER}
     return pd.DataFrame([{**row, "multiplier": 0.0, "layers": ""}])
+
+
+def chosen_layers(block: Mapping[str, Any], n_layers: int) -> tuple[int, ...]:
+    """The blocks that the rule best_block chose, of a model of so many blocks.
+
+    Raises:
+        UserError: a configured block that the model does not have.
+    """
+    return tuple(resolve_layers(block["layers"], n_layers, "steering.layer"))

@@ -24,11 +24,13 @@ class Measure:
     Attributes:
         unit: in which it is given.
         title: as axes call it.
+        text: as captions say what the score is.
         of: from a table of scores to [row].
     """
 
     unit: str
     title: str
+    text: str
     of: "Callable[[pd.DataFrame], NDArray[np.float64]]"
 
 
@@ -63,10 +65,25 @@ def logit_diff_per_token(scores: "pd.DataFrame") -> NDArray[np.float64]:
 
 # by the name that statistics.measures and the tables' column `measure` have
 MEASURES: Mapping[str, Measure] = {
-    "logit_diff": Measure("nats", "logit difference", logit_diff),
-    "p_matching": Measure("share", "p(matching)", p_matching),
-    "logprob_matching": Measure("nats", "log p(matching)", logprob_matching),
+    "logit_diff": Measure(
+        "nats",
+        "logit difference",
+        "log p(matching answer) − log p(other answer), in nats",
+        logit_diff,
+    ),
+    "p_matching": Measure(
+        "share",
+        "p(matching)",
+        "p(matching answer) as a share of p(matching answer) + p(other answer)",
+        p_matching,
+    ),
+    "logprob_matching": Measure(
+        "nats", "log p(matching)", "log p(matching answer), in nats", logprob_matching
+    ),
     "logit_diff_per_token": Measure(
-        "nats per token", "logit difference per token", logit_diff_per_token
+        "nats per token",
+        "logit difference per token",
+        "log p(matching answer) − log p(other answer), each per token of the answer, in nats",
+        logit_diff_per_token,
     ),
 }

@@ -7,7 +7,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steerpaper.steering.conditions import UNSTEERED
-from steerpaper.steering.measures import MEASURES
 
 Floats = NDArray[np.float64]
 
@@ -27,11 +26,6 @@ def slopes(multipliers: Floats, scores: Floats) -> Floats:
     centred = multipliers - multipliers.mean()
     slope: Floats = scores @ centred / (centred @ centred)
     return slope
-
-
-def measured(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """The table of scores with a measure's numbers in the column `value`."""
-    return scores.assign(value=MEASURES[measure].of(scores))
 
 
 def steered(scores: pd.DataFrame) -> list[tuple[int, str]]:

@@ -162,13 +162,13 @@ def refuse_secrets(members: Members, secrets: Mapping[str, str]) -> None:
     for member, content in members.items():
         with io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb") as lines:
             for number, line in enumerate(lines, start=1):
-                for name, value in secrets.items():
-                    if value.encode() in line:
-                        raise UserError(
-                            f"{member}, line {number}: holds the value of the environment variable "
-                            f"{name}; an archive is to be shared: take it out, or unset the "
-                            "variable if it is no secret"
-                        )
+                held = [name for name, value in secrets.items() if value.encode() in line]
+                if held:
+                    raise UserError(
+                        f"{member}, line {number}: holds the value of the environment variable "
+                        f"{held[0]}; an archive is to be shared: take it out, or unset the "
+                        "variable if it is no secret"
+                    )
 
 
 def pack(path: str | Path, folder: str, members: Members) -> None:

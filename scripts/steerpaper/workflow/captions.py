@@ -9,7 +9,7 @@ import csv
 import json
 import re
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jinja2.defaults import DEFAULT_NAMESPACE
@@ -33,6 +33,12 @@ def _value(text: str) -> str | float | None:
     if _NUMBER.fullmatch(text):
         return float(text)
     return text or None
+
+
+def scored(path: str, config: Mapping[str, Any]) -> list[Row]:
+    """A CSV table's rows of the measure that figures show, the configuration's first."""
+    shown = config["statistics"]["measures"][0]
+    return [row for row in rows(path) if row["measure"] == shown]
 
 
 def read_json(path: str) -> Any:
@@ -79,7 +85,15 @@ def median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def for_captions() -> None:
-    """Make these functions known to every Jinja environment that is made from now on."""
-    functions = (rows, read_json, number, percent, p_value, estimate, median)
+def for_captions(measures: Mapping[str, str]) -> None:
+    """Make these functions known to every Jinja environment that is made from now on.
+
+    Args:
+        measures: what a caption says that the score is, by the measure's name.
+    """
+
+    def score(config: Mapping[str, Any]) -> str:
+        return measures[config["statistics"]["measures"][0]]
+
+    functions = (rows, scored, score, read_json, number, percent, p_value, estimate, median)
     DEFAULT_NAMESPACE.update({function.__name__: function for function in functions})

@@ -1,4 +1,4 @@
-"""What report/*.yaml declares: summaries and figures, each a row; nothing here knows of Snakemake."""
+"""What report/*.yaml declares: summaries and figures, each a row; Snakemake is not known here."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,6 +61,28 @@ def filled(value: Any, words: Mapping[str, str]) -> Any:
         for word, text in words.items():
             value = value.replace(f"{{{word}}}", text)
     return value
+
+
+def measured_tables(tables: Mapping[str, Row]) -> set[str]:
+    """The tables that hold a row for every measure."""
+    measured = (row for row in tables.values() if "measures" in row.get("settings", {}))
+    return {name for row in measured for name in row["tables"]}
+
+
+def headlines(tables: Mapping[str, Row], words: Mapping[str, str]) -> dict[str, Row]:
+    """How tables are printed in LaTeX, by table; of several measures' rows one measure's.
+
+    Args:
+        words: what texts call the measure: measure (its name), title, Title, unit.
+    """
+    measured = measured_tables(tables)
+    found = {}
+    for row in tables.values():
+        for name, latex in row.get("latex", {}).items():
+            found[name] = filled(latex, words)
+            kept = {"measure": words["measure"]} if name in measured else {}
+            found[name]["rows"] = found[name].get("rows", {}) | kept
+    return found
 
 
 def csv_names(tables: Mapping[str, Row]) -> dict[str, str]:

@@ -36,25 +36,31 @@ def imported_modules(script: Path, root: Path, *called: str) -> tuple[Path, ...]
     Snakemake notices an edited script, but not an edited module that the script imports: rules
     name these files as inputs.
     """
-    found = {root.joinpath(*name.split(".")).with_suffix(".py") for name in called}
-    found = {path if path.is_file() else path.with_suffix("") / "__init__.py" for path in found}
+    found = {path for name in called for path in _files(name, root)}
     todo = [script, *found]
     while todo:
-        for node in ast.walk(ast.parse(todo.pop().read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                # what is imported from a package may be a module in it, or a name in its __init__
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            else:
-                continue
-            for name in names:
-                stem = root.joinpath(*name.split("."))
-                for path in (stem.with_suffix(".py"), stem / "__init__.py"):
-                    if path.is_file() and path not in found:
-                        found.add(path)
-                        todo.append(path)
+        names = _imported(todo.pop())
+        new = {path for name in names for path in _files(name, root)} - found
+        found |= new
+        todo += new
     return tuple(sorted(found))
+
+
+def _files(name: str, root: Path) -> list[Path]:
+    """The file of a module under `root`, or of a package; none where it is neither."""
+    stem = root.joinpath(*name.split("."))
+    return [path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
+
+
+def _imported(path: Path) -> list[str]:
+    """What a file imports, anywhere in it: modules, and names in them, which may be modules too."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return names
 
 
 def is_helper(path: Path) -> bool:

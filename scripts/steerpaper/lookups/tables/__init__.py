@@ -27,19 +27,21 @@ def lookups_tables(
     head_ablation: pd.DataFrame,
     neuron_ablation: pd.DataFrame,
     published: pd.DataFrame,
-    model: ModelFolder,
+    model: str,
     interval: Interval,
 ) -> dict[str, pd.DataFrame | str]:
     """All tables of the study, the page of neurons, and the published figures as LaTeX.
 
     Args:
         corpus: the train prompts' rows.
+        model: the model's manifest.
     """
+    folder = ModelFolder(model)
     wanted = set(activations["prompt_id"])
     ids = {row["id"]: row["ids"] for row in corpus if row["id"] in wanted}
     found: dict[str, pd.DataFrame] = {
-        "token_blocks": of_neurons.token_blocks(tokens, model.n_layers),
-        "neurons": of_neurons.neuron_prompts(neurons, activations, ids, model.decode),
+        "token_blocks": of_neurons.token_blocks(tokens, folder.n_layers),
+        "neurons": of_neurons.neuron_prompts(neurons, activations, ids, folder.decode),
         "prompt_lengths": of_neurons.prompt_lengths(truncated, neurons),
         "head_attribution": heads.attribution_map(attribution, neurons),
         "explanation_scores": heads.scores_by_kind(scores, neurons),
@@ -48,7 +50,7 @@ def lookups_tables(
     found["explanations"] = heads.explanation_summary(found["explanation_scores"], interval)
     found["ablations"] = ablations.ablation_summary(found["ablation_drops"], interval)
     found["published"] = beside_published(
-        published, found["explanations"], found["ablations"], model.name
+        published, found["explanations"], found["ablations"], folder.name
     )
     shown = found["published"].replace({"neurons": {"next_token": "next-token"}})
     texts = {

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steerpaper.stats import Interval, clustered_bootstrap_mean
-from steerpaper.steering.slopes import measured
+from steerpaper.steering.measures import MEASURES
 
 
 def groups(table: pd.DataFrame, keys: list[str]) -> Iterable[tuple[dict[str, Any], pd.DataFrame]]:
@@ -33,6 +33,11 @@ def means(
     for number, name in enumerate(columns.values()):
         found |= {name: mean[number], f"{name}_low": low[number], f"{name}_high": high[number]}
     return found
+
+
+def measured(scores: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The table of scores with a measure's numbers in the column `value`."""
+    return scores.assign(value=MEASURES[measure].of(scores))
 
 
 def of_measures(

@@ -1,0 +1,216 @@
+"""Tables as the summaries make them, of random scores: what tests of figures and captions draw."""
+
+import numpy as np
+import pandas as pd
+
+from steerpaper.stats import Interval
+from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER, UNSTEERED
+from steerpaper.steering.convergence import convergence
+from steerpaper.steering.tables.convergence import convergence_table
+from steerpaper.steering.tables.cost import cost_table
+from steerpaper.steering.tables.effects import item_slopes, slope_table
+from steerpaper.steering.tables.reasoning import reasoning_table
+from steerpaper.steering.tables.rows import of_measures
+from steerpaper.steering.tables.system_prompts import system_prompts_table
+
+INTERVAL = Interval(seed=1, resamples=200, confidence=0.95)
+BEHAVIORS = ("optimism", "sociability")
+
+
+def of_behaviors(make):
+    """One table of both behaviours."""
+    return pd.concat(
+        [make(number).assign(behavior=name) for number, name in enumerate(BEHAVIORS)],
+        ignore_index=True,
+    )
+
+
+def log_probabilities(difference):
+    """The columns of a row of scores whose logit difference is given."""
+    sides = {"logprob_matching": difference - 9.0, "logprob_other": -9.0}
+    return {**sides, "n_matching": 2, "n_other": 3}
+
+
+def make_scores(seed, letters=False):
+    """Scores of 40 test items, one block, the behaviour's direction and two random ones."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for item in range(40):
+        own = {"prompt_id": f"p{item}", "matching": "AB"[item % 2], "split": "test"}
+        base, slope = generator.normal(0, 3), generator.normal(1, 1)
+        rows.append({**own, "layer": NO_LAYER, "layers": "", "direction": UNSTEERED})
+        rows[-1] |= {"multiplier": 0.0, **log_probabilities(base)}
+        for direction, factor in ((BEHAVIOR, 1), ("random-0", 0), ("random-1", 0.1)):
+            for m in (-2.0, -1.0, 1.0, 2.0):
+                diff = base + (factor * m * slope + generator.normal(0, 0.3)) * (
+                    0.01 if letters else 1
+                )
+                row = {"layer": 12, "layers": "12", "direction": direction, "multiplier": m}
+                rows.append({**own, **row, **log_probabilities(diff)})
+    return pd.DataFrame(rows)
+
+
+def make_steerability():
+    """The slopes of single items, and their summary, of both behaviours and contrasts."""
+    items, summaries = [], []
+    for number, contrast in enumerate(("answers", "letters")):
+        scores = [make_scores(n + 5 * number, bool(number)) for n in range(len(BEHAVIORS))]
+        for found, make in (
+            (items, lambda part, _: item_slopes(part)),
+            (summaries, lambda part, _: slope_table(part, INTERVAL)),
+        ):
+            tables = [of_measures(part, ["logit_diff"], make) for part in scores]
+            found.append(of_behaviors(tables.__getitem__).assign(contrast=contrast))
+    return pd.concat(items), pd.concat(summaries)
+
+
+def make_reasoning(measure="logit_diff"):
+    """Chains of thought of two behaviours, summed up."""
+
+    def chains(seed):
+        generator = np.random.default_rng(seed)
+        rows = []
+        for prompt in range(8):
+            for reasoning, samples in (("without", 1), ("sampled", 2)):
+                parts = [("none", 0), ("answer", -1), ("answer", 1)]
+                if reasoning == "sampled":
+                    parts += [(p, m) for p in ("reasoning", "both") for m in (-1, 1)]
+                for sample in range(samples):
+                    for steered, m in parts:
+                        row = {"prompt_id": f"p{prompt}", "reasoning": reasoning, "sample": sample}
+                        row |= {"layer": 12 if m else NO_LAYER, "layers": "12" if m else ""}
+                        row |= {"steered": steered, "multiplier": float(m)}
+                        score = prompt + m + generator.normal()
+                        rows.append(row | log_probabilities(score))
+        return reasoning_table(pd.DataFrame(rows), interval=INTERVAL, measures=[measure])
+
+    return of_behaviors(chains)
+
+
+def make_system_prompts(missing=(), measure="logit_diff"):
+    """System prompts of two behaviours, summed up; some may be missing."""
+
+    def scores(seed):
+        generator = np.random.default_rng(seed)
+        rows = []
+        for number, name in enumerate(("none", "for", "against")):
+            if name in missing:
+                row = {"system_prompt": name, "layer": NO_LAYER, "layers": "", "multiplier": 0.0}
+                rows.append({**row, "note": "not with this model"})
+                continue
+            for prompt in range(20):
+                for m in (-1.0, 0.0, 1.0):
+                    row = {"prompt_id": f"p{prompt}", "system_prompt": name, "multiplier": m}
+                    row |= {"layer": 12 if m else NO_LAYER, "layers": "12" if m else ""}
+                    score = m + (0, 2, -2)[number] + generator.normal()
+                    rows.append(row | log_probabilities(score) | {"note": None})
+        return system_prompts_table(pd.DataFrame(rows), interval=INTERVAL, measures=[measure])
+
+    return of_behaviors(scores)
+
+
+def make_cost():
+    """What steering two behaviours costs, summed up."""
+
+    def items(seed):
+        generator = np.random.default_rng(seed)
+        rows = []
+        for contrast in ("text", "answers", "letters"):
+            for item in range(20):
+                for direction, multipliers in (
+                    (UNSTEERED, (0.0,)),
+                    (BEHAVIOR, (-4.0, -2.0, 2.0, 4.0)),
+                    ("random-0", (-4.0, 4.0)),
+                ):
+                    for m in multipliers:
+                        row = {"contrast": contrast, "item": f"i{item}", "multiplier": m}
+                        row |= {"direction": direction, "layer": 12 if m else NO_LAYER}
+                        row |= {"layers": "12" if m else "", "n_tokens": 30.0}
+                        size = 100 + 10 * abs(m) if contrast == "text" else 5
+                        row["logprob"] = -size + generator.normal()
+                        row["logprob_wrong"] = -6 + abs(m) / 4 + generator.normal()
+                        rows.append(row)
+        return cost_table(pd.DataFrame(rows), interval=INTERVAL)
+
+    return of_behaviors(items)
+
+
+def make_convergence(items=20):
+    """Convergence of two behaviours, summed up; from few items where more are to be compared."""
+
+    def draws(seed):
+        generator = np.random.default_rng(seed)
+        matching = 0.4 * generator.normal(size=(2, 16)) + generator.normal(size=(24, 2, 16))
+        table = convergence(
+            matching,
+            np.zeros_like(matching),
+            sizes=[1, 2, 5, 10, 20],
+            draws=50,
+            vectors=4,
+            items=5 if items == 20 else 50,
+            seed=1,
+            name=[seed],
+        )
+        return convergence_table(table.assign(contrast="answers"), interval=INTERVAL)
+
+    return of_behaviors(draws)
+
+
+def make_projection():
+    """Texts of two behaviours, token by token."""
+    generator = np.random.default_rng(3)
+    question = [
+        "I",
+        " start",
+        " a",
+        " new",
+        " job",
+        " at",
+        " an",
+        " insur",
+        "ance",
+        " firm",
+        ".",
+    ] * 2
+    rows = []
+    for behavior in BEHAVIORS:
+        for prompt in range(2):
+            for answer in ("matching", "other"):
+                tokens = [("template", "<|start|>"), *(("question", text) for text in question)]
+                tokens += [
+                    ("template", "\n"),
+                    *(("answer", t) for t in ["Yes", " $5\n", None, "!"]),
+                ]
+                for number, (part, text) in enumerate(tokens):
+                    row = {"behavior": behavior, "layer": 12, "prompt_id": f"p{prompt}"}
+                    row |= {"answer": answer, "token": number, "part": part, "text": text}
+                    rows.append({**row, "projection": generator.normal()})
+    return pd.DataFrame(rows)
+
+
+def make_completions():
+    """Completions of two behaviours, side by side; one is empty."""
+    rows = []
+    for behavior in BEHAVIORS:
+        for prompt in range(2):
+            for m in (-2.0, 0.0, 2.0):
+                row = {"behavior": behavior, "question": f"How will it go, {prompt}?"}
+                row |= {"prompt_id": f"{behavior}-{prompt}", "layer": 12 if m else NO_LAYER}
+                row |= {"multiplier": m, "decoding": "greedy", "text": "It costs $5 or $6. " * 9}
+                rows.append(row if m < 2 else {**row, "text": ""})
+    return pd.DataFrame(rows)
+
+
+def make_logprobs():
+    """Fixed completions of one behaviour, summed up; a label has none, another one."""
+    rows = [
+        {"label": label, "multiplier": m, "direction": direction, "n": n, "n_prompts": 3 * bool(n)}
+        for direction in (BEHAVIOR, "random-0")
+        for label, n in (("matching", 12), ("other", 0), ("neither", 1))
+        for m in (-1.0, 1.0)
+    ]
+    table = pd.DataFrame(rows).assign(behavior="optimism", contrast="answers", change=-1.5)
+    table = table.assign(low=-2.0, high=-1.0)
+    table.loc[table["n"] == 0, "change"] = np.nan
+    table.loc[table["n"] < 2, ["low", "high"]] = np.nan
+    return table

@@ -1,0 +1,88 @@
+"""Figures, drawn from tables alone; where n = 0 they say so."""
+
+import pandas as pd
+import pytest
+from makers import (
+    BEHAVIORS,
+    make_completions,
+    make_convergence,
+    make_cost,
+    make_projection,
+    make_reasoning,
+    make_steerability,
+    make_system_prompts,
+)
+from matplotlib.text import Text
+
+from steerpaper.plots import conditions, convergence, effects, texts
+from steerpaper.plots.style import save
+from steerpaper.steering.conditions import BEHAVIOR
+
+
+def said(figure):
+    """All texts in a figure."""
+    return "\n".join(t.get_text() for t in figure.findobj(Text))
+
+
+DRAWN = {
+    "steerability": lambda: effects.steerability(*make_steerability()),
+    "reasoning": lambda: conditions.reasoning(make_reasoning()),
+    "system_prompts": lambda: conditions.system_prompts(make_system_prompts()),
+    "cost": lambda: conditions.cost(make_cost()),
+    "convergence": lambda: convergence.convergence(make_convergence()),
+    "several_or_one": lambda: convergence.several_or_one(make_convergence()),
+    "projection": lambda: texts.projection(make_projection()),
+    "completions": lambda: texts.completions(make_completions()),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_is_drawn_and_saved_the_same_again(tmp_path, name):
+    written = []
+    for run in ("one", "two"):
+        figure = DRAWN[name]()
+        shown = said(figure)
+        for behavior in BEHAVIORS:
+            assert behavior in shown
+        outputs = {kind: str(tmp_path / f"{run}.{kind}") for kind in ("pdf", "png", "csv")}
+        save(figure, outputs, pd.DataFrame({"x": [1]}))
+        written.append([(tmp_path / f"{run}.{kind}").read_bytes() for kind in outputs])
+    assert written[0] == written[1]
+    assert written[0][0].startswith(b"%PDF")
+    assert written[0][1].startswith(b"\x89PNG")
+
+
+def test_axes_have_the_measures_name_and_unit():
+    table = make_reasoning("p_matching")
+    assert "p(matching) (share)" in " ".join(said(conditions.reasoning(table)).split())
+    table = make_system_prompts(measure="p_matching")
+    assert "p(matching) (share)" in said(conditions.system_prompts(table))
+    assert "logit difference (nats)" in said(conditions.system_prompts(make_system_prompts()))
+
+
+def test_the_anti_steerable_share_stands_in_its_figure():
+    items, table = make_steerability()
+    own = items[(items["direction"] == BEHAVIOR) & (items["contrast"] == "answers")]
+    share = (own[own["behavior"] == "optimism"]["slope"] < 0).mean()
+    assert f"anti-steerable {share:.0%} [" in said(effects.steerability(items, table))
+
+
+def test_a_missing_system_prompt_is_named_in_the_figure():
+    for missing in (("for",), ("for", "against")):
+        shown = said(conditions.system_prompts(make_system_prompts(missing)))
+        assert all(f"'{name}': n = 0" in shown for name in missing)
+
+
+def test_too_few_items_to_compare_is_said_in_the_figure():
+    assert "n = 0" in said(convergence.several_or_one(make_convergence(items=200)))
+
+
+def test_words_stay_whole_where_they_fit_a_line():
+    tokens = ["The", " insur", "ance", " firm", " is", " here"]
+    placed, rows = texts._place(tokens, 12)
+    assert "".join(text for _, _, text in placed) == "".join(tokens)
+    lines = ["".join(text for row, _, text in placed if row == r) for r in range(rows)]
+    assert lines == ["The", " insurance", " firm is", " here"]
+    # a word longer than the line is broken between its tokens
+    placed, rows = texts._place(["abcdef"] * 5, 12)
+    assert rows == 3

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,12 @@ def planned(folder: Path, config: dict | None, *arguments: str, root: Path = ROO
     _, _, stats = (process.stdout + process.stderr).partition("Job stats:")
     rows = [line.split() for line in stats.partition("total")[0].splitlines()[3:]]
     return {row[0] for row in rows if row}
+
+
+def unfilled(caption: str) -> set[str]:
+    """What shows that a caption was not filled in well."""
+    traces = {"system-message", "None", "Undefined", "nan", "{{", "{%"}
+    return traces & set(re.findall(r"[\w-]+|{{|{%", caption))
 
 
 def tables(folder: Path) -> dict[str, bytes]:

@@ -9,8 +9,13 @@ from asked import rules_of
 from conftest import ROOT
 
 from steerpaper.workflow.declared import csv_names, rows_of
+from steerpaper.workflow.provenance import imported_modules, is_helper
 
 SCRIPTS = ROOT / "scripts"
+LIBRARY = SCRIPTS / "steerpaper"
+FIGURES, TABLES = (rows_of(ROOT / f"report/{name}.yaml") for name in ("figures", "tables"))
+# scripts that run what rows name
+OF_ROWS = {"figure", "table"}
 
 
 def keys(schema, root, path=""):
@@ -41,50 +46,52 @@ def rules(tmp_path_factory):
 
 def test_every_rule_says_what_it_does_and_has_its_own_log_and_benchmark(rules):
     for name, rule in rules.items():
-        # rules that are made in a loop have a message instead
-        assert rule["docstring"] or rule["message"], name
+        # rules that are made in a loop have their rows' messages instead
+        assert rule["docstring"] or Path(rule["script"] or "").stem in OF_ROWS, name
         if not rule["script"]:
             continue
         assert rule["message"], name
-        assert [part for path in rule["log"] for part in Path(path).parts if name in part] or (
-            f"figures/{name.removeprefix('plot_')}" in rule["log"][0]
-        ), name
-        assert f"/{name}" in rule["benchmark"], name
+        log = f"figures/{name.removeprefix('plot_')}" if name.startswith("plot_") else name
+        for kind, place in (("log", log), ("benchmark", name)):
+            (path,) = rule[kind] if kind == "log" else [rule[kind]]
+            assert re.match(rf"results/default/{kind}s/{place}[./]", path), name
         assert rule["conda"], name
         assert {"mem_mb", "runtime"} <= rule["resources"].keys(), name
-    for kind in ("log", "benchmark"):
-        paths = [str(rule[kind]) for rule in rules.values() if rule[kind]]
-        assert len(set(paths)) == len(paths)
 
 
-def test_a_script_has_its_rules_name_or_is_named_by_rows(rules):
-    of_rows = {"table", "figure"}
-    for name, rule in rules.items():
-        if rule["script"]:
-            assert Path(rule["script"]).stem in {name, *of_rows}, name
-    used = {Path(rule["script"]).stem for rule in rules.values() if rule["script"]}
-    library = SCRIPTS / "steerpaper"
-    scripts = [path for path in SCRIPTS.rglob("*.py") if library not in path.parents]
-    assert used == {path.stem for path in scripts}
+def test_a_script_has_its_rules_name_or_draws_and_sums_up_what_rows_say(rules):
+    named = {f"plot_{name}": "figure" for name in FIGURES}
+    named |= {name: "table" for name, row in TABLES.items() if "make" in row}
+    assert named.keys() <= rules.keys()
+    scripted = {name: Path(rule["script"]) for name, rule in rules.items() if rule["script"]}
+    assert {name: path.stem for name, path in scripted.items()} == {
+        name: named.get(name, name) for name in scripted
+    }
+    scripts = {path for path in SCRIPTS.rglob("*.py") if LIBRARY not in path.parents}
+    assert {(ROOT / "rules" / path).resolve() for path in scripted.values()} == scripts
 
 
 def test_settings_are_one_mapping_and_code_is_an_input(rules):
     for name, rule in rules.items():
         if rule["script"]:
             # Snakemake compares params by value, without their names
-            assert list(rule["params"]) in ([], ["settings"]), name
-            assert rule["input"]["code"] or name == "model", name
+            assert list(rule["params"]) == ["settings"], name
+            assert isinstance(rule["params"]["settings"], dict | str), name
+            imported = imported_modules((ROOT / "rules" / rule["script"]).resolve(), SCRIPTS)
+            code = {path for path in imported if not is_helper(path.relative_to(LIBRARY))}
+            assert set(map(str, code)) <= set(rule["input"]["code"]), name
 
 
-def test_every_figure_and_table_is_explained(rules):
+def test_every_figure_and_table_is_made_and_explained(rules):
     text = (ROOT / "docs/results.md").read_text()
-    figures, tables = (rows_of(ROOT / f"report/{name}.yaml") for name in ("figures", "tables"))
-    assert {f"plot_{name}" for name in figures} == {
-        name for name in rules if name.startswith("plot_")
-    }
-    assert {name for name, row in tables.items() if "make" in row} <= set(rules)
-    for name in figures:
+    assert {name for name in rules if name.startswith("plot_")} == {f"plot_{n}" for n in FIGURES}
+    assert {path.stem for path in (ROOT / "report/captions").glob("*.rst")} == FIGURES.keys()
+    assert len({row["title"] for row in FIGURES.values()}) == len(FIGURES)
+    for name in FIGURES:
         assert f"**{name}" in text, name
-    for name in csv_names(tables):
+    made = [Path(path) for rule in rules.values() for path in rule["output"]]
+    tables = [path.stem for path in made if path.parent.name == "tables" and path.suffix == ".csv"]
+    assert sorted(tables) == sorted(csv_names(TABLES))
+    for name in tables:
         name = "lookups_*" if name.startswith("lookups_") else name
         assert f"`{name}.csv`" in text, name

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -32,6 +33,8 @@ Look = Callable[[list[int], Tensor, Tensor], Result]
 
 # products of fewer rows are summed in another order
 LEAST = 4
+# columns in which prefixes are kept: multiples of these
+KEPT = 64
 
 
 def width_of(length: int) -> int:
@@ -96,10 +99,10 @@ def run_batches(
 
 
 def padded(
-    rows: Sequence[Ids], pad: int, width: int, *, side: str = "right"
+    rows: Sequence[Ids], filler: int, width: int, *, side: str = "right"
 ) -> tuple[Tensor, Tensor]:
     """Pad rows of token ids to `width`: ids and mask, both [row, token]."""
-    ids = torch.full((len(rows), width), pad)
+    ids = torch.full((len(rows), width), filler)
     mask = torch.zeros_like(ids)
     for row, tokens in enumerate(rows):
         where = slice(0, len(tokens)) if side == "right" else slice(width - len(tokens), width)
@@ -180,6 +183,17 @@ class Prefix:
         """This prefix of one row, for so many rows."""
         return self.select(torch.zeros(rows, dtype=torch.long, device=self.mask.device))
 
+    def widened(self, width: int) -> "Prefix":
+        """This prefix with masked columns before it, up to `width` columns."""
+        more = width - self.mask.shape[1]
+        cache = DynamicCache()
+        for old in self.cache.layers:
+            new = DynamicLayer()
+            new.lazy_initialization(old.keys, old.values)
+            new.keys, new.values = (pad(part, (0, 0, more, 0)) for part in (old.keys, old.values))
+            cache.layers.append(new)
+        return Prefix(cache, pad(self.mask, (more, 0)))
+
     def extend(self, mask: Tensor) -> Tensor:
         """The mask of this prefix followed by new tokens, [row, cached + token]."""
         return torch.cat([self.mask, mask], dim=1)
@@ -188,6 +202,26 @@ class Prefix:
 def empty_prefix(lm: LanguageModel, rows: int) -> Prefix:
     """A prefix of no tokens."""
     return Prefix(DynamicCache(), torch.zeros(rows, 0, dtype=torch.long, device=lm.device))
+
+
+def joined(parts: Sequence[tuple[Sequence[int], Prefix]]) -> Prefix:
+    """Prefixes of one width below each other, their rows in the order of their numbers.
+
+    Args:
+        parts: the rows' numbers, 0 to n - 1 each once, and the prefix.
+    """
+    order = torch.tensor([row for rows, _ in parts for row in rows]).argsort()
+    if len(parts) == 1:
+        return parts[0][1].select(order.to(parts[0][1].mask.device))
+    cache = DynamicCache()
+    for layers in zip(*(prefix.cache.layers for _, prefix in parts), strict=True):
+        new = DynamicLayer()
+        new.lazy_initialization(layers[0].keys, layers[0].values)
+        new.keys = torch.cat([layer.keys for layer in layers])
+        new.values = torch.cat([layer.values for layer in layers])
+        cache.layers.append(new)
+    mask = torch.cat([prefix.mask for _, prefix in parts])
+    return Prefix(cache, mask).select(order.to(mask.device))
 
 
 def shared_length(rows: Sequence[Ids]) -> int:
@@ -199,11 +233,24 @@ def shared_length(rows: Sequence[Ids]) -> int:
     return min(len(first), len(last))
 
 
+def kept_width(length: int) -> int:
+    """The columns that the keys and values of a prefix are kept in; one at least is padding."""
+    return -(-(width_of(length) + 1) // KEPT) * KEPT if length else 0
+
+
+def no_edits(rows: list[int], width: int) -> dict[Site, Change]:
+    """Nothing is edited."""
+    return {}
+
+
 class Prefixes:
     """What many rows begin with, run once: the root that all texts share, then each text's own.
 
+    Texts are run at widths near their own lengths, and kept at few: what follows them can then be
+    run together.
+
     Attributes:
-        widths: per text, the columns that its own part takes, which `run_batches` plans by.
+        widths: per text, the columns that its own part is kept in, which `run_batches` plans by.
         root_length: tokens of the root.
     """
 
@@ -219,8 +266,7 @@ class Prefixes:
         self.root_length = 0 if lm.contiguous or not texts else shared_length(texts)
         self._lm = lm
         self._rest = [text[self.root_length :] for text in texts]
-        # one column more is padding in every row, where there are tokens to run at all
-        self.widths = [width_of(len(rest)) + bool(rest) for rest in self._rest]
+        self.widths = [kept_width(len(rest)) for rest in self._rest]
         self._root = empty_prefix(lm, 1)
         if self.root_length:
             ids, mask = padded([texts[0][: self.root_length]], lm.pad, self.root_length)
@@ -228,16 +274,27 @@ class Prefixes:
 
     def run(self, items: Sequence[int]) -> Prefix:
         """Keys and values of texts of one width, left-padded so that what follows is adjacent."""
-        root, width = self._root.repeated(len(items)), self.widths[items[0]]
-        if not width:
-            return root
-        rest = [self._rest[item] for item in items]
-        return self._run(root, *padded(rest, self._lm.pad, width, side="left"))
+        return self.run_rows([self._rest[item] for item in items], no_edits)
 
-    def run_rows(self, rows: Sequence[Ids], edits: dict[Site, Change], width: int) -> Prefix:
-        """The same of other rows after the root, edited on the way."""
-        root = self._root.repeated(len(rows))
-        return self._run(root, *padded(rows, self._lm.pad, width, side="left"), edits)
+    def run_rows(
+        self, rows: Sequence[Ids], edits: Callable[[list[int], int], dict[Site, Change]]
+    ) -> Prefix:
+        """The same of any rows after the root whose `kept_width` is the same.
+
+        Args:
+            edits: (numbers of rows that are run together, their width) -> edits on the way.
+        """
+        if not rows[0]:
+            return self._root.repeated(len(rows))
+        # one column more is padding in every row
+        widths = [width_of(len(row)) + 1 for row in rows]
+        parts = []
+        for batch in plan(widths, sum(widths)):
+            width, root = widths[batch[0]], self._root.repeated(len(batch))
+            ids, mask = padded([rows[row] for row in batch], self._lm.pad, width, side="left")
+            found = self._run(root, ids, mask, edits(batch, width))
+            parts.append((batch, found.widened(self.root_length + kept_width(len(rows[0])))))
+        return joined(parts)
 
     def width(self, item: int, length: int) -> int:
         """The width of a row of `length` tokens that follows a text; 1 of one token."""

@@ -15,9 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import Prefix, Prefixes, padded, run_batches, width_of
+from steerpaper.engine.batching import (
+    Prefix,
+    Prefixes,
+    kept_width,
+    padded,
+    run_batches,
+    width_of,
+)
 from steerpaper.engine.condition import Condition
-from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
 from steerpaper.engine.generate import Request
 from steerpaper.engine.intervene import directions_at, steer
 from steerpaper.engine.model import LanguageModel
@@ -224,7 +231,7 @@ def score_chains(
         for question, reasoning, multiplier in shared
     ]
     of_written = list(shared.values())
-    widths = [width_of(len(one.prompt) + len(one.reasoning)) + 1 for one in written]
+    widths = [kept_width(len(one.prompt) + len(one.reasoning)) for one in written]
     found = np.zeros((len(wanted), 2))
 
     def run(batch: list[int]) -> Prefix:
@@ -287,17 +294,19 @@ def _run_written(
     prefixes: Prefixes, written: Sequence[_Written], directions: Mapping[int, Tensor]
 ) -> Prefix:
     """Keys and values of prompts and reasonings, steered from the last prompt token on."""
-    rows = [[*one.prompt, *one.reasoning] for one in written]
-    width = width_of(len(rows[0])) + 1
-    strength = torch.zeros(len(rows), width, 1)
-    for row, one in enumerate(written):
-        # left-padded, so that what follows is adjacent
-        strength[row, width - len(one.reasoning) - 1 :] = one.multiplier
-    edits = {
-        (layer, RESIDUAL): steer("add", direction, strength)
-        for layer, direction in directions.items()
-    }
-    return prefixes.run_rows(rows, edits, width)
+
+    def edits(batch: list[int], width: int) -> dict[Site, Change]:
+        strength = torch.zeros(len(batch), width, 1)
+        for row, number in enumerate(batch):
+            # left-padded, so that what follows is adjacent
+            one = written[number]
+            strength[row, width - len(one.reasoning) - 1 :] = one.multiplier
+        return {
+            (layer, RESIDUAL): steer("add", direction, strength)
+            for layer, direction in directions.items()
+        }
+
+    return prefixes.run_rows([[*one.prompt, *one.reasoning] for one in written], edits)
 
 
 def _score_answers(

@@ -1,0 +1,176 @@
+"""Captions: their numbers are the tables', whatever a study has and has not."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import jinja2
+import pandas as pd
+import pytest
+from conftest import ROOT
+from docutils.core import publish_parts
+from makers import (
+    make_convergence,
+    make_cost,
+    make_logprobs,
+    make_projection,
+    make_reasoning,
+    make_system_prompts,
+)
+from study import unfilled
+
+from steerpaper.steering.measures import MEASURES
+from steerpaper.workflow.captions import for_captions, number
+from steerpaper.workflow.declared import measured_tables, rows_of
+
+FIGURES, TABLES = (rows_of(ROOT / f"report/{name}.yaml") for name in ("figures", "tables"))
+MEASURED = measured_tables(TABLES)
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """Snakemake's environment of captions, and a name that is not there is an error."""
+    for_captions({name: measure.text for name, measure in MEASURES.items()})
+    return jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+
+
+def test_a_captions_numbers_are_the_tables(environment, tmp_path):
+    table = tmp_path / "steerability.csv"
+    config = {"statistics": {"confidence": 0.9, "measures": ["logit_diff", "p_matching"]}}
+    job = SimpleNamespace(input=SimpleNamespace(table=str(table)), config=config)
+    text = (ROOT / "report/captions/steerability.rst").read_text()
+    columns = "behavior,contrast,layers,chosen,direction,n,slope,low,high,anti_steerable,anti_low,"
+    columns += "anti_high,p_items,measure\n"
+    for slope in ("1.2345", "-0.5"):
+        rows = [
+            f"calm,answers,7,on dev,behavior,30,{slope},-1,2,0.1,0,0.25,0.0019,logit_diff",
+            "calm,answers,7,on dev,random-0,30,9.99,,,0.5,,,,logit_diff",
+            "brave,letters,7,on dev,behavior,0,,,,,,,,logit_diff",
+            "calm,answers,7,on dev,behavior,30,9.99,8,9,0.1,0,0.25,0.0019,p_matching",
+        ]
+        table.write_text(columns + "\n".join(rows) + "\n")
+        caption = environment.from_string(text).render(snakemake=job)
+        expected = f"slope {number(float(slope))} (-1 to 2), anti-steerable 10%\n  (0% to 25%), "
+        assert expected + "p = 0.0019" in caption
+        assert "90% bootstrap" in caption
+        assert "The score is log p(matching answer) − log p(other answer), in nats." in caption
+        # neither a random direction's nor another measure's
+        assert "9.99" not in caption
+        assert "slope –, anti-steerable –" in caption
+
+
+CONFIG = {
+    "statistics": {"confidence": 0.95, "measures": ["logit_diff"]},
+    "steering": {"completions": {"max_new_tokens": 4}},
+    "lookups": {"truncation": {"ratio": 0.8}, "explanations": {"explainer": "local"}},
+}
+WITHOUT_NUMBERS = {"lookups_explanation_scores", "lookups_ablations", "lookups_published"}
+# the figures of parts that run on some behaviours, with tables that their own tests draw; a
+# system prompt, completions of a label and items to compare are missing in some of them
+PARTS = {
+    "reasoning": make_reasoning,
+    "system_prompts": lambda: make_system_prompts(("for",)),
+    "cost": make_cost,
+    "convergence": make_convergence,
+    "several_or_one": make_convergence,
+    "projection": make_projection,
+    "logprob_shift": lambda: pd.concat(
+        [make_logprobs(), make_logprobs().assign(label="difference", change=float("nan"))]
+    ).assign(layers="3+4"),
+    "estimators": lambda: pd.DataFrame(
+        {"estimator": ["probe", "random-0"], "n": 5, "slope": 1.5, "low": 1.0, "high": None}
+    ).assign(behavior="calm", contrast="answers", layers=3, measure="logit_diff"),
+    "transfer": lambda: pd.DataFrame(
+        {"source": [1, 1, 2], "target": [1, 2, 2], "chosen": [True, True, False], "n": 5}
+    ).assign(
+        behavior="calm",
+        contrast="answers",
+        slope=[1.5, 0.1, 2.5],
+        low=0.1,
+        high=3.0,
+        measure="logit_diff",
+    ),
+}
+
+
+def caption_of(environment, figure, files):
+    """A figure's caption as HTML; what docutils warns of is an error."""
+    job = SimpleNamespace(
+        input=SimpleNamespace(**files),
+        output=SimpleNamespace(**files),
+        wildcards=SimpleNamespace(contrast="answers"),
+        config=CONFIG,
+    )
+    text = (ROOT / f"report/captions/{figure}.rst").read_text()
+    text = environment.from_string(text).render(snakemake=job)
+    return publish_parts(text, writer_name="html", settings_overrides={"halt_level": 2})["body"]
+
+
+@pytest.mark.parametrize("figure", PARTS)
+def test_captions_of_parts_hold_numbers(environment, tmp_path, figure):
+    table = PARTS[figure]()
+    path = str(tmp_path / "table.csv")
+    table.to_csv(path, index=False)
+    caption = caption_of(environment, figure, {"table": path, "csv": path})
+    assert "n = " in caption or figure == "several_or_one"
+    assert not unfilled(caption)
+    assert caption.count("<li>") >= table["behavior"].nunique()
+
+
+@pytest.mark.parametrize("figure", PARTS)
+def test_captions_of_parts_stand_tables_without_rows(environment, tmp_path, figure):
+    path = str(tmp_path / "table.csv")
+    PARTS[figure]().head(0).to_csv(path, index=False)
+    caption = caption_of(environment, figure, {"table": path, "csv": path})
+    assert caption.startswith("<p><strong>")
+
+
+@pytest.mark.workflow
+def test_captions_stand_tables_without_rows_or_numbers(environment, finished_study, tmp_path):
+    folder, _, _ = finished_study
+    notes = list(folder.glob("results/tiny/logs/figures/*.log.job.json"))
+    assert {note.name.split(".")[0] for note in notes} == FIGURES.keys()
+    for note in notes:
+        job = json.loads(note.read_text())
+        files = {
+            name: folder / path
+            for name, path in [*job["input"].items(), *job["output"].items()]
+            if str(path).endswith(".csv")
+        }
+        figure = note.name.split(".")[0]
+        tables = {name: pd.read_csv(path) for name, path in files.items()}
+        without_rows = {name: table.head(0) for name, table in tables.items()}
+        # where nothing could be measured, a lookups table has counts of 0 and no numbers
+        without_numbers = {
+            name: table.assign(**dict.fromkeys(table.select_dtypes("float"), None))
+            for name, table in tables.items()
+        }
+        for bare in [without_rows, *([without_numbers] if figure in WITHOUT_NUMBERS else [])]:
+            changed = {name: str(tmp_path / f"{name}.csv") for name in bare}
+            for name, table in bare.items():
+                table.to_csv(changed[name], index=False)
+            assert caption_of(environment, figure, changed).startswith("<p><strong>")
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    "figure", [name for name, row in FIGURES.items() if MEASURED & {*row["tables"].values()}]
+)
+def test_of_several_measures_captions_show_the_first(environment, finished_study, tmp_path, figure):
+    folder, _, _ = finished_study
+    one, both = {}, {}
+    for key, name in FIGURES[figure]["tables"].items():
+        path = folder / f"results/tiny/tables/{name}.csv"
+        one[key], both[key] = str(path), str(tmp_path / path.name)
+        columns, *rows = path.read_text().splitlines()
+        # another measure's rows have other numbers
+        other = [re.sub(r"\d", "7", row.removesuffix("logit_diff")) for row in rows]
+        if name in MEASURED:
+            rows += [f"{row}p_matching" for row in other]
+        Path(both[key]).write_text("\n".join([columns, *rows, ""]))
+    caption = caption_of(environment, figure, one)
+    assert not unfilled(caption)
+    assert caption_of(environment, figure, both) == caption

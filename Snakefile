@@ -1,4 +1,4 @@
-"""steerpaper: from raw prompts to the paper's figures. `snakemake --cores 1 --resources gpu=1`."""
+"""From raw prompts to the paper's figures: `snakemake --cores 1 --resources gpu=1`."""
 
 from snakemake.utils import min_version
 
@@ -12,8 +12,8 @@ report: "report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/declared.smk"
 include: "rules/model.smk"
-# the steering study
 include: "rules/prompts.smk"
 include: "rules/activations.smk"
 include: "rules/vectors.smk"
@@ -28,11 +28,9 @@ include: "rules/convergence.smk"
 include: "rules/projection.smk"
 include: "rules/compare_estimators.smk"
 include: "rules/transfer.smk"
-# the lookups study
 include: "rules/lookups.smk"
 include: "rules/explanations.smk"
 include: "rules/ablations.smk"
-# both: report/*.yaml
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/targets.smk"

@@ -3,10 +3,7 @@ rule archive:
     input:
         results=[
             rules.all.input,
-            # tables that come with those that the targets ask for
-            rules.report_pages.input.tables,
-            rules.completions_table.output,
-            rules.latex_tables.output,
+            pages_of_tables(),
             f"{RESULTS}/provenance.json",
         ],
         data=[

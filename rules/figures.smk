@@ -1,29 +1,5 @@
 """Figures: a rule for every row of report/figures.yaml, from tables alone; no model and no torch."""
 
-FIGURE_ROWS = rows_of(REPORT / "figures.yaml")
-# the look of all figures
-STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
-FIGURE_KINDS = ["pdf", "png", "csv"]
-
-
-def figure_files(name, row):
-    """A figure rule's outputs: PDF, PNG, which the report shows, and the data that it shows."""
-    wildcard = f".{{{row['each']}}}" if "each" in row else ""
-    files = {kind: f"{FIGURES}/{name}{wildcard}.{kind}" for kind in FIGURE_KINDS}
-    files["png"] = report(
-        files["png"],
-        # beside the rules, as conda's environments are
-        caption=f"../report/captions/{name}.rst",
-        category=row["category"],
-        subcategory=row["subcategory"],
-        labels={
-            "figure": row["title"],
-            **({row["each"]: f"{{{row['each']}}}"} if "each" in row else {}),
-        },
-    )
-    return files
-
-
 for _name, _row in FIGURE_ROWS.items():
 
     rule:
@@ -66,14 +42,3 @@ for _name, _row in FIGURE_ROWS.items():
             _row["message"]
         script:
             "../scripts/figure.py"
-
-
-def figure_paths(study=""):
-    """The files of all figures that the study has, or of one of both studies, for a target."""
-    return [
-        f"{FIGURES}/{name}{contrast}.{kind}"
-        for name, row in FIGURE_ROWS.items()
-        if is_asked_for(row) and study in ("", row["category"].lower())
-        for contrast in ([f".{one}" for one in CONTRASTS] if "each" in row else [""])
-        for kind in FIGURE_KINDS
-    ]

@@ -1,39 +1,5 @@
 """Summaries: a rule for every row of report/tables.yaml."""
 
-TABLES = rows_of(REPORT / "tables.yaml")
-
-
-def templates_of(row):
-    """The files of a row's inputs, as templates of whole paths."""
-    places = {"data": f"{WORKFLOW}/", "{model}": ""}
-    return {
-        key: places.get(template.split("/")[0], f"{RESULTS}/")
-        + template.replace("{model}", f"{MODEL}/manifest.json")
-        for key, template in row["from"].items()
-    }
-
-
-def names_of(row):
-    """What a row's wildcards stand for."""
-    behaviors = behaviors_of(row["section"]) if "section" in row else BEHAVIORS
-    return {"behavior": behaviors, "contrast": CONTRASTS, "lead": CONTRASTS[:1]}
-
-
-def labels_of(row):
-    """Per call of a row's function, the columns that its tables get."""
-    wildcards = "".join(f"{{{wildcard}}}" for wildcard in row.get("each", []))
-    return [
-        {"contrast" if key == "lead" else key: value for key, value in one.items()}
-        for one in combinations(wildcards, names_of(row))
-        if one
-    ]
-
-
-def is_asked_for(row):
-    """Does the study have the part that a row is for?"""
-    return "section" not in row or bool(behaviors_of(row["section"]))
-
-
 for _name, _row in TABLES.items():
     if "make" not in _row:
         continue
@@ -84,19 +50,6 @@ for _name, _row in TABLES.items():
 
 
 # of several measures, figures and the paper's tables show the first
-MEASURE = STATISTICS["measures"][0]
-MEASURED = measured_tables(TABLES)
-HEADLINES = headlines(
-    {name: row for name, row in TABLES.items() if is_asked_for(row)},
-    {
-        "measure": MEASURE,
-        "title": MEASURES[MEASURE].title,
-        "Title": MEASURES[MEASURE].title.capitalize(),
-        "unit": MEASURES[MEASURE].unit,
-    },
-)
-
-
 rule latex_tables:
     """The headline tables as LaTeX, estimates with their intervals."""
     input:

@@ -1,16 +1,6 @@
 """The studies as targets: what each one makes in the end."""
 
 
-def tables_of(study):
-    """The tables of a study, for a target."""
-    return [
-        f"{RESULTS}/tables/{table}.csv"
-        for row in TABLES.values()
-        if row.get("study", "steering") == study and is_asked_for(row)
-        for table in row["tables"]
-    ]
-
-
 rule steering:
     """The steering study's tables."""
     input:

@@ -29,8 +29,21 @@ LLAMA = {
 LONG = ("slurm", "conda", "workflow", "browser", "default_model")
 
 
+# what a fixture needs, its tests need
+NEEDED_BY = {
+    "default_folder": "default_model",
+    "default_model": "default_model",
+    "finished_study": "workflow",
+    "browser": "browser",
+}
+
+
 def pytest_collection_modifyitems(items):
-    """Order the tests: what takes long begins first."""
+    """Mark tests by what their fixtures need, and begin with what takes long."""
+    for item in items:
+        for fixture, mark in NEEDED_BY.items():
+            if fixture in item.fixturenames:
+                item.add_marker(mark)
     items.sort(
         key=lambda item: next(
             (place for place, mark in enumerate(LONG) if item.get_closest_marker(mark)), len(LONG)

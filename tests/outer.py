@@ -1,4 +1,4 @@
-"""Another workflow, which uses the rules as a module: what docs/module.md shows, and how it runs."""
+"""Another workflow, which uses the rules as a module: what docs/module.md shows, and its runs."""
 
 import re
 import subprocess

@@ -6,7 +6,7 @@ Slow and obviously right: what the library's fast paths are compared with.
 import numpy as np
 import torch
 
-# what the engine's interventions do, written anew: one token's hidden state, a direction, a strength
+# what the engine's interventions do, written anew, on hidden states [token, d]
 INTERVENTIONS = {
     "add": lambda hidden, direction, strength: hidden + strength * direction,
 }
@@ -15,7 +15,7 @@ INTERVENTIONS = {
 def forward(lm, ids, changes=None):
     """Logits [token, V] and the residual stream after every block [L, token, d].
 
-    `changes` has, per block, what becomes of the residual stream after it: [token, d] -> [token, d].
+    `changes` has, per block, what becomes of the residual stream after it [token, d].
     """
     residuals = {}
 
@@ -53,7 +53,7 @@ def activations(lm, pairs):
 
 
 def steering(condition, vectors, length, start):
-    """What becomes of the residual stream per block, of a sequence's last prompt token at `start`."""
+    """What becomes of the residual stream, per block; the last prompt token is at `start`."""
     where = torch.zeros(length, 1)
     if condition.positions == "all":
         where[:] = 1

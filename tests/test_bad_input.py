@@ -304,6 +304,7 @@ def test_a_section_that_is_given_in_part_takes_the_rest_of_its_defaults(monkeypa
     assert found["sweep"]["random"] == {**random, "directions": 7}
 
 
+@pytest.mark.workflow
 def test_the_workflow_refuses_a_wrong_configuration_before_it_starts(tmp_path, model_folders):
     config = make_study(tmp_path, model_folders["llama"])
     process = snakemake(tmp_path, {**config, "devise": "cpu"})
@@ -313,6 +314,7 @@ def test_the_workflow_refuses_a_wrong_configuration_before_it_starts(tmp_path, m
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.workflow
 def test_a_failed_job_shows_its_message_and_leaves_no_output(tmp_path, model_folders):
     config = make_study(tmp_path, model_folders["llama"])
     config["steering"]["behaviors"] = ["one"]

@@ -217,6 +217,7 @@ rule device:
 """
 
 
+@pytest.mark.workflow
 def test_jobs_that_run_at_once_have_a_device_each_and_none_waits(locks, tmp_path):
     (tmp_path / "job.py").write_text(MEET + JOB)
     (tmp_path / "Snakefile").write_text(JOBS)
@@ -253,6 +254,7 @@ if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
 """
 
 
+@pytest.mark.workflow
 def test_the_workflows_own_jobs_have_a_gpu_each(locks, tmp_path, monkeypatch, model_folders):
     folder = tmp_path / "study"
     folder.mkdir()

@@ -3,11 +3,13 @@
 import numpy as np
 import plain
 import pytest
+import torch
 from conftest import ROOT
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.intervene import INTERVENTIONS
+from steerpaper.engine.model import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.steering.activations import read_activations
@@ -137,3 +139,23 @@ def test_samples_do_not_depend_on_the_batch(lm, positions):
     alone = [complete(lm, [r], vectors, Decoding(8, 0.9, 0.9, 10_000))[0] for r in requests]
     assert together == small == alone
     assert len({tuple(completion) for completion in together}) == len(requests)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_what_the_cpu_gives(lm, model_folders, request):
+    folder = model_folders[request.node.callspec.params["lm"]]
+    on_gpu = load(folder, device="cuda", dtype="float32", threads=1)
+    pairs, vectors = make_pairs(lm, "answers"), make_vectors(lm)
+    for one, other in zip(
+        (
+            *read_activations(lm, pairs, 800),
+            *score(lm, pairs, vectors, make_conditions(), budget=800),
+        ),
+        (
+            *read_activations(on_gpu, pairs, 800),
+            *score(on_gpu, pairs, vectors, make_conditions(), budget=800),
+        ),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-3)

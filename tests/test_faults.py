@@ -157,6 +157,7 @@ def test_cuda_where_there_is_none_is_told_before_the_model_is_read(tmp_path):
 ACTIVATIONS = "results/tiny/activations/one.answers.safetensors"
 
 
+@pytest.mark.workflow
 def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, model_folders):
     with mounted(tmp_path / "disk", "4m") as disk:
         config = make_study(disk, model_folders["llama"])
@@ -180,6 +181,7 @@ def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, m
         assert prompts.stat().st_mtime_ns == made
 
 
+@pytest.mark.workflow
 def test_a_second_run_on_the_same_results_is_refused_and_the_first_finishes(
     tmp_path, model_folders
 ):

@@ -136,6 +136,22 @@ def test_an_edited_module_runs_the_listed_rules_again(tmp_path):
             assert not gpu & set(users), module
 
 
+@pytest.mark.workflow
+def test_raw_data_is_read_by_the_rules_that_serialize_it_and_by_no_other(tmp_path):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["behaviors"] = {"optimism": config["behaviors"]["optimism"]}
+    config["steering"]["behaviors"] = ["optimism"]
+    readers = {
+        name
+        for name, rule in rules_of(tmp_path, config).items()
+        for paths in [rule["input"].values()]
+        if any("/data/" in str(path) for path in paths) or "function" in paths
+    }
+    serializers = {"prompts", "cost_prompts", "lookups_tables"}  # the last: what a paper printed
+    records = {"provenance", "archive"}
+    assert readers == serializers | records
+
+
 def leaves(value, path=""):
     """Every value of nested mappings, by dotted key."""
     if isinstance(value, dict) and value:

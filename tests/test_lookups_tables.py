@@ -209,8 +209,11 @@ def test_the_published_figures_stand_beside_ours():
     shown = said(figure)
     assert "GPT-2 small, next-token" in shown
     assert "m, next-token" in shown
-    # of random neurons there is no score
+    # of random neurons there is no score, which stands where a bar would begin
     assert [text.get_text() for text in figure.axes[0].texts] == [" –", " 0.667", " 0.650"]
+    assert [text.get_position()[0] for text in figure.axes[0].texts] == [
+        *(0, pytest.approx(2 / 3), 0.65)
+    ]
 
 
 def test_a_pair_has_its_own_prompts_in_order():

@@ -3,6 +3,7 @@
 import csv
 import getpass
 import hashlib
+import html
 import json
 import shutil
 import socket
@@ -213,6 +214,15 @@ def test_run_times_show(opened, study):
     cells = [row.split("\t") for row in rows.all_inner_texts()]
     assert set(seconds) - {"report_pages"} <= {row[0] for row in cells}
     assert all(float(row[2]) > 0 for row in cells)
+
+
+def test_every_table_and_record_has_a_page_that_says_what_it_holds(study):
+    pages = {path.stem: path.read_text("utf-8") for path in study.results.glob("report/*.html")}
+    assert pages.keys() == {path.stem for path in study.results.glob("tables/*.csv")} | {*RECORDS}
+    about = json.loads((study.results / "logs/report_pages.log.job.json").read_text())["params"]
+    for name, page in pages.items():
+        assert about["about"][name].endswith("."), name
+        assert html.escape(about["about"][name]) in page, name
 
 
 def test_a_finished_report_has_nothing_to_be_done(study):

@@ -188,9 +188,9 @@ def published(table: pd.DataFrame) -> Figure:
             names, here["value"], color=[shades[source] for source in here["source"]], height=0.7
         )
         for row, (value, p) in enumerate(zip(here["value"], here["p"], strict=True)):
-            text = "–" if pd.isna(value) else f"{value:.3f}"
+            place, text = (0, "–") if pd.isna(value) else (value, f"{value:.3f}")
             text += "" if pd.isna(p) else f" (p {_p(p)})"
-            ax.text(value, row, f" {text}", va="center", fontsize=6)
+            ax.text(place, row, f" {text}", va="center", fontsize=6)
         ax.set_xlim(0, 1.5 * max(float(here["value"].max()), 1e-6))
         ax.set_xlabel(quantity)
         ax.margins(y=0.02)

@@ -1,0 +1,103 @@
+"""What report/tables.yaml and report/figures.yaml declare, read for the rules that are made of it."""
+
+TABLES = rows_of(REPORT / "tables.yaml")
+
+
+def templates_of(row):
+    """The files of a row's inputs, as templates of whole paths."""
+    found = {}
+    for key, template in row["from"].items():
+        folder = WORKFLOW if template.startswith("data") else RESULTS
+        found[key] = f"{folder}/{template}"
+        if template == "{model}":
+            found[key] = f"{MODEL}/manifest.json"
+    return found
+
+
+def names_of(row):
+    """What a row's wildcards stand for."""
+    behaviors = behaviors_of(row["section"]) if "section" in row else BEHAVIORS
+    return {"behavior": behaviors, "contrast": CONTRASTS, "lead": CONTRASTS[:1]}
+
+
+def labels_of(row):
+    """Per call of a row's function, the columns that its tables get."""
+    wildcards = "".join(f"{{{wildcard}}}" for wildcard in row.get("each", []))
+    return [
+        {"contrast" if key == "lead" else key: value for key, value in one.items()}
+        for one in combinations(wildcards, names_of(row))
+        if one
+    ]
+
+
+def is_asked_for(row):
+    """Does the study have the part that a row is for?"""
+    return "section" not in row or bool(behaviors_of(row["section"]))
+
+
+MEASURE = STATISTICS["measures"][0]
+MEASURED = measured_tables(TABLES)
+HEADLINES = headlines(
+    {name: row for name, row in TABLES.items() if is_asked_for(row)},
+    {
+        "measure": MEASURE,
+        "title": MEASURES[MEASURE].title,
+        "Title": MEASURES[MEASURE].title.capitalize(),
+        "unit": MEASURES[MEASURE].unit,
+    },
+)
+
+
+FIGURE_ROWS = rows_of(REPORT / "figures.yaml")
+# the look of all figures
+STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
+FIGURE_KINDS = ["pdf", "png", "csv"]
+
+
+def figure_files(name, row):
+    """A figure rule's outputs: PDF, PNG, which the report shows, and the data that it shows."""
+    wildcard = f".{{{row['each']}}}" if "each" in row else ""
+    files = {kind: f"{FIGURES}/{name}{wildcard}.{kind}" for kind in FIGURE_KINDS}
+    files["png"] = report(
+        files["png"],
+        # beside the rules, as conda's environments are
+        caption=f"../report/captions/{name}.rst",
+        category=row["category"],
+        subcategory=row["subcategory"],
+        labels={
+            "figure": row["title"],
+            **({row["each"]: f"{{{row['each']}}}"} if "each" in row else {}),
+        },
+    )
+    return files
+
+
+def tables_of(study):
+    """The tables of a study, for a target."""
+    return [
+        f"{RESULTS}/tables/{table}.csv"
+        for row in TABLES.values()
+        if row.get("study", "steering") == study and is_asked_for(row)
+        for table in row["tables"]
+    ]
+
+
+def pages_of_tables():
+    """The texts that come with the tables."""
+    return [
+        f"{RESULTS}/tables/{page}"
+        for row in TABLES.values()
+        if is_asked_for(row)
+        for page in row.get("pages", [])
+    ]
+
+
+def figure_paths(study=""):
+    """The files of all figures that the study has, or of one of both studies, for a target."""
+    return [
+        f"{FIGURES}/{name}{contrast}.{kind}"
+        for name, row in FIGURE_ROWS.items()
+        if is_asked_for(row) and study in ("", row["category"].lower())
+        for contrast in ([f".{one}" for one in CONTRASTS] if "each" in row else [""])
+        for kind in FIGURE_KINDS
+    ]

@@ -25,18 +25,33 @@ MODEL_ONLY = ("torch", "transformers", "nnsight", "accelerate", "gguf", "openai"
 
 
 @pytest.fixture(scope="module")
-def outer(tmp_path_factory, model_folders):
-    """Where the Snakefile of docs/module.md ran a tiny study, and the module packed its archive."""
+def outer(finished_study, tmp_path_factory, model_folders):
+    """Where the Snakefile of docs/module.md ran a tiny study, and the module packed its archive.
+
+    Most of the study was made by another run, and is said to be up to date: the module runs one
+    rule with a model, the summaries and figures that follow, and the outer workflow's own rule.
+    """
+    finished, config, _ = finished_study
     folder = tmp_path_factory.mktemp("outer")
     (folder / "steerpaper").symlink_to(ROOT)
     (folder / "model").symlink_to(model_folders["llama"])
-    study = make_study(folder, "model")
-    study["steering"] |= {"behaviors": ["one"], "contrasts": ["answers"]}
+    study = config | {"model": config["model"] | {"path": "model"}}
+    for name in ("one.jsonl", "one.yaml", "two.json"):
+        shutil.copy2(finished / name, folder / name)
     (folder / "Snakefile").write_text(block("python"))
     (folder / "config.yaml").write_text(yaml.safe_dump({"steerpaper": study}))
     before = {path.name for path in folder.iterdir()}
+    for kind in ("results", "figures"):
+        shutil.copytree(finished / kind, folder / "steering" / kind, symlinks=True)
+    process = run_here(folder, "steerpaper_all", "--touch")
+    assert process.returncode == 0, process.stdout + process.stderr
+    for lost in ("steering/one.samples.parquet", "tables/layer_sweep.csv"):
+        (folder / "steering/results/tiny" / lost).unlink()
     process = run_here(folder, "strongest_block", "steerpaper_archive")
     assert process.returncode == 0, process.stdout + process.stderr
+    ran = jobs(process)
+    assert {"steerpaper_completions", "steerpaper_steering_tables", "strongest_block"} <= ran
+    assert "steerpaper_sweep" not in ran
     return folder, study, {path.name for path in folder.iterdir()} - before
 
 

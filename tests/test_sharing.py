@@ -14,7 +14,7 @@ import yaml
 from conftest import ROOT
 from outer import block, run_here
 from snakemake.utils import update_config
-from study import make_study, snakemake
+from study import snakemake
 
 pytestmark = pytest.mark.workflow
 

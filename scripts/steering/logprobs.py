@@ -21,6 +21,8 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    import numpy as np
+
     from steerpaper.engine.layers import resolve_sets
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.score import score_completions
@@ -63,8 +65,10 @@ def main(job: Job[Params]) -> None:
                     wanted[contrast],
                     budget=job.batch_tokens,
                 )
+                logprobs = np.zeros((len(completions), 1 + len(wanted[contrast])))
                 for batch, values in progress(batches, len(completions), "completions"):
-                    append(logprob_rows(completions.iloc[batch], wanted[contrast], values))
+                    logprobs[batch] = values
+                append(logprob_rows(completions, wanted[contrast], logprobs))
 
 
 if __name__ == "__main__":

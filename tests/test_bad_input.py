@@ -16,7 +16,9 @@ from steerpaper.engine.layers import resolve_layers
 from steerpaper.engine.model import pick_device
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.errors import UserError
+from steerpaper.steering.estimators import NAMES
 from steerpaper.steering.items import read_items, split_items
+from steerpaper.steering.measures import MEASURES
 from steerpaper.steering.prompts import serialize
 from steerpaper.workflow.config import validated
 from steerpaper.workflow.job import Job
@@ -234,9 +236,14 @@ def put(config, path, value):
     config[last] = value
 
 
+# what the library has, as the workflow tells it
+KNOWN = {"estimator": NAMES, "measure": list(MEASURES)}
 BAD_KEYS = [
     ("steerng", {}, r"unknown key 'steerng' \(did you mean 'steering'\?\); allowed here: study"),
     ("steering.sweeps", {}, r"unknown key 'steering\.sweeps' \(did you mean 'sweep'"),
+    ("steering.normalise", True, r"'steering\.normalise' \(did you mean 'normalize'\?\)"),
+    ("steering.estimator", "mean", r"steering\.estimator: 'mean' is not allowed; .*pca, probe"),
+    ("statistics.measures", ["odds"], r"measures\[0\]: 'odds' is not allowed; .*p_matching"),
     ("device", "gpu", r"device: 'gpu' is not allowed; expected one of auto, cuda, mps, cpu"),
     ("seed", "many", r"seed: 'many' is not allowed; expected integer \(every random"),
     ("seed", -1, r"seed: -1 is not allowed; expected a number >= 0"),
@@ -285,10 +292,10 @@ BAD_KEYS = [
 def test_a_wrong_key_is_named_with_what_is_allowed(path, value, message, monkeypatch):
     monkeypatch.chdir(ROOT)
     config = default_config()
-    assert validated(config, SCHEMA)
+    assert validated(config, SCHEMA, KNOWN)
     put(config, path, value)
     with pytest.raises(UserError, match=message):
-        validated(config, SCHEMA)
+        validated(config, SCHEMA, KNOWN)
 
 
 def test_a_section_that_is_given_in_part_takes_the_rest_of_its_defaults(monkeypatch):

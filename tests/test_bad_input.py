@@ -249,6 +249,7 @@ BAD_KEYS = [
     ("seed", -1, r"seed: -1 is not allowed; expected a number >= 0"),
     ("batch_tokens", 0, r"batch_tokens: 0 is not allowed"),
     ("study", "../up", r"study: '\.\./up' is not allowed"),
+    ("study", "models", r"study: results/models/ is where models are kept"),
     ("model.source", "zip", r"model\.source: 'zip' is not allowed; expected one of wheel, hub"),
     ("model.source", "path", r"key 'model\.path' is missing"),
     ("model.wheel.sha256", "abc", r"model\.wheel\.sha256: 'abc' is not allowed; expected 64 hex"),

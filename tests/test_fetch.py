@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -31,6 +32,25 @@ def test_a_folder_is_referred_to_and_its_files_digested(tmp_path, model_folders,
     weights = tmp_path / "m/model.safetensors"
     assert weights.resolve() == folder / "model.safetensors"
     assert manifest["files"]["model.safetensors"] == sha256(weights)
+
+
+@pytest.mark.parametrize("inside", ["", "mine"])
+def test_a_source_that_is_or_holds_the_target_is_refused_and_untouched(
+    tmp_path, model_folders, inside
+):
+    source = tmp_path / "models"
+    shutil.copytree(model_folders["gpt2"], source)
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    with pytest.raises(UserError, match=r"model\.path: .*models is, or holds, .*somewhere else"):
+        fetch_model(source / inside, name="mine", source="path", where=str(source))
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_a_fetch_leaves_alone_what_another_model_s_fetch_has_begun(tmp_path, model_folders):
+    begun = tmp_path / ".qwen2.5-0.5b~abc"
+    begun.mkdir()
+    fetch_model(tmp_path / "qwen2", name="qwen2", source="path", where=str(model_folders["gpt2"]))
+    assert begun.exists()
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,14 @@ def fetch_model(
     Raises:
         UserError: nothing could be fetched, or what came is not what was asked for.
     """
+    if isinstance(where, str):
+        _refuse_itself(directory, Path(where))
     directory.parent.mkdir(parents=True, exist_ok=True)
-    for left_by_a_kill in directory.parent.glob(f".{directory.name}.*"):
+    # no model's name holds the mark, so no other model's folder is meant
+    prefix = f".{directory.name}~"
+    for left_by_a_kill in directory.parent.glob(f"{prefix}*"):
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    part = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
     try:
         if isinstance(where, str):
             origin = _from_path(part, Path(where))
@@ -61,6 +65,16 @@ def fetch_model(
         shutil.rmtree(part, ignore_errors=True)
     log.info("model %s: %d files from %s", name, len(files), origin["revision"])
     return manifest
+
+
+def _refuse_itself(directory: Path, folder: Path) -> None:
+    """Refuse a source that is the target or holds it: it would be replaced by links to itself."""
+    target, source = directory.resolve(), folder.resolve()
+    if source == target or source in target.parents:
+        raise UserError(
+            f"model.path: {folder} is, or holds, {directory}, where the workflow keeps this model; "
+            "put your model somewhere else, or give model.name another name"
+        )
 
 
 def sha256(path: Path) -> str:

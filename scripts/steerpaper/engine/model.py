@@ -5,6 +5,7 @@
 
 import atexit
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -139,8 +140,13 @@ def load(
     transformers_logging.disable_progress_bar()
     tokenizer = load_tokenizer(directory)
     try:
-        module = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=getattr(torch, dtype), local_files_only=True
+        module, loaded = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
         module.to(target).eval()
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
@@ -150,12 +156,43 @@ def load(
                 "use a smaller model, a machine with more memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {error}") from error
+    _refuse_misfits(directory, loaded)
     return wrap(
         TransformersModel(module, task="text-generation", tokenizer=tokenizer),
         tokenizer,
         where,
         name or Path(directory).name,
     )
+
+
+def _refuse_misfits(directory: str | Path, loaded: Mapping[str, Any]) -> None:
+    """Refuse weights that are not the model's: what is missing would be random, anew in every job.
+
+    Args:
+        loaded: what transformers says of the tensors: missing_keys, unexpected_keys,
+            mismatched_keys.
+
+    Raises:
+        UserError: names the tensors.
+    """
+    if (Path(directory) / "adapter_config.json").exists():
+        raise UserError(
+            f"{directory}: holds an adapter (adapter_config.json), which would be left out; merge "
+            "it into the model (peft's merge_and_unload) and save that"
+        )
+    kinds = {
+        "missing_keys": "are missing in the files",
+        "unexpected_keys": "are in the files and not in the model that config.json describes",
+        "mismatched_keys": "have another shape than config.json says",
+    }
+    for key, kind in kinds.items():
+        names = sorted(str(one[0] if isinstance(one, tuple) else one) for one in loaded[key])
+        if names:
+            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+            raise UserError(
+                f"{directory}: the weights do not fit the model: {len(names)} tensors {kind} "
+                f"({shown}); fetch or save the model again, weights and config.json together"
+            )
 
 
 def wrap(nn: Any, tokenizer: Any, where: Architecture, name: str) -> LanguageModel:

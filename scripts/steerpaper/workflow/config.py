@@ -149,6 +149,8 @@ def _check_corpus(lookups: Config) -> list[str]:
 def _check_meaning(config: Config) -> list[str]:
     """What a schema cannot say."""
     problems = []
+    if config["study"] == "models":
+        problems.append("study: results/models/ is where models are kept; choose another name")
     steering = config["steering"]
     known = list(config["behaviors"])
     for position, name in enumerate(steering["behaviors"]):

@@ -101,6 +101,10 @@ BAD_FILES = {
         lines(*({**GOOD, "question": f"Tea or {n}?<|end|>"} for n in range(6))),
         r"line \d: the question holds the model's control token '<\|end\|>'",
     ),
+    "control token in an answer": (
+        lines(*({**GOOD, "question": f"Tea or {n}?", "other": "No.<|end|>"} for n in range(6))),
+        r"line \d: the other answer holds the model's control token '<\|end\|>'",
+    ),
     "too long": (
         lines(*({**GOOD, "question": f"{n} " + "tea " * 300} for n in range(6))),
         r"line \d: \d+ tokens with its answer, but the model reads 256",
@@ -244,6 +248,12 @@ BAD_KEYS = [
     ("steering.normalise", True, r"'steering\.normalise' \(did you mean 'normalize'\?\)"),
     ("steering.estimator", "mean", r"steering\.estimator: 'mean' is not allowed; .*pca, probe"),
     ("statistics.measures", ["odds"], r"measures\[0\]: 'odds' is not allowed; .*p_matching"),
+    ("seed", 4.0, r"seed: 4\.0 is not allowed; expected integer"),
+    ("steering.sweep.shards", 2.0, r"shards: 2\.0 is not allowed; expected integer"),
+    ("statistics.resamples", 200.0, r"resamples: 200\.0 is not allowed"),
+    ("statistics.confidence", float("nan"), r"confidence: nan is not a finite number"),
+    ("lookups.heads.active", [0.25, float("inf")], r"active\[1\]: inf is not a finite number"),
+    ("steering.completions.top_p", True, r"top_p: True is not allowed; expected number"),
     ("device", "gpu", r"device: 'gpu' is not allowed; expected one of auto, cuda, mps, cpu"),
     ("seed", "many", r"seed: 'many' is not allowed; expected integer \(every random"),
     ("seed", -1, r"seed: -1 is not allowed; expected a number >= 0"),

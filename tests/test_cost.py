@@ -1,5 +1,6 @@
 """The cost of steering: perplexity and accuracy are what plain forward passes give."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -8,10 +9,11 @@ import plain
 import pytest
 import torch
 from conftest import ROOT
+from transformers import AddedToken
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.score import score
-from steerpaper.engine.text import choices
+from steerpaper.engine.text import choices, control_tokens, render
 from steerpaper.errors import UserError
 from steerpaper.stats import Interval
 from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
@@ -227,3 +229,17 @@ def test_the_table_has_a_row_a_condition():
     assert table["multiplier"].tolist() == [0.0, -2.0, 1.0, 1.0, 0.5]
     assert table["layers"].tolist() == ["", "1", "1", "1", "0+2"]
     assert (table["value"] == 0).all()
+
+
+def test_a_control_token_in_a_neutral_text_is_refused_with_its_number(load_tiny):
+    tokenizer = load_tiny("llama").tokenizer
+    with pytest.raises(UserError, match=r"neutral, text 2: the text holds .*'<\|end\|>'"):
+        text_ids(tokenizer, ["Fine.", "Fine.<|end|>"], None)
+
+
+def test_every_added_control_token_is_known(load_tiny):
+    tokenizer = copy.deepcopy(load_tiny("llama").tokenizer)
+    tokenizer.add_tokens([AddedToken("<file_sep>", special=True)])
+    assert "<file_sep>" in control_tokens(tokenizer)
+    with pytest.raises(UserError, match=r"line 1: the question holds .*'<file_sep>'"):
+        render(tokenizer, "A <file_sep> b", None, source="line 1")

@@ -101,6 +101,28 @@ def continuation_ids(tokenizer: Any, text: str, continuation: str) -> tuple[list
     return token_ids(tokenizer, continuation), False
 
 
+def control_tokens(tokenizer: Any) -> list[str]:
+    """All tokens that mean something to the model itself: turns, files, ends."""
+    added = tokenizer.added_tokens_decoder.values()
+    return sorted({*tokenizer.all_special_tokens, *(str(t) for t in added if t.special)})
+
+
+def refuse_control_tokens(tokenizer: Any, texts: Mapping[str, str], source: str) -> None:
+    """Refuse texts that hold one of the model's control tokens: they would change the turns.
+
+    Args:
+        texts: by what they are.
+        source: where they come from: file and line, or a key.
+
+    Raises:
+        UserError: names the place, the text and the token.
+    """
+    for token in control_tokens(tokenizer):
+        for name, written in texts.items():
+            if token in written:
+                raise UserError(f"{source}: the {name} holds the model's control token {token!r}")
+
+
 def render(tokenizer: Any, question: str, system: str | None, *, source: str) -> str:
     """Render a question up to where the answer begins, as text.
 
@@ -112,10 +134,8 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
         UserError: the question holds one of the tokenizer's control tokens, or the template takes
             no system prompt.
     """
-    for token in tokenizer.all_special_tokens:
-        for name, written in (("question", question), ("system prompt", system or "")):
-            if token in written:
-                raise UserError(f"{source}: the {name} holds the model's control token {token!r}")
+    texts = {"question": question, "system prompt": system or ""}
+    refuse_control_tokens(tokenizer, texts, source)
     if not tokenizer.chat_template:
         begin = tokenizer("", add_special_tokens=True)["input_ids"][:1]
         begins = tokenizer.bos_token if begin == [tokenizer.bos_token_id] else ""

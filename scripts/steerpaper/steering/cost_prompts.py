@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from steerpaper.engine.text import refuse_control_tokens
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item, records
 
@@ -69,6 +70,8 @@ def text_ids(tokenizer: Any, texts: Sequence[str], context: int | None) -> list[
     """
     found: list[list[int]] = []
     for number, text in enumerate(texts, 1):
+        source = f"steering.cost.neutral, text {number}"
+        refuse_control_tokens(tokenizer, {"text": text}, source)
         ids = tokenizer(text)["input_ids"][:context]
         if len(ids) < 2:
             raise UserError(

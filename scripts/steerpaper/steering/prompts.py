@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from steerpaper.engine.text import continuation_ids, render, token_ids
+from steerpaper.engine.text import (
+    continuation_ids,
+    refuse_control_tokens,
+    render,
+    token_ids,
+)
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item, deal_letters
 
@@ -78,6 +83,8 @@ def serialize(
     prompts = []
     for item, letter in zip(items, letters, strict=True):
         question, matching, other = item.question, item.matching, item.other
+        answers = {"matching answer": matching, "other answer": other}
+        refuse_control_tokens(tokenizer, answers, item.source)
         if contrast == "letters":
             question = with_choices(item, letter)
             matching, other = letter, LETTERS[letter == "A"]

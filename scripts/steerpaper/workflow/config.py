@@ -10,11 +10,28 @@ from typing import Any
 import jsonschema
 import yaml
 from jsonschema.protocols import Validator
-from jsonschema.validators import Draft202012Validator
+from jsonschema.validators import Draft202012Validator, extend
 
 from steerpaper.errors import UserError
 
 Config = dict[str, Any]
+
+
+def _is_integer(_: Any, value: Any) -> bool:
+    # to JSON Schema 4.0 is an integer; a seed of 4.0 would give other numbers than 4
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_: Any, value: Any) -> bool:
+    return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+
+STRICT = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer).redefine(
+        "number", _is_number
+    ),
+)
 
 
 def validated(
@@ -34,7 +51,7 @@ def validated(
         rules["$defs"][name]["enum"] = list(values)
     filled = copy.deepcopy(dict(config))
     _fill_defaults(filled, rules, rules)
-    validator: Validator = Draft202012Validator(rules)
+    validator: Validator = STRICT(rules)
     errors = sorted(validator.iter_errors(filled), key=lambda error: list(map(str, error.path)))
     problems = [problem for error in errors for problem in _explain(error)]
     if not problems:
@@ -111,6 +128,8 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
             allowed = f"one of {', '.join(map(str, asked))}"
         case "anyOf":
             allowed = allowed or "another form"
+        case "type" if isinstance(value, float) and not math.isfinite(value):
+            return [f"{_at(error.path)}: {value} is not a finite number"]
         case "type":
             meant = f" ({allowed})" if allowed else ""
             allowed = " or ".join([asked] if isinstance(asked, str) else asked) + meant
@@ -201,11 +220,6 @@ def _check_multipliers(path: str, section: Config) -> list[str]:
     problems = []
     for place, key in ((section, path), (section.get("random", {}), f"{path}.random")):
         multipliers = place.get("multipliers", [1])
-        for position, multiplier in enumerate(multipliers):
-            if not math.isfinite(multiplier):
-                problems.append(
-                    f"{key}.multipliers[{position}]: {multiplier} is not a finite number"
-                )
         # what is sampled may be the unsteered model's
         if not any(multipliers) and path != "steering.completions":
             problems.append(

@@ -25,8 +25,9 @@ LLAMA = {
 }
 
 
-# kinds of tests that take minutes: begun first, no worker waits for another at the end
-LONG = ("slurm", "conda", "workflow", "browser", "default_model")
+# what takes minutes is begun first, so that no worker waits for another at the end; the study that
+# many share is made while another worker does what does not need it
+FIRST = ("test_workflow.py", "slurm", "conda", "workflow", "browser", "default_model")
 
 
 # what a fixture needs, its tests need
@@ -46,7 +47,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(mark)
     items.sort(
         key=lambda item: next(
-            (place for place, mark in enumerate(LONG) if item.get_closest_marker(mark)), len(LONG)
+            (
+                place
+                for place, kind in enumerate(FIRST)
+                if item.path.name == kind or item.get_closest_marker(kind)
+            ),
+            len(FIRST),
         )
     )
 

@@ -46,8 +46,10 @@ def outer(finished_study, tmp_path_factory, model_folders):
     process = run_here(folder, "steerpaper_all", "--touch")
     assert process.returncode == 0, process.stdout + process.stderr
     # what is lost is made again, and what it was made from
-    for lost in ("steering/one.samples.parquet", "tables/completions.csv", "tables/layer_sweep.csv"):
-        (folder / "steering/results/tiny" / lost).unlink()
+    results = folder / "steering/results/tiny"
+    lost = ["steering/one.samples.parquet", "tables/completions.csv", "tables/layer_sweep.csv"]
+    for path in lost:
+        (results / path).unlink()
     process = run_here(folder, "strongest_block", "steerpaper_archive")
     assert process.returncode == 0, process.stdout + process.stderr
     ran = jobs(process)

@@ -344,8 +344,7 @@ def test_shards_are_ranges_of_even_size_that_hold_every_block_once(n, shards):
 
 
 def test_the_best_block_is_never_chosen_on_test_items():
-    for measure in MEASURES:
-        assert best_block(made_scores(), "auto", measure)["layer"] == 2
+    assert best_block(made_scores(), "auto")["layer"] == 2
     fixed = {"layer": 1, "layers": [1], "chosen": "by configuration"}
     assert best_block(made_scores(), 1) == fixed
     with pytest.raises(UserError, match="dev items alone"):

@@ -13,10 +13,10 @@ paper: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
 
-# what needs no workflow, on two of the six tiny models: under two minutes
+# what needs no workflow and no server, on two of the six tiny models: under two minutes
 test-fast: .venv/ready
 	$(BIN)/python -m pytest tests -m "not (workflow or slurm or conda or browser or default_model)" \
-	  -k "not (gpt_neox or mistral or qwen2 or gemma2)"
+	  -k "not (gpt_neox or mistral or qwen2 or gemma2 or hub)"
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -33,8 +33,6 @@ from steerpaper.errors import UserError
 from steerpaper.progress import progress
 from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER
 
-STEERED = ("none", "reasoning", "answer", "both")
-
 
 @dataclass(frozen=True)
 class Question:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import plain
 import pytest
 import torch
-from conftest import LLAMA
+from tiny_models import LLAMA
 
 from steerpaper.engine.batching import empty_prefix
 from steerpaper.engine.forward import RESIDUAL, forward

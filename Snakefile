@@ -41,6 +41,8 @@ wildcard_constraints:
     behavior="|".join(config["steering"]["behaviors"]),
     contrast="|".join(CONTRASTS),
     shard="[0-9]+",
+    shards="[0-9]+",
+    split="|".join(SPLITS),
 
 
 rule all:
@@ -50,6 +52,7 @@ rule all:
         rules.figures.input,
         rules.lookups.input,
         REPORT_PAGES,
+        f"{RESULTS}/ro-crate-metadata.json",
 
 
 include: "rules/archive.smk"

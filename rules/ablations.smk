@@ -10,7 +10,6 @@ rule ablations:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
         heads=f"{RESULTS}/lookups/chosen_heads.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("lookups/ablations"),
     output:
         heads=f"{RESULTS}/lookups/head_ablation.parquet",
         neurons=f"{RESULTS}/lookups/neuron_ablation.parquet",
@@ -31,6 +30,7 @@ rule ablations:
             bos=LOOKUPS["bos"],
             seed=config["seed"],
         ),
+        code=code_of("lookups/ablations"),
     message:
         "Ablating heads and neurons"
     script:

@@ -7,7 +7,6 @@ rule activations:
             allow_missing=True,
         ),
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/activations"),
     output:
         activations=expand(
             f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
@@ -30,6 +29,7 @@ rule activations:
             run=RUN_MODEL,
             contrasts=CONTRASTS,
         ),
+        code=code_of("steering/activations"),
     message:
         "Reading the activations of {wildcards.behavior}"
     script:

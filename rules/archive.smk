@@ -13,7 +13,6 @@ rule archive:
         ],
         workflow=[str(path) for path in workflow_files(WORKFLOW)],
         snakefile=str(WORKFLOW / "Snakefile"),
-        code=code_of("archive", helpers=True),
     output:
         archive=f"{RESULTS}/{config['study']}.tar.gz",
     log:
@@ -28,6 +27,7 @@ rule archive:
         runtime=scaled(10),
     params:
         settings=dict(config=config, plots=[f"plot_{name}" for name in FIGURE_ROWS]),
+        code=code_of("archive", helpers=True),
     message:
         "Packing the study into one file"
     script:

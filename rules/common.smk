@@ -1,4 +1,4 @@
-"""What all rules share: the checked configuration, folders, and each script's library files."""
+"""What all rules share: the checked configuration, folders, and what each script does."""
 
 import sys
 from pathlib import Path
@@ -27,12 +27,11 @@ from steerpaper.workflow.declared import (
     rows_of,
     settings_of,
 )
-from steerpaper.workflow.provenance import (
-    imported_modules,
-    is_helper,
-    without_folder,
-    workflow_files,
-)
+from steerpaper.workflow.code import code_digest, code_digests
+from steerpaper.workflow.data import content
+from steerpaper.workflow.provenance import without_folder, workflow_files
+from steerpaper.workflow.records import portable, settings_digest
+from steerpaper.workflow.shards import shards_there
 from steerpaper.workflow.run_times import print_run_times
 
 from steerpaper.steering.estimators import NAMES as ESTIMATORS
@@ -70,20 +69,26 @@ RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
 
 
 def code_of(script, function="", helpers=False):
-    """The library files that a script imports, so that editing one re-runs what depends on it.
-
-    Without those that no result depends on: the workflow's own helpers, messages, progress bars.
+    """What a script does, as params: an edit re-runs what depends on it, a comment does not.
 
     Args:
         function: what the script calls by a name that it is given; its module counts too.
-        helpers: count those as well, for rules whose work they do.
+        helpers: count modules as well that no result depends on, for rules whose work they do.
     """
     called = [f"steerpaper.{function.rpartition('.')[0]}"] if function else []
-    return [
-        str(path)
-        for path in imported_modules(SCRIPTS / f"{script}.py", SCRIPTS, *called)
-        if helpers or not is_helper(path.relative_to(SCRIPTS / "steerpaper"))
-    ]
+    return code_digests(SCRIPTS / f"{script}.py", SCRIPTS, *called, helpers=helpers)
+
+
+def beside(path):
+    """A file of the workflow as an input; relative where the study is in the workflow's folder.
+
+    So that a moved or renamed clone has the same inputs, and nothing is made again.
+    """
+    path = Path(path)
+    here = Path.cwd()
+    if path.is_relative_to(here):
+        return local(str(path.relative_to(here)))
+    return str(path)
 
 
 def behaviors_of(part):

@@ -8,7 +8,6 @@ rule estimators:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/estimators"),
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.estimators.parquet",
     log:
@@ -29,6 +28,7 @@ rule estimators:
             positions=STEERING["positions"],
             **plain_part("compare_estimators"),
         ),
+        code=code_of("steering/estimators"),
     message:
         "Steering {wildcards.behavior} with every estimator's vector"
     script:

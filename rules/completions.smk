@@ -6,7 +6,6 @@ rule completions:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/completions"),
     output:
         samples=f"{RESULTS}/steering/{{behavior}}.samples.parquet",
     log:
@@ -27,6 +26,7 @@ rule completions:
             seed=config["seed"],
             **STEERING["completions"],
         ),
+        code=code_of("steering/completions"),
     message:
         "Sampling steered completions for {wildcards.behavior}"
     script:

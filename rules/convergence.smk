@@ -6,7 +6,6 @@ rule convergence:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-        code=code_of("steering/convergence"),
     output:
         draws=f"{RESULTS}/steering/{{behavior}}.convergence.parquet",
     log:
@@ -25,6 +24,7 @@ rule convergence:
             seed=config["seed"],
             **plain_part("convergence"),
         ),
+        code=code_of("steering/convergence"),
     message:
         "Drawing subsets of the items of {wildcards.behavior}"
     script:

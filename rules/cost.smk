@@ -1,10 +1,10 @@
 rule cost_prompts:
     """Serialize the neutral texts and the knowledge questions, for every contrast."""
     input:
-        neutral=STEERING["cost"]["neutral"],
-        knowledge=STEERING["cost"]["knowledge"],
+        # by what they say, not by their time: see params
+        neutral=ancient(STEERING["cost"]["neutral"]),
+        knowledge=ancient(STEERING["cost"]["knowledge"]),
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/cost_prompts"),
     output:
         neutral=f"{RESULTS}/prompts/neutral.jsonl",
         knowledge=expand(
@@ -25,8 +25,13 @@ rule cost_prompts:
             contrasts=CONTRASTS,
             system=STEERING["prompts"]["system"],
             seed=config["seed"],
+            data={
+                kind: content(STEERING["cost"][kind])
+                for kind in ("neutral", "knowledge")
+            },
             **keys_of(STEERING["cost"], "texts questions"),
         ),
+        code=code_of("steering/cost_prompts"),
     message:
         "Serializing what the cost of steering is measured on"
     script:
@@ -41,7 +46,6 @@ rule cost:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/cost"),
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.cost.parquet",
     log:
@@ -61,6 +65,7 @@ rule cost:
             positions=STEERING["positions"],
             **keys_of(STEERING["cost"], "multipliers random"),
         ),
+        code=code_of("steering/cost"),
     message:
         "Measuring what steering for {wildcards.behavior} costs"
     script:

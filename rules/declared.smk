@@ -7,8 +7,9 @@ def templates_of(row):
     """The files of a row's inputs, as templates of whole paths."""
     found = {}
     for key, template in row["from"].items():
-        folder = WORKFLOW if template.startswith("data") else RESULTS
-        found[key] = f"{folder}/{template}"
+        found[key] = f"{RESULTS}/{template}"
+        if template.startswith("data"):
+            found[key] = beside(WORKFLOW / template)
         if template == "{model}":
             found[key] = f"{MODEL}/manifest.json"
     return found
@@ -28,6 +29,27 @@ def labels_of(row):
         for one in combinations(wildcards, names_of(row))
         if one
     ]
+
+
+def settings_of_rule(one):
+    """A rule's settings, without this machine's folders; None where they differ by wildcard."""
+    settings = one.params.get("settings")
+    return None if callable(settings) else portable(settings, Path.cwd(), WORKFLOW)
+
+
+def made_by(files):
+    """By input, the settings of the rule that makes it: what a table is made of has to fit.
+
+    Args:
+        files: templates of paths by input.
+    """
+    found = {}
+    for key, template in files.items():
+        for one in workflow.rules:
+            # as a module, a rule's outputs have a prefix
+            if any(str(path).endswith(template) for path in one.output):
+                found[key] = settings_of_rule(one)
+    return {key: settings for key, settings in found.items() if settings}
 
 
 def is_asked_for(row):
@@ -50,7 +72,7 @@ HEADLINES = headlines(
 
 FIGURE_ROWS = rows_of(REPORT / "figures.yaml")
 # the look of all figures
-STYLE = str(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
+STYLE = beside(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
 FIGURE_KINDS = ["pdf", "png", "csv"]
 
 

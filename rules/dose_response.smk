@@ -22,7 +22,6 @@ rule dose_response:
             allow_missing=True,
         ),
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/dose_response"),
     output:
         scores=expand(
             f"{RESULTS}/steering/{{behavior}}.{{contrast}}.sweep.parquet",
@@ -46,6 +45,7 @@ rule dose_response:
             positions=STEERING["positions"],
             **STEERING["dose_response"],
         ),
+        code=code_of("steering/dose_response"),
     message:
         "Measuring the dose response of {wildcards.behavior}"
     script:

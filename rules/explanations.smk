@@ -8,7 +8,6 @@ rule chosen_heads:
     """Choose the neuron-head pairs that are explained and ablated."""
     input:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
-        code=code_of("lookups/chosen_heads"),
     output:
         heads=f"{RESULTS}/lookups/chosen_heads.parquet",
     log:
@@ -26,6 +25,7 @@ rule chosen_heads:
             seed=config["seed"],
             **LOOKUPS["heads"],
         ),
+        code=code_of("lookups/chosen_heads"),
     message:
         "Choosing heads to explain"
     script:
@@ -39,7 +39,6 @@ rule explanations:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("lookups/explanations"),
     output:
         explanations=f"{RESULTS}/lookups/explanations.jsonl",
         verdicts=f"{RESULTS}/lookups/explanation_verdicts.parquet",
@@ -65,6 +64,7 @@ rule explanations:
             # not an output: what an endpoint has answered outlives a job that fails
             cache=f"{RESULTS}/lookups/cache/answers.jsonl",
         ),
+        code=code_of("lookups/explanations"),
     message:
         "Explaining heads ({params.settings[explainer]})"
     script:

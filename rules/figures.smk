@@ -10,7 +10,6 @@ for _name, _row in FIGURE_ROWS.items():
                 key: f"{RESULTS}/tables/{table}.csv"
                 for key, table in _row["tables"].items()
             },
-            code=code_of("figure", f"plots.{_row['draw']}"),
             style=STYLE,
         output:
             **figure_files(_name, _row),
@@ -38,6 +37,7 @@ for _name, _row in FIGURE_ROWS.items():
                 measure=MEASURE,
                 blocks=config["figures"]["layers"] if _row.get("blocks") else None,
             ),
+            code=code_of("figure", f"plots.{_row['draw']}"),
         message:
             _row["message"]
         script:

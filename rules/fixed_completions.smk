@@ -13,7 +13,6 @@ rule fixed_completions:
         ),
         about=f"{RESULTS}/prompts/{{behavior}}.about.json",
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/fixed_completions"),
     output:
         completions=f"{RESULTS}/steering/{{behavior}}.fixed_completions.parquet",
     log:
@@ -33,6 +32,7 @@ rule fixed_completions:
             seed=config["seed"],
             **keys_of(FIXED, "prompts samples max_new_tokens temperature top_p"),
         ),
+        code=code_of("steering/fixed_completions"),
     message:
         "Sampling completions of the unsteered model for {wildcards.behavior}"
     script:
@@ -59,7 +59,6 @@ rule logprobs:
             allow_missing=True,
         ),
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/logprobs"),
     output:
         logprobs=f"{RESULTS}/steering/{{behavior}}.logprobs.parquet",
     log:
@@ -80,6 +79,7 @@ rule logprobs:
             contrasts=CONTRASTS,
             **keys_of(FIXED, "layers multipliers random"),
         ),
+        code=code_of("steering/logprobs"),
     message:
         "Scoring the fixed completions of {wildcards.behavior}"
     script:

@@ -5,13 +5,25 @@ CORPUS_FILES = {
     split: f"{RESULTS}/lookups/corpus.{split}.jsonl" for split in ("train", "test")
 }
 
+PART = f"{RESULTS}/lookups/shards/max_activations.{{shard}}-of-{{shards}}.parquet"
+# into how many shards the work is split is no setting: no result depends on it
+MAX_ACTIVATIONS = dict(run=RUN_MODEL, bos=LOOKUPS["bos"], top=LOOKUPS["top"])
+
+
+def parts_of_activations(wildcards):
+    """The corpus shards' activations, as many as there are or are to be."""
+    shards = shards_there(
+        PART, f"{LOGS}/max_activations.log", CORPUS["shards"], MAX_ACTIVATIONS
+    )
+    return expand(PART, shard=range(shards), shards=shards)
+
 
 rule corpus:
     """Make the corpus: raw text cut into prompts, de-duplicated, split into train and test."""
     input:
-        raw=[CORPUS["file"]["path"]] if CORPUS["source"] == "file" else [],
+        # by what it says, not by its time: see params
+        raw=ancient(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else [],
         model=f"{MODEL}/manifest.json",
-        code=code_of("lookups/corpus"),
     output:
         **CORPUS_FILES,
         counts=f"{RESULTS}/tables/corpus.csv",
@@ -29,9 +41,11 @@ rule corpus:
         settings=dict(
             source=CORPUS["source"],
             where=CORPUS.get(CORPUS["source"]),
+            data=content(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else "",
             seed=config["seed"],
             **keys_of(CORPUS, "train test max_tokens"),
         ),
+        code=code_of("lookups/corpus"),
     message:
         "Making the corpus ({params.settings[source]})"
     script:
@@ -42,7 +56,6 @@ rule neurons:
     """Find next-token neurons by their output weights, and draw random neurons as the control."""
     input:
         model=f"{MODEL}/manifest.json",
-        code=code_of("lookups/neurons"),
     output:
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         rejected=f"{RESULTS}/lookups/rejected_neurons.parquet",
@@ -65,6 +78,7 @@ rule neurons:
             seed=config["seed"],
             **LOOKUPS["neurons"],
         ),
+        code=code_of("lookups/neurons"),
     message:
         "Finding next-token neurons"
     script:
@@ -77,13 +91,12 @@ rule max_activations:
         **CORPUS_FILES,
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("lookups/max_activations"),
     output:
-        part=f"{RESULTS}/lookups/shards/max_activations.{{shard}}-of-{CORPUS['shards']}.parquet",
+        part=PART,
     log:
-        f"{LOGS}/max_activations/{{shard}}-of-{CORPUS['shards']}.log",
+        f"{LOGS}/max_activations/{{shard}}-of-{{shards}}.log",
     benchmark:
-        f"{BENCHMARKS}/max_activations/{{shard}}-of-{CORPUS['shards']}.tsv"
+        f"{BENCHMARKS}/max_activations/{{shard}}-of-{{shards}}.tsv"
     conda:
         MODEL_ENV
     threads: config["threads"]
@@ -92,14 +105,10 @@ rule max_activations:
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
-        settings=dict(
-            run=RUN_MODEL,
-            bos=LOOKUPS["bos"],
-            shards=CORPUS["shards"],
-            top=LOOKUPS["top"],
-        ),
+        settings=MAX_ACTIVATIONS,
+        code=code_of("lookups/max_activations"),
     message:
-        "Finding top-activating prompts (shard {wildcards.shard} of {params.settings[shards]})"
+        "Finding top-activating prompts (shard {wildcards.shard} of {wildcards.shards})"
     script:
         "../scripts/lookups/max_activations.py"
 
@@ -109,8 +118,7 @@ rule merge_activations:
     input:
         **CORPUS_FILES,
         neurons=f"{RESULTS}/lookups/neurons.parquet",
-        parts=expand(rules.max_activations.output.part, shard=range(CORPUS["shards"])),
-        code=code_of("lookups/merge_activations"),
+        parts=parts_of_activations,
     output:
         activations=f"{RESULTS}/lookups/max_activations.parquet",
         counts=f"{RESULTS}/tables/firing.csv",
@@ -128,6 +136,7 @@ rule merge_activations:
         settings=dict(
             top=LOOKUPS["top"],
         ),
+        code=code_of("lookups/merge_activations"),
     message:
         "Joining the top-activating prompts"
     script:
@@ -141,7 +150,6 @@ rule truncation:
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         activations=f"{RESULTS}/lookups/max_activations.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("lookups/truncation"),
     output:
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         serialized=f"{RESULTS}/lookups/truncated.jsonl",
@@ -163,6 +171,7 @@ rule truncation:
             bos=LOOKUPS["bos"],
             **LOOKUPS["truncation"],
         ),
+        code=code_of("lookups/truncation"),
     message:
         "Truncating the top-activating prompts"
     script:
@@ -175,7 +184,6 @@ rule head_attribution:
         **CORPUS_FILES,
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         model=f"{MODEL}/manifest.json",
-        code=code_of("lookups/head_attribution"),
     output:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
     log:
@@ -195,6 +203,7 @@ rule head_attribution:
             bos=LOOKUPS["bos"],
             published=LOOKUPS["published"],
         ),
+        code=code_of("lookups/head_attribution"),
     message:
         "Attributing neurons to heads"
     script:

@@ -1,7 +1,6 @@
 rule model:
     """Fetch the language model, pinned, and put it into one folder in Hugging Face format."""
     input:
-        code=code_of("model"),
         files=(
             sorted(
                 local(str(file)) for file in Path(config["model"]["path"]).glob("*")
@@ -27,6 +26,7 @@ rule model:
             source=config["model"]["source"],
             where=config["model"].get(config["model"]["source"]),
         ),
+        code=code_of("model"),
     message:
         "Fetching the model {params.settings[name]} ({params.settings[source]})"
     script:

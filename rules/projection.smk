@@ -18,7 +18,6 @@ rule projection:
             behavior=behaviors_of("projection"),
         ),
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/projection"),
     output:
         table=f"{RESULTS}/tables/projection.csv",
     log:
@@ -38,6 +37,7 @@ rule projection:
             behaviors=behaviors_of("projection"),
             **plain_part("projection"),
         ),
+        code=code_of("steering/projection"),
     message:
         "Projecting texts token by token"
     script:

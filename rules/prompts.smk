@@ -1,10 +1,12 @@
 rule prompts:
     """Serialize a behaviour's raw items: split, render, check the tokens, for every contrast."""
     input:
-        raw=lambda wildcards: config["behaviors"][wildcards.behavior]["items"],
-        about=lambda wildcards: config["behaviors"][wildcards.behavior].get("about", []),
+        # by what it says, not by its time: see params
+        raw=lambda wildcards: ancient(config["behaviors"][wildcards.behavior]["items"]),
+        about=lambda wildcards: ancient(
+            config["behaviors"][wildcards.behavior].get("about", [])
+        ),
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/prompts"),
     output:
         **{
             name: f"{RESULTS}/prompts/{{behavior}}.{name}.jsonl"
@@ -17,12 +19,6 @@ rule prompts:
             allow_missing=True,
         ),
         about=f"{RESULTS}/prompts/{{behavior}}.about.json",
-        csv=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
-            contrast=CONTRASTS if STEERING["prompts"]["csv"] else [],
-            split=SPLITS,
-            allow_missing=True,
-        ),
     log:
         f"{LOGS}/prompts/{{behavior}}.log",
     benchmark:
@@ -40,8 +36,39 @@ rule prompts:
             system=STEERING["prompts"]["system"],
             bad_items=config["behaviors"][wildcards.behavior].get("bad_items", "stop"),
             seed=config["seed"],
+            data={
+                kind: content(path)
+                for kind, path in config["behaviors"][wildcards.behavior].items()
+                if kind != "bad_items"
+            },
         ),
+        code=code_of("steering/prompts"),
     message:
         "Serializing the prompts of {wildcards.behavior}"
     script:
         "../scripts/steering/prompts.py"
+
+
+rule prompts_csv:
+    """A prompt file as CSV, for a spreadsheet; nothing else reads it."""
+    input:
+        prompts=f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.jsonl",
+    output:
+        csv=f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
+    log:
+        f"{LOGS}/prompts_csv/{{behavior}}.{{contrast}}.{{split}}.log",
+    benchmark:
+        f"{BENCHMARKS}/prompts_csv/{{behavior}}.{{contrast}}.{{split}}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(5),
+    params:
+        settings={},
+        code=code_of("steering/prompts_csv"),
+    message:
+        "Writing the prompts of {wildcards.behavior} ({wildcards.contrast}, {wildcards.split}) as CSV"
+    script:
+        "../scripts/steering/prompts_csv.py"

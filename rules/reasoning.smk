@@ -8,7 +8,6 @@ rule reasoning:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/reasoning"),
     output:
         chains=f"{RESULTS}/steering/{{behavior}}.cot.parquet",
     log:
@@ -28,6 +27,7 @@ rule reasoning:
             seed=config["seed"],
             **plain_part("reasoning"),
         ),
+        code=code_of("steering/reasoning"),
     message:
         "Reasoning before the answer: {wildcards.behavior}"
     script:

@@ -31,8 +31,7 @@ rule provenance:
             if not name.startswith("behaviors.") or name.split(".")[1] in BEHAVIORS
         ],
         model=f"{MODEL}/manifest.json",
-        lock=str(WORKFLOW / "envs" / "lock.txt"),
-        code=code_of("provenance", helpers=True),
+        lock=beside(WORKFLOW / "envs" / "lock.txt"),
     output:
         provenance=f"{RESULTS}/provenance.json",
         config=f"{RESULTS}/config.yaml",
@@ -48,11 +47,44 @@ rule provenance:
         runtime=scaled(10),
     params:
         # the same on every machine
-        settings=dict(config=without_folder(config, WORKFLOW)),
+        settings=dict(
+            config=without_folder(config, WORKFLOW),
+            made={
+                one.name: settings_digest(settings_of_rule(one))
+                for one in workflow.rules
+                if settings_of_rule(one)
+            },
+        ),
+        code=code_of("provenance", helpers=True),
     message:
         "Recording what the results were made from"
     script:
         "../scripts/provenance.py"
+
+
+rule crate:
+    """Describe the study as an RO-Crate: what was made, from what, by which workflow."""
+    input:
+        provenance=f"{RESULTS}/provenance.json",
+    output:
+        crate=f"{RESULTS}/ro-crate-metadata.json",
+    log:
+        f"{LOGS}/crate.log",
+    benchmark:
+        f"{BENCHMARKS}/crate.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(500),
+        runtime=scaled(10),
+    params:
+        settings={},
+        code=code_of("crate", helpers=True),
+    message:
+        "Describing the study as an RO-Crate"
+    script:
+        "../scripts/crate.py"
 
 
 rule report_pages:
@@ -60,8 +92,7 @@ rule report_pages:
     input:
         tables=[path for paths in REPORTED.values() for path in paths],
         provenance=f"{RESULTS}/provenance.json",
-        template=str(REPORT / "table.html"),
-        code=code_of("report_pages", helpers=True),
+        template=beside(REPORT / "table.html"),
     output:
         **{
             name: report(
@@ -97,6 +128,7 @@ rule report_pages:
             benchmarks=BENCHMARKS,
             about=csv_names(TABLES) | RECORDS,
         ),
+        code=code_of("report_pages", helpers=True),
     message:
         "Writing the report's pages of tables"
     script:

@@ -1,4 +1,20 @@
-SWEEP_SHARDS = STEERING["sweep"]["shards"]
+SHARD = f"{RESULTS}/steering/shards/{{behavior}}.{{contrast}}.dev.{{shard}}-of-{{shards}}.parquet"
+# into how many shards the work is split is no setting: no result depends on it
+SWEEP = dict(
+    run=RUN_MODEL,
+    positions=STEERING["positions"],
+    **keys_of(STEERING["sweep"], "layers multipliers random"),
+)
+
+
+def shards_of_sweep(wildcards):
+    """The shards of a behaviour's sweep, as many as there are or are to be."""
+    template = SHARD.replace("{behavior}", wildcards.behavior)
+    template = template.replace("{contrast}", wildcards.contrast)
+    shards = shards_there(
+        template, f"{LOGS}/sweep.log", STEERING["sweep"]["shards"], SWEEP
+    )
+    return expand(template, shard=range(shards), shards=shards)
 
 
 rule sweep:
@@ -15,17 +31,16 @@ rule sweep:
             allow_missing=True,
         ),
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/sweep"),
     output:
         scores=expand(
-            f"{RESULTS}/steering/shards/{{behavior}}.{{contrast}}.dev.{{shard}}-of-{SWEEP_SHARDS}.parquet",
+            SHARD,
             contrast=CONTRASTS,
             allow_missing=True,
         ),
     log:
-        f"{LOGS}/sweep/{{behavior}}.{{shard}}-of-{SWEEP_SHARDS}.log",
+        f"{LOGS}/sweep/{{behavior}}.{{shard}}-of-{{shards}}.log",
     benchmark:
-        f"{BENCHMARKS}/sweep/{{behavior}}.{{shard}}-of-{SWEEP_SHARDS}.tsv"
+        f"{BENCHMARKS}/sweep/{{behavior}}.{{shard}}-of-{{shards}}.tsv"
     conda:
         MODEL_ENV
     threads: config["threads"]
@@ -34,13 +49,10 @@ rule sweep:
         mem_mb=scaled(3000),
         runtime=scaled(120),
     params:
-        settings=dict(
-            run=RUN_MODEL,
-            positions=STEERING["positions"],
-            **STEERING["sweep"],
-        ),
+        settings=SWEEP,
+        code=code_of("steering/sweep"),
     message:
-        "Sweeping blocks and multipliers for {wildcards.behavior} (shard {wildcards.shard} of {params.settings[shards]})"
+        "Sweeping blocks and multipliers for {wildcards.behavior} (shard {wildcards.shard} of {wildcards.shards})"
     script:
         "../scripts/steering/sweep.py"
 
@@ -48,12 +60,7 @@ rule sweep:
 rule best_block:
     """Join the sweep's shards; choose the block whose mean slope on the dev items is highest."""
     input:
-        shards=expand(
-            f"{RESULTS}/steering/shards/{{behavior}}.{{contrast}}.dev.{{shard}}-of-{SWEEP_SHARDS}.parquet",
-            shard=range(SWEEP_SHARDS),
-            allow_missing=True,
-        ),
-        code=code_of("steering/best_block"),
+        shards=shards_of_sweep,
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
         block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
@@ -71,6 +78,7 @@ rule best_block:
         settings=dict(
             layer=STEERING["layer"],
         ),
+        code=code_of("steering/best_block"),
     message:
         "Choosing the block for {wildcards.behavior} ({wildcards.contrast})"
     script:

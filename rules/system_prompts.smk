@@ -8,7 +8,6 @@ rule system_prompts:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/system_prompts"),
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.system_prompts.parquet",
     log:
@@ -28,6 +27,7 @@ rule system_prompts:
             positions=STEERING["positions"],
             **plain_part("system_prompts"),
         ),
+        code=code_of("steering/system_prompts"),
     message:
         "Scoring {wildcards.behavior} under system prompts"
     script:

@@ -15,7 +15,6 @@ for _name, _row in TABLES.items():
                 if "{" in path
             },
             **{key: path for key, path in _files.items() if "{" not in path},
-            code=code_of("table", _row["make"]),
         output:
             **{table: f"{RESULTS}/tables/{table}.csv" for table in _row["tables"]},
             **{page: f"{RESULTS}/tables/{page}" for page in _row.get("pages", [])},
@@ -43,6 +42,8 @@ for _name, _row in TABLES.items():
                 parts=_row.get("parts", []),
                 settings=settings_of(_row, config),
             ),
+            code=code_of("table", _row["make"]),
+            made=made_by(_files),
         message:
             _row["message"]
         script:
@@ -54,7 +55,6 @@ rule latex_tables:
     """The headline tables as LaTeX, estimates with their intervals."""
     input:
         tables=expand(f"{RESULTS}/tables/{{name}}.csv", name=HEADLINES),
-        code=code_of("latex_tables"),
     output:
         tables=expand(f"{RESULTS}/tables/{{name}}.tex", name=HEADLINES),
     log:
@@ -69,6 +69,7 @@ rule latex_tables:
         runtime=scaled(5),
     params:
         settings=dict(headlines=HEADLINES),
+        code=code_of("latex_tables"),
     message:
         "Writing the headline tables as LaTeX"
     script:

@@ -6,7 +6,6 @@ rule transfer:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         model=f"{MODEL}/manifest.json",
-        code=code_of("steering/transfer"),
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.transfer.parquet",
     log:
@@ -26,6 +25,7 @@ rule transfer:
             positions=STEERING["positions"],
             **plain_part("transfer"),
         ),
+        code=code_of("steering/transfer"),
     message:
         "Adding the vectors of {wildcards.behavior} at other blocks"
     script:

@@ -1,14 +1,19 @@
-ESTIMATOR_FILES = sorted(
-    map(str, (SCRIPTS / "steerpaper" / "steering" / "estimators").glob("*.py"))
-)
+# every file of the folder is an estimator
+ESTIMATOR_CODE = {
+    f"steerpaper/steering/estimators/{name}.py": code_digest(
+        SCRIPTS / "steerpaper" / "steering" / "estimators" / f"{name}.py"
+    )
+    for name in ESTIMATORS
+}
+# directions are drawn one by one from the seed and their number: a few more than a study asks for,
+# so that another number of controls makes the vectors, and all that follows, not anew
+RANDOM_DIRECTIONS = 20
 
 
 rule vectors:
     """Vectors of all blocks by every estimator, and random directions of the same norm."""
     input:
         activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
-        # every file of the folder is an estimator
-        code=[*code_of("steering/vectors"), *ESTIMATOR_FILES],
     output:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
     log:
@@ -23,13 +28,15 @@ rule vectors:
         runtime=scaled(10),
     params:
         settings=dict(
-            random_directions=max(
-                section["random"]["directions"]
+            random_directions=RANDOM_DIRECTIONS
+            * max(
+                -(-section["random"]["directions"] // RANDOM_DIRECTIONS)
                 for section in STEERING.values()
                 if isinstance(section, dict) and "random" in section
             ),
             seed=config["seed"],
         ),
+        code=code_of("steering/vectors") | ESTIMATOR_CODE,
     message:
         "Computing the vectors of {wildcards.behavior} ({wildcards.contrast})"
     script:
@@ -50,7 +57,6 @@ rule steering_vectors:
             if STEERING["multiplier_unit"] == "residual"
             else []
         ),
-        code=code_of("steering/steering_vectors"),
     output:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
     log:
@@ -69,6 +75,7 @@ rule steering_vectors:
             normalize=STEERING["normalize"],
             multiplier_unit=STEERING["multiplier_unit"],
         ),
+        code=code_of("steering/steering_vectors"),
     message:
         "Scaling the vector of {wildcards.behavior} ({wildcards.contrast}) that steers"
     script:

@@ -13,12 +13,18 @@ class Params(TypedDict):
     """The rule's settings."""
 
     config: dict[str, Any]
+    made: dict[str, str]
 
 
 def main(job: Job[Params]) -> None:
     from steerpaper.workflow import provenance
     from steerpaper.workflow.files import read_json, whole, write_json
+    from steerpaper.workflow.records import study_of
+    from steerpaper.workflow.trace import refuse_stale
 
+    study = study_of(job.log)
+    if study is not None:
+        refuse_stale(study, job.input["results"], job.params["made"])
     workflow = Path(provenance.__file__).parents[3]
     config = job.params["config"]
     write_json(

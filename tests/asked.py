@@ -1,4 +1,7 @@
-"""Snakemake asked what it knows: every rule of the workflow as it stands for a configuration."""
+"""Snakemake asked what it knows: every rule of the workflow as it stands for a configuration.
+
+What depends on a rule's wildcards is shown for the first behaviour and contrast.
+"""
 
 import json
 import subprocess
@@ -14,11 +17,16 @@ include: {snakefile!r}
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+
+WILDCARDS = SimpleNamespace(
+    behavior=BEHAVIORS[0], contrast=CONTRASTS[0], split="train", shard="0", shards="1"
+)
 
 
 def plain(value):
     if callable(value):
-        return "function"
+        return plain(value(WILDCARDS))
     if isinstance(value, dict):
         return {{str(key): plain(below) for key, below in value.items()}}
     if isinstance(value, (list, tuple, set)):

@@ -53,8 +53,8 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
     )
     parts = [at(f"part-{shard}.parquet") for shard in range(shards)]
     for shard, part in enumerate(parts):
-        wildcards = {"shard": str(shard)}
-        options = {"shards": shards, "top": top, "bos": True, **run}
+        wildcards = {"shard": str(shard), "shards": str(shards)}
+        options = {"top": top, "bos": True, **run}
         stage("lookups.max_activations", common, {"part": part}, wildcards=wildcards, **options)
     common["activations"] = at("max_activations.parquet")
     outputs = {"activations": common["activations"], "counts": at("firing.csv")}

@@ -38,13 +38,14 @@ def prompts_job(folder, raw, model):
     others["about"] = str(folder / "out/about.json")
     return Job(
         input={"raw": str(raw), "about": [], "model": str(model / "manifest.json")},
-        output={"prompts": prompts, "csv": [], **others},
+        output={"prompts": prompts, **others},
         params={
             "contrasts": ["answers", "letters"],
             "split": {"train": 2, "dev": 2, "test": 2},
             "system": None,
             "seed": 1,
             "bad_items": "stop",
+            "data": {},
         },
         wildcards={"behavior": "tea"},
         threads=1,

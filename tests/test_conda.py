@@ -31,7 +31,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from study import make_study
 
-from steerpaper.workflow.provenance import imported_modules
+from steerpaper.workflow.code import imported_modules
 
 pytestmark = pytest.mark.conda
 

@@ -9,7 +9,7 @@ from asked import rules_of
 from conftest import ROOT
 
 from steerpaper.workflow.declared import csv_names, rows_of
-from steerpaper.workflow.provenance import imported_modules, is_helper
+from steerpaper.workflow.code import imported_modules, is_helper
 
 SCRIPTS = ROOT / "scripts"
 LIBRARY = SCRIPTS / "steerpaper"
@@ -71,15 +71,18 @@ def test_a_script_has_its_rules_name_or_draws_and_sums_up_what_rows_say(rules):
     assert {(ROOT / "rules" / path).resolve() for path in scripted.values()} == scripts
 
 
-def test_settings_are_one_mapping_and_code_is_an_input(rules):
+def test_settings_are_one_mapping_and_code_is_another(rules):
     for name, rule in rules.items():
         if rule["script"]:
             # Snakemake compares params by value, without their names
-            assert list(rule["params"]) == ["settings"], name
+            assert list(rule["params"])[:2] == ["settings", "code"], name
+            assert set(rule["params"]) <= {"settings", "code", "made"}, name
             assert isinstance(rule["params"]["settings"], dict | str), name
             imported = imported_modules((ROOT / "rules" / rule["script"]).resolve(), SCRIPTS)
             code = {path for path in imported if not is_helper(path.relative_to(LIBRARY))}
-            assert set(map(str, code)) <= set(rule["input"]["code"]), name
+            names = {path.relative_to(SCRIPTS).as_posix() for path in code}
+            script = (ROOT / "rules" / rule["script"]).resolve().relative_to(SCRIPTS)
+            assert {*names, script.as_posix()} <= set(rule["params"]["code"]), name
 
 
 def test_every_figure_and_table_is_made_and_explained(rules):

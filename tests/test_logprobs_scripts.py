@@ -250,8 +250,8 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
     def sweep(shards, budget):
         for shard in range(shards):
             files = [f"sweep.{contrast}.{shard}.parquet" for contrast in CONTRASTS]
-            options = params | {"shards": shards}
-            scored(study, "sweep", "scores", files, options, budget, shard=str(shard))
+            number = {"shard": str(shard), "shards": str(shards)}
+            scored(study, "sweep", "scores", files, params, budget, **number)
         joined = []
         for contrast in CONTRASTS:
             shard_files = [str(study / f"sweep.{contrast}.{n}.parquet") for n in range(shards)]

@@ -14,7 +14,6 @@ class Params(TypedDict):
 
     run: Run
     bos: bool
-    shards: int
     top: int
 
 
@@ -32,7 +31,7 @@ def main(job: Job[Params]) -> None:
 
     lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
     neurons = by_layer(read_table(job.input["neurons"]))
-    shard, shards = int(job.wildcards["shard"]), job.params["shards"]
+    shard, shards = int(job.wildcards["shard"]), int(job.wildcards["shards"])
 
     def prompts_of(split: str) -> Iterator[CorpusPrompt]:
         return islice(read_corpus(job.input[split]), shard, None, shards)

@@ -17,11 +17,10 @@ class Params(TypedDict):
     system: str | None
     bad_items: str
     seed: int
+    data: dict[str, str]
 
 
 def main(job: Job[Params]) -> None:
-    import pandas as pd
-
     from steerpaper.engine.text import load_for_prompts
     from steerpaper.steering.about import as_json, open_questions, read_about
     from steerpaper.steering.items import read_items, split_items
@@ -32,7 +31,7 @@ def main(job: Job[Params]) -> None:
         serialize_all,
         under_system_prompts,
     )
-    from steerpaper.workflow.files import write_json, write_jsonl, write_table
+    from steerpaper.workflow.files import write_json, write_jsonl
 
     params, behavior = job.params, job.wildcards["behavior"]
     system, lead = params["system"], params["contrasts"][0]
@@ -56,8 +55,6 @@ def main(job: Job[Params]) -> None:
     files = [as_rows(part) for part in prompts.values()]
     for rows, path in zip(files, job.output["prompts"], strict=True):
         write_jsonl(path, rows)
-    for rows, path in zip(files, job.output["csv"], strict=False):
-        write_table(path, pd.DataFrame(rows))
     for name, rows in others.items():
         write_jsonl(job.output[name], rows)
     write_json(job.output["about"], as_json(about))

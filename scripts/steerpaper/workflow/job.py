@@ -2,10 +2,11 @@
 
 A script defines `main(job)` and ends with `run(main)`. A rule's configuration values are one
 mapping, `params: settings=`, since Snakemake compares params as a set of values without names: a
-mapping's representation holds the names, so that no change goes unseen. Snakemake puts its job
-object into the script's globals; `run` turns it into a plain `Job`, notes it beside the log as
-`<log>.job.json`, and sends what the script logs to the log file and to the terminal. To debug a job
-by itself:
+mapping's representation holds the names, so that no change goes unseen; what the script does is
+another, `code=`. Snakemake puts its job object into the script's globals; `run` turns it into a
+plain `Job`, notes it beside the log as `<log>.job.json`, and sends what the script logs to the log
+file and to the terminal. It checks what the job reads against the records of what made it, and
+leaves a record of what the job makes (`records.py`). To debug a job by itself:
 
     python scripts/steering/vectors.py results/default/logs/vectors/optimism.answers.log.job.json
 """
@@ -17,7 +18,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar
 
@@ -47,6 +48,9 @@ class Job(Generic[Params]):
         log: its log file.
         batch_tokens: tokens a forward pass may hold. No result depends on it, so it is no
             parameter: a change re-runs nothing.
+        rule: its rule's name.
+        code: digests of what the script does, by module.
+        made: by input, the settings that its files must have been made with.
     """
 
     input: dict[str, Any]
@@ -56,6 +60,9 @@ class Job(Generic[Params]):
     threads: int
     log: str
     batch_tokens: int = 1024
+    rule: str = ""
+    code: dict[str, str] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
 
     @property
     def config_digest(self) -> str:
@@ -86,11 +93,46 @@ def _current_job() -> Job[Any]:
         threads=snakemake.threads,
         log=str(snakemake.log[0]),
         batch_tokens=snakemake.config["batch_tokens"],
+        rule=snakemake.rule,
+        code=snakemake.params.get("code", {}),
+        made=snakemake.params.get("made", {}),
     )
     note = Path(job.log + ".job.json")
     with writing(note):
         note.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
     return job
+
+
+def recorded(main: Callable[[Job[Any]], None], job: Job[Any]) -> None:
+    """Run `main` on inputs that are what their jobs wrote, and record what it makes.
+
+    Raises:
+        UserError: an input is not what its job wrote, or was made under other settings.
+    """
+    from steerpaper.workflow import records
+
+    study = records.study_of(job.log)
+    if study is None:  # a job of one's own, outside a study
+        return main(job)
+    here, workflow = Path.cwd(), Path(__file__).parents[3]
+    # the manifest has the digests of the model's own files, which can be large
+    paths = {key: _paths(value) for key, value in job.input.items() if key != "files"}
+    read = records.checked(study, [path for group in paths.values() for path in group])
+    records.refuse_others(
+        study, {path: job.made[key] for key in job.made for path in paths.get(key, [])}
+    )
+    main(job)
+    about = {"rule": job.rule, "wildcards": job.wildcards, "settings": job.params, "code": job.code}
+    records.write_records(
+        study,
+        [path for value in job.output.values() for path in _paths(value)],
+        records.portable(about, here, workflow),
+        records.portable(read, here, workflow),
+    )
+
+
+def _paths(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def run(main: Callable[[Job[Any]], None]) -> None:
@@ -113,7 +155,7 @@ def run(main: Callable[[Job[Any]], None]) -> None:
     # a log file on a full disk: the terminal still has every line, and no traceback between them
     logging.raiseExceptions = False
     try:
-        main(job)
+        recorded(main, job)
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -1,10 +1,8 @@
-"""What a result depends on: code, configuration, packages, files."""
+"""What a study was made from: the workflow's files, configuration, packages, digests."""
 
-import ast
 import re
 import subprocess
 from collections.abc import Iterable
-from functools import cache
 from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,54 +22,6 @@ def workflow_files(workflow: Path) -> list[Path]:
         for path in files
         if path.is_file() and not path.name.startswith(".") and path.suffix not in (".pyc", ".png")
     )
-
-
-@cache
-def imported_modules(script: Path, root: Path, *called: str) -> tuple[Path, ...]:
-    """The modules under `root` that a script imports, directly or through another, sorted.
-
-    Args:
-        called: modules that the script imports by names that it is given.
-
-    Snakemake notices an edited script, but not an edited module that the script imports: rules
-    name these files as inputs.
-    """
-    found = {path for name in called for path in _files(name, root)}
-    todo = [script, *found]
-    while todo:
-        names = _imported(todo.pop())
-        new = {path for name in names for path in _files(name, root)} - found
-        found |= new
-        todo += new
-    return tuple(sorted(found))
-
-
-def _files(name: str, root: Path) -> list[Path]:
-    """The file of a module under `root`, or of a package; none where it is neither."""
-    stem = root.joinpath(*name.split("."))
-    return [path for path in (stem.with_suffix(".py"), stem / "__init__.py") if path.is_file()]
-
-
-def _imported(path: Path) -> list[str]:
-    """What a file imports, anywhere in it: modules, and names in them, which may be modules too."""
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-    return names
-
-
-def is_helper(path: Path) -> bool:
-    """Whether a module of the library has no say in results: how files, jobs and messages are made.
-
-    Args:
-        path: relative to the library's folder.
-    """
-    if path.parts[0] == "workflow" or path.name in ("errors.py", "progress.py"):
-        return True
-    return path.name == "__init__.py" and len(path.parts) <= 2
 
 
 def without_folder(value: Any, folder: Path) -> Any:

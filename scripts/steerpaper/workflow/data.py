@@ -1,0 +1,23 @@
+"""Raw data as a rule's params: by what a file says, not by when it was written."""
+
+import hashlib
+from pathlib import Path
+
+# a larger file is known by its size and time: it would be read at every start of the workflow
+LARGE = 16_000_000
+
+
+def content(path: str | Path) -> str:
+    """What a file of raw data says, as a digest; blank lines at its end say nothing.
+
+    So that a file that is copied, touched or cloned anew re-runs nothing.
+    """
+    path = Path(path)
+    try:
+        about = path.stat()
+        if about.st_size > LARGE:
+            return f"{about.st_size} bytes of {about.st_mtime_ns}"
+        return hashlib.sha256(path.read_bytes().rstrip()).hexdigest()[:16]
+    except OSError:
+        # Snakemake says which input is missing, and the job what cannot be read
+        return "not there"

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,17 @@ def planned(folder: Path, config: dict | None, *arguments: str, root: Path = ROO
     _, _, stats = (process.stdout + process.stderr).partition("Job stats:")
     rows = [line.split() for line in stats.partition("total")[0].splitlines()[3:]]
     return {row[0] for row in rows if row}
+
+
+def copy_of_tree(folder: Path) -> Path:
+    """A copy of the workflow's tree, without its tests and results."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith("tests/"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
 
 
 def unfilled(caption: str) -> set[str]:

@@ -3,14 +3,13 @@
 import copy
 import re
 import shutil
-import subprocess
 
 import pandas as pd
 import pytest
 import yaml
 from asked import rules_of
 from conftest import ROOT
-from study import planned, snakemake
+from study import copy_of_tree, planned, snakemake
 
 from steerpaper.workflow.files import read_jsonl, read_tensors
 
@@ -29,17 +28,7 @@ def workshop(finished_study, tmp_path_factory):
     """A copy of the tree, and a finished study that this copy holds to be up to date."""
     folder, config, _ = finished_study
     tree, study = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("study")
-    tracked = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in tracked.stdout.splitlines():
-        if (ROOT / name).is_file() and not name.startswith("tests/"):
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
+    copy_of_tree(tree)
     shutil.copytree(folder, study, dirs_exist_ok=True, symlinks=True)
     process = snakemake(study, config, "--touch", root=tree)
     assert process.returncode == 0, process.stderr

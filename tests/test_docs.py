@@ -8,8 +8,8 @@ import yaml
 from asked import rules_of
 from conftest import ROOT
 
-from steerpaper.workflow.declared import csv_names, rows_of
 from steerpaper.workflow.code import imported_modules, is_helper
+from steerpaper.workflow.declared import csv_names, rows_of
 
 SCRIPTS = ROOT / "scripts"
 LIBRARY = SCRIPTS / "steerpaper"

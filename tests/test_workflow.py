@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from study import command, make_study, planned, snakemake, tables
+from study import command, copy_of_tree, make_study, planned, snakemake, tables
 
 pytestmark = pytest.mark.workflow
 
@@ -126,10 +126,68 @@ def test_no_change_goes_unseen(finished, changes, rule):
     assert rule in planned(folder, merged(config, changes))
 
 
-def test_another_budget_runs_no_job_that_makes_results(finished):
+RECORDS = {"all", "provenance", "crate", "report_pages"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "more"),
+    [
+        ({"batch_tokens": 5000}, set()),
+        ({"threads": 2}, set()),
+        ({"steering": {"prompts": {"csv": False}}}, set()),
+        ({"steering": {"sweep": {"shards": 2}}, "lookups": {"corpus": {"shards": 2}}}, set()),
+    ],
+)
+def test_what_changes_no_result_runs_no_job_that_makes_one(finished, changes, more):
     folder, config, _ = finished
-    rules = planned(folder, merged(config, {"batch_tokens": 5000}))
-    assert rules == {"all", "provenance", "report_pages"}
+    assert planned(folder, merged(config, changes)) <= RECORDS | more
+
+
+def test_prompts_as_csv_are_written_from_the_prompt_files(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / "results/tiny/prompts").glob("*.csv"):
+        path.unlink()
+    rules = planned(tmp_path, finished[1])
+    assert rules - RECORDS == {"prompts_csv", "steering"}
+
+
+def test_more_controls_make_no_vectors_and_no_sweep_anew(finished):
+    folder, config, _ = finished
+    changes = {"steering": {"dose_response": {"random": {"directions": 9}}}}
+    rules = planned(folder, merged(config, changes))
+    assert "dose_response" in rules
+    assert not {"vectors", "steering_vectors", "sweep", "activations"} & rules
+
+
+def test_raw_data_that_says_the_same_makes_nothing_anew(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path, dirs_exist_ok=True)
+    items = tmp_path / "one.jsonl"
+    items.write_text(items.read_text() + "\n\n")
+    (tmp_path / "one.yaml").touch()
+    assert planned(tmp_path, finished[1]) <= RECORDS
+    items.write_text(items.read_text().replace("friend", "companion"))
+    assert {"prompts", "sweep", "steering_tables"} <= planned(tmp_path, finished[1])
+
+
+def test_a_comment_or_a_docstring_makes_nothing_anew_and_an_edit_what_depends_on_it(
+    finished, tmp_path
+):
+    clone = copy_of_tree(tmp_path / "clone")
+    shutil.copytree(finished[0], clone, dirs_exist_ok=True)
+    # the finished study was made by the workflow in another place
+    assert snakemake(clone, finished[1], "--touch", root=clone).returncode == 0
+    library = clone / "scripts/steerpaper"
+    for name in ("errors.py", "engine/score.py"):
+        text = (library / name).read_text()
+        (library / name).write_text("# a comment\n" + text.replace('"""', '"""Another. ', 1))
+    shutil.move(clone, tmp_path / "renamed")
+    clone = tmp_path / "renamed"
+    assert planned(clone, None, root=clone) == set()
+    score = clone / "scripts/steerpaper/engine/score.py"
+    score.write_text(score.read_text() + "\nMORE = 1\n")
+    rules = planned(clone, None, root=clone)
+    assert {"sweep", "dose_response"} <= rules
+    assert not {"prompts", "activations", "vectors"} & rules
 
 
 @pytest.mark.parametrize(

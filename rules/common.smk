@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
 
@@ -79,16 +80,32 @@ def code_of(script, function="", helpers=False):
     return code_digests(SCRIPTS / f"{script}.py", SCRIPTS, *called, helpers=helpers)
 
 
-def beside(path):
-    """A file of the workflow as an input; relative where the study is in the workflow's folder.
+def is_ours(path):
+    """Is a file the workflow's own, and not in the folder that the study is made in?"""
+    return Path(path).is_absolute() and Path(path).is_relative_to(WORKFLOW)
 
-    So that a moved or renamed clone has the same inputs, and nothing is made again.
+
+def theirs(path):
+    """A file of raw data as an input, by what it says and not by its time: see `content`.
+
+    None where it is the workflow's own: a moved or renamed clone makes nothing anew.
     """
-    path = Path(path)
-    here = Path.cwd()
-    if path.is_relative_to(here):
-        return local(str(path.relative_to(here)))
-    return str(path)
+    return [] if is_ours(path) else ancient(path)
+
+
+def ours(**paths):
+    """Those files of raw data that are the workflow's own, for the job alone.
+
+    Of this type Snakemake compares nothing: what counts is what they say (`content`).
+    """
+    return SimpleNamespace(
+        **{key: str(path) for key, path in paths.items() if path and is_ours(path)}
+    )
+
+
+def said_by(*files):
+    """What files of the workflow say that are no code, to be put beside a script's code."""
+    return {file: content(WORKFLOW / file) for file in files}
 
 
 def behaviors_of(part):

@@ -1,9 +1,8 @@
 rule cost_prompts:
     """Serialize the neutral texts and the knowledge questions, for every contrast."""
     input:
-        # by what they say, not by their time: see params
-        neutral=ancient(STEERING["cost"]["neutral"]),
-        knowledge=ancient(STEERING["cost"]["knowledge"]),
+        neutral=theirs(STEERING["cost"]["neutral"]),
+        knowledge=theirs(STEERING["cost"]["knowledge"]),
         model=f"{MODEL}/manifest.json",
     output:
         neutral=f"{RESULTS}/prompts/neutral.jsonl",
@@ -32,6 +31,7 @@ rule cost_prompts:
             **keys_of(STEERING["cost"], "texts questions"),
         ),
         code=code_of("steering/cost_prompts"),
+        beside=ours(**keys_of(STEERING["cost"], "neutral knowledge")),
     message:
         "Serializing what the cost of steering is measured on"
     script:

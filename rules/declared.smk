@@ -9,7 +9,7 @@ def templates_of(row):
     for key, template in row["from"].items():
         found[key] = f"{RESULTS}/{template}"
         if template.startswith("data"):
-            found[key] = beside(WORKFLOW / template)
+            found[key] = str(WORKFLOW / template)
         if template == "{model}":
             found[key] = f"{MODEL}/manifest.json"
     return found
@@ -71,8 +71,6 @@ HEADLINES = headlines(
 
 
 FIGURE_ROWS = rows_of(REPORT / "figures.yaml")
-# the look of all figures
-STYLE = beside(SCRIPTS / "steerpaper" / "plots" / "paper.mplstyle")
 FIGURE_KINDS = ["pdf", "png", "csv"]
 
 

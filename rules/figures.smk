@@ -10,7 +10,6 @@ for _name, _row in FIGURE_ROWS.items():
                 key: f"{RESULTS}/tables/{table}.csv"
                 for key, table in _row["tables"].items()
             },
-            style=STYLE,
         output:
             **figure_files(_name, _row),
         log:
@@ -37,7 +36,9 @@ for _name, _row in FIGURE_ROWS.items():
                 measure=MEASURE,
                 blocks=config["figures"]["layers"] if _row.get("blocks") else None,
             ),
-            code=code_of("figure", f"plots.{_row['draw']}"),
+            # and the look of all figures
+            code=code_of("figure", f"plots.{_row['draw']}")
+            | said_by("scripts/steerpaper/plots/paper.mplstyle"),
         message:
             _row["message"]
         script:

@@ -21,8 +21,7 @@ def parts_of_activations(wildcards):
 rule corpus:
     """Make the corpus: raw text cut into prompts, de-duplicated, split into train and test."""
     input:
-        # by what it says, not by its time: see params
-        raw=ancient(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else [],
+        raw=theirs(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else [],
         model=f"{MODEL}/manifest.json",
     output:
         **CORPUS_FILES,

@@ -1,10 +1,9 @@
 rule prompts:
     """Serialize a behaviour's raw items: split, render, check the tokens, for every contrast."""
     input:
-        # by what it says, not by its time: see params
-        raw=lambda wildcards: ancient(config["behaviors"][wildcards.behavior]["items"]),
-        about=lambda wildcards: ancient(
-            config["behaviors"][wildcards.behavior].get("about", [])
+        raw=lambda wildcards: theirs(config["behaviors"][wildcards.behavior]["items"]),
+        about=lambda wildcards: theirs(
+            config["behaviors"][wildcards.behavior].get("about", "")
         ),
         model=f"{MODEL}/manifest.json",
     output:
@@ -43,6 +42,10 @@ rule prompts:
             },
         ),
         code=code_of("steering/prompts"),
+        beside=lambda wildcards: ours(
+            raw=config["behaviors"][wildcards.behavior]["items"],
+            about=config["behaviors"][wildcards.behavior].get("about"),
+        ),
     message:
         "Serializing the prompts of {wildcards.behavior}"
     script:

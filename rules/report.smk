@@ -31,7 +31,6 @@ rule provenance:
             if not name.startswith("behaviors.") or name.split(".")[1] in BEHAVIORS
         ],
         model=f"{MODEL}/manifest.json",
-        lock=beside(WORKFLOW / "envs" / "lock.txt"),
     output:
         provenance=f"{RESULTS}/provenance.json",
         config=f"{RESULTS}/config.yaml",
@@ -55,7 +54,7 @@ rule provenance:
                 if settings_of_rule(one)
             },
         ),
-        code=code_of("provenance", helpers=True),
+        code=code_of("provenance", helpers=True) | said_by("envs/lock.txt"),
     message:
         "Recording what the results were made from"
     script:
@@ -92,7 +91,6 @@ rule report_pages:
     input:
         tables=[path for paths in REPORTED.values() for path in paths],
         provenance=f"{RESULTS}/provenance.json",
-        template=beside(REPORT / "table.html"),
     output:
         **{
             name: report(
@@ -128,7 +126,7 @@ rule report_pages:
             benchmarks=BENCHMARKS,
             about=csv_names(TABLES) | RECORDS,
         ),
-        code=code_of("report_pages", helpers=True),
+        code=code_of("report_pages", helpers=True) | said_by("report/table.html"),
     message:
         "Writing the report's pages of tables"
     script:

@@ -14,7 +14,11 @@ for _name, _row in TABLES.items():
                 for key, path in _files.items()
                 if "{" in path
             },
-            **{key: path for key, path in _files.items() if "{" not in path},
+            **{
+                key: path
+                for key, path in _files.items()
+                if "{" not in path and not is_ours(path)
+            },
         output:
             **{table: f"{RESULTS}/tables/{table}.csv" for table in _row["tables"]},
             **{page: f"{RESULTS}/tables/{page}" for page in _row.get("pages", [])},
@@ -41,9 +45,17 @@ for _name, _row in TABLES.items():
                 },
                 parts=_row.get("parts", []),
                 settings=settings_of(_row, config),
+                data=said_by(
+                    *(
+                        Path(path).relative_to(WORKFLOW).as_posix()
+                        for path in _files.values()
+                        if is_ours(path)
+                    )
+                ),
             ),
             code=code_of("table", _row["make"]),
             made=made_by(_files),
+            beside=ours(**_files),
         message:
             _row["message"]
         script:

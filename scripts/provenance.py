@@ -33,7 +33,7 @@ def main(job: Job[Params]) -> None:
             "study": config["study"],
             "workflow": provenance.commit(workflow),
             "python": platform.python_version(),
-            "packages": provenance.installed(Path(job.input["lock"])),
+            "packages": provenance.installed(workflow / "envs/lock.txt"),
             "model": read_json(job.input["model"]),
             "config": config,
             "files": provenance.digests(job.input["data"] + job.input["results"], workflow),

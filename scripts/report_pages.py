@@ -37,7 +37,7 @@ def main(job: Job[Params]) -> None:
     pages = {job.output[name]: table for name, table in shown.items()}
     for table, page in zip(job.input["tables"], job.output["tables"], strict=True):
         pages[page] = read_cells(table)
-    template = Path(job.input["template"]).read_text(encoding="utf-8")
+    template = (Path(__file__).parents[1] / "report/table.html").read_text(encoding="utf-8")
     about = job.params["about"]
     for page, (columns, cells) in pages.items():
         name = Path(page).stem

@@ -17,6 +17,7 @@ class Params(TypedDict):
         names: per input, what its files are called in the mapping that a single call is given.
         parts: inputs that are read in parts.
         settings: the function's further arguments.
+        data: what the workflow's own files among the inputs say.
     """
 
     make: str
@@ -24,6 +25,7 @@ class Params(TypedDict):
     names: dict[str, list[list[str]]]
     parts: list[str]
     settings: dict[str, Any]
+    data: dict[str, str]
 
 
 def main(job: Job[Params]) -> None:

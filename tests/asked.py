@@ -27,6 +27,8 @@ WILDCARDS = SimpleNamespace(
 def plain(value):
     if callable(value):
         return plain(value(WILDCARDS))
+    if isinstance(value, SimpleNamespace):
+        return plain(vars(value))
     if isinstance(value, dict):
         return {{str(key): plain(below) for key, below in value.items()}}
     if isinstance(value, (list, tuple, set)):

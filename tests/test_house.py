@@ -146,7 +146,7 @@ def test_raw_data_is_read_by_the_rules_that_serialize_it_and_by_no_other(tmp_pat
     readers = {
         name
         for name, rule in rules_of(tmp_path, config).items()
-        for paths in [rule["input"].values()]
+        for paths in [[*rule["input"].values(), rule["params"].get("beside")]]
         if any("/data/" in str(path) for path in paths)
     }
     serializers = {"prompts", "cost_prompts", "lookups_tables"}  # the last: what a paper printed

@@ -148,7 +148,7 @@ def test_prompts_as_csv_are_written_from_the_prompt_files(finished, tmp_path):
     for path in (tmp_path / "results/tiny/prompts").glob("*.csv"):
         path.unlink()
     rules = planned(tmp_path, finished[1])
-    assert rules - RECORDS == {"prompts_csv", "steering"}
+    assert rules - RECORDS == {"prompts_csv"}
 
 
 def test_more_controls_make_no_vectors_and_no_sweep_anew(finished):

@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Generic, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
@@ -86,7 +87,7 @@ def _current_job() -> Job[Any]:
             )
         return Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     job = Job(
-        input=_named(snakemake.input),
+        input=_named(snakemake.input) | vars(snakemake.params.get("beside", SimpleNamespace())),
         output=_named(snakemake.output),
         params=snakemake.params.get("settings", {}),
         wildcards=dict(snakemake.wildcards.items()),

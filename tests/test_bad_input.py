@@ -126,7 +126,7 @@ def test_raw_data_with_a_mistake_is_refused_and_nothing_is_written(name, tmp_pat
 
 def test_raw_data_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "tea.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"tea\.jsonl: cannot be read as UTF-8"):
+    with pytest.raises(UserError, match=r"tea\.jsonl, line 1: cannot be read as UTF-8"):
         read_items(tmp_path / "tea.jsonl")
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
         read_items(tmp_path / "none.jsonl")

@@ -30,7 +30,7 @@ def main(job: Job[Params]) -> None:
     items = read_knowledge(job.input["knowledge"])[: params["questions"]]
     tokenizer, context = load_for_prompts(job.input["model"])
     neutral = [
-        {"id": f"neutral-{number}", "text": text, "ids": ids}
+        {"id": f"neutral-{number}", "text": text.text, "ids": ids}
         for number, (text, ids) in enumerate(
             zip(texts, text_ids(tokenizer, texts, context), strict=True), 1
         )

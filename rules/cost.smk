@@ -24,6 +24,7 @@ rule cost_prompts:
         settings=dict(
             contrasts=CONTRASTS,
             system=STEERING["prompts"]["system"],
+            date=config["model"]["date"],
             seed=config["seed"],
             **keys_of(STEERING["cost"], "texts questions"),
         ),

@@ -43,6 +43,7 @@ def prompts_job(folder, raw, model):
             "contrasts": ["answers", "letters"],
             "split": {"train": 2, "dev": 2, "test": 2},
             "system": None,
+            "date": "2024-07-26",
             "seed": 1,
             "bad_items": "stop",
         },
@@ -64,7 +65,7 @@ BAD_FILES = {
     "blank lines only": ("\n\n", r"tea\.jsonl: the file is empty"),
     "not JSON": (lines(GOOD) + "{question: no}\n", r"tea\.jsonl, line 2: not JSON.*column 2"),
     "cut off": (lines(GOOD) + lines(GOOD)[:-9], r"tea\.jsonl, line 2: not JSON"),
-    "broken list": ('[{"question": 1,]', r"tea\.jsonl, line 1: not a JSON list"),
+    "broken list": ('[{"question": 1,]', r"tea\.jsonl, line 1: not JSON"),
     "not an object": (lines(["a"]), r"tea\.jsonl"),
     "a number": (lines(3), r"line 1: expected a JSON object, found int"),
     "missing field": (

@@ -118,6 +118,21 @@ class Record:
             raise UserError(f"{self.where}: {error}") from error
 
 
+def read_json(path: str | Path) -> Any:
+    """What a JSON file says.
+
+    Raises:
+        UserError: names the file, and the line of what is not JSON.
+    """
+    text = read_text(path)
+    try:
+        return _strict_json(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 def records(path: str | Path) -> Iterator[Record]:
     """Every record of a JSON Lines file, or JSON list, one after the other.
 
@@ -139,14 +154,7 @@ def records(path: str | Path) -> Iterator[Record]:
 
 def _items(path: str | Path) -> Iterator[Record]:
     """The items of a JSON list."""
-    text = read_text(path)
-    try:
-        items = _strict_json(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}, line {error.lineno}: not a JSON list: {error.msg}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(read_json(path), 1):
         yield Record(f"{path}, item {number}", number, item)
 
 

@@ -133,10 +133,13 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: {error}") from error
 
 
-def records(path: str | Path) -> Iterator[Record]:
+def records(path: str | Path, name: str | None = None) -> Iterator[Record]:
     """Every record of a JSON Lines file, or JSON list, one after the other.
 
     A line is read when its record's value is asked for, so that a bad one can be left out.
+
+    Args:
+        name: what the file is called in messages, if not by its path.
 
     Raises:
         UserError: no file that can be read, or a list that is not JSON.
@@ -146,16 +149,11 @@ def records(path: str | Path) -> Iterator[Record]:
         if not line.strip():
             continue
         if not begun and line.lstrip().startswith(b"["):
-            yield from _items(path)
+            for place, item in enumerate(read_json(path), 1):
+                yield Record(f"{name or path}, item {place}", place, item)
             return
         begun = True
-        yield Record(f"{path}, line {number}", number, line)
-
-
-def _items(path: str | Path) -> Iterator[Record]:
-    """The items of a JSON list."""
-    for number, item in enumerate(read_json(path), 1):
-        yield Record(f"{path}, item {number}", number, item)
+        yield Record(f"{name or path}, line {number}", number, line)
 
 
 def _strict_json(text: str) -> Any:

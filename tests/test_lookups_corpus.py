@@ -199,7 +199,7 @@ def test_files_are_read_a_piece_at_a_time(tmp_path, monkeypatch, name):
         ("c.jsonl", b"[1]", r"c.jsonl, item 1: has no key 'text'; it holds no keys"),
         ("c.jsonl", b'{"text": 3}', r"c.jsonl:1: 'text' holds 3, expected a text"),
         ("c.csv", b"body\nx\n", r"c.csv: has no column 'text'; it has 'body'"),
-        ("c.csv", b"", r"c.csv: cannot be read"),
+        ("c.csv", b"", r"c.csv: has no column 'text'"),
         ("c.parquet", b"PAR", r"c.parquet: cannot be read"),
         ("c.txt", b"\xff\xfe\x00", r"c.txt, line 1: cannot be read as UTF-8"),
         ("c.csv", b"text\n\xff\xff\n", r"c.csv: cannot be read as UTF-8"),
@@ -316,6 +316,14 @@ def test_only_a_line_feed_ends_a_line_of_a_corpus(tmp_path, mark):
     for name in ("c.jsonl", "c.txt"):
         found = list(file_texts(tmp_path / name, "text", name))
         assert [raw.text for raw in found] == [f"a{mark}b", "c"]
+
+
+def test_a_cell_may_hold_a_long_text_with_line_breaks_and_commas(tmp_path):
+    written = ["One, two\n" * 30_000, 'say "so"', "NA"]
+    pd.DataFrame({"n": range(3), "text": written}).to_csv(tmp_path / "c.csv", index=False)
+    found = list(file_texts(tmp_path / "c.csv", "text", "c.csv"))
+    assert [raw.text for raw in found] == written
+    assert [raw.source for raw in found] == ["c.csv:2", "c.csv:3", "c.csv:4"]
 
 
 def test_a_corpus_may_be_a_json_list(tmp_path):

@@ -1,6 +1,7 @@
 """Raw texts for the corpus: from the standard library, a file, or a data set on the hub."""
 
 import ast
+import csv
 import json
 import re
 import sysconfig
@@ -13,7 +14,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +26,8 @@ _NOT_PROSE = {"test", "tests", "idlelib", "turtledemo", "site-packages", "__pyca
 _HUB_ENDINGS = (".parquet", ".jsonl", ".csv")
 # rows of a table that are held at a time while it is read
 _ROWS = 1000
+# characters of a CSV file's cell; the library's own limit is less than a document may have
+_LONGEST = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -175,13 +177,23 @@ def _jsonl(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
 
 
 def _csv(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
-    _check_column(map(str, pd.read_csv(path, nrows=0)), column, name)
-    with pd.read_csv(
-        path, chunksize=_ROWS, dtype=str, keep_default_na=False, usecols=[column]
-    ) as parts:
-        texts = (text for part in parts for text in part[column])
-        # the first line is the header
-        yield from enumerate(texts, start=2)
+    csv.field_size_limit(_LONGEST)
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        rows = csv.reader(lines, strict=True)
+        try:
+            header = next(rows, [])
+            _check_column(header, column, name)
+            place = header.index(column)
+            # the first line is the header
+            for number, row in enumerate(filter(None, rows), start=2):
+                if len(row) != len(header):
+                    raise UserError(
+                        f"{name}, line {rows.line_num}: {len(row)} cells, but {len(header)} "
+                        "columns; a text with a comma stands in quotation marks"
+                    )
+                yield number, row[place]
+        except csv.Error as error:
+            raise UserError(f"{name}, line {rows.line_num}: not CSV: {error}") from error
 
 
 def _parquet(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:

@@ -199,7 +199,7 @@ def test_files_are_read_a_piece_at_a_time(tmp_path, monkeypatch, name):
         ("c.jsonl", b"[1]", r"c.jsonl, item 1: has no key 'text'; it holds no keys"),
         ("c.jsonl", b'{"text": 3}', r"c.jsonl:1: 'text' holds 3, expected a text"),
         ("c.csv", b"body\nx\n", r"c.csv: has no column 'text'; it has 'body'"),
-        ("c.csv", b"", r"c.csv: has no column 'text'"),
+        ("c.csv", b"", r"c.csv: the file is empty"),
         ("c.parquet", b"PAR", r"c.parquet: cannot be read"),
         ("c.txt", b"\xff\xfe\x00", r"c.txt, line 1: cannot be read as UTF-8"),
         ("c.csv", b"text\n\xff\xff\n", r"c.csv: cannot be read as UTF-8"),

@@ -205,6 +205,8 @@ def _parquet(path: Path, column: str, name: str) -> Iterator[tuple[int, Any]]:
 
 def _check_column(held: Iterable[str], column: str, name: str) -> None:
     names = list(held)
+    if not names:
+        raise UserError(f"{name}: the file is empty")
     if column not in names:
         raise UserError(
             f"{name}: has no column '{column}'; it has {', '.join(map(shown, names[:20]))}"

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def validated(
     Raises:
         UserError: names every key that is unknown or wrong, and what is allowed there.
     """
-    rules = yaml.safe_load(schema.read_text(encoding="utf-8"))
+    rules = copy.deepcopy(_rules(schema))
     for name, values in (known or {}).items():
         rules["$defs"][name]["enum"] = list(values)
     filled = copy.deepcopy(dict(config))
@@ -102,6 +103,12 @@ def validated(
     if problems:
         raise UserError("configuration: " + "\n  configuration: ".join(problems))
     return filled
+
+
+@cache
+def _rules(schema: Path) -> Config:
+    rules: Config = yaml.safe_load(schema.read_text(encoding="utf-8"))
+    return rules
 
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:

@@ -22,7 +22,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from steerpaper.lookups.corpus import stdlib_texts  # noqa: E402
+from steerpaper.lookups.raw import stdlib_texts  # noqa: E402
 from steerpaper.seeds import stream  # noqa: E402
 
 STUDY = "results/scale/lookups"

@@ -25,8 +25,8 @@ from steerpaper.engine.model import load  # noqa: E402
 from steerpaper.engine.weights import head_count, neurons_out  # noqa: E402
 from steerpaper.lookups.ablations import Ablation, ablate  # noqa: E402
 from steerpaper.lookups.attribution import head_attribution  # noqa: E402
-from steerpaper.lookups.corpus import stdlib_texts  # noqa: E402
 from steerpaper.lookups.neurons import best_congruence, read_directions  # noqa: E402
+from steerpaper.lookups.raw import stdlib_texts  # noqa: E402
 from steerpaper.lookups.top_activations import top_activations  # noqa: E402
 from steerpaper.lookups.truncation import Firing, truncate  # noqa: E402
 from steerpaper.seeds import stream  # noqa: E402

@@ -1,24 +1,9 @@
 """What all rules share: the checked configuration, folders, and what each script does."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
-
-from snakemake.exceptions import WorkflowError
-
-# where this file is: used as a module, workflow.basedir is the outer workflow's folder
-WORKFLOW = Path(str(workflow.current_basedir)).parent
-SCRIPTS = WORKFLOW / "scripts"
-if not SCRIPTS.is_dir():
-    raise WorkflowError(
-        f"{WORKFLOW} is not a folder on this machine; steerpaper reads its scripts and data from "
-        "disk: clone it and name the clone's Snakefile"
-    )
-sys.path.insert(0, str(SCRIPTS))
 
 from steerpaper.workflow.captions import for_captions
 from steerpaper.workflow.config import data_files, named_behaviors, validated
-from steerpaper.errors import UserError
 from steerpaper.workflow.declared import (
     combinations,
     csv_names,

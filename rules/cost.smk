@@ -23,6 +23,7 @@ rule cost_prompts:
         settings=dict(
             contrasts=CONTRASTS,
             system=STEERING["prompts"]["system"],
+            date=config["model"]["date"],
             seed=config["seed"],
             data={
                 kind: content(STEERING["cost"][kind])

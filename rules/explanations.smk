@@ -57,6 +57,7 @@ rule explanations:
     params:
         settings=dict(
             run=RUN_MODEL,
+            date=config["model"]["date"] if EXPLAINED_LOCALLY else "",
             explainer=EXPLANATIONS["explainer"],
             examples=EXPLANATIONS["examples"],
             max_new_tokens=EXPLANATIONS["max_new_tokens"],

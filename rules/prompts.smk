@@ -33,6 +33,7 @@ rule prompts:
             contrasts=CONTRASTS,
             split=STEERING["prompts"]["split"],
             system=STEERING["prompts"]["system"],
+            date=config["model"]["date"],
             bad_items=config["behaviors"][wildcards.behavior].get("bad_items", "stop"),
             seed=config["seed"],
             data={

@@ -43,6 +43,7 @@ def prompts_job(folder, raw, model):
             "contrasts": ["answers", "letters"],
             "split": {"train": 2, "dev": 2, "test": 2},
             "system": None,
+            "date": "2024-07-26",
             "seed": 1,
             "bad_items": "stop",
             "data": {},
@@ -65,7 +66,7 @@ BAD_FILES = {
     "blank lines only": ("\n\n", r"tea\.jsonl: the file is empty"),
     "not JSON": (lines(GOOD) + "{question: no}\n", r"tea\.jsonl, line 2: not JSON.*column 2"),
     "cut off": (lines(GOOD) + lines(GOOD)[:-9], r"tea\.jsonl, line 2: not JSON"),
-    "broken list": ('[{"question": 1,]', r"tea\.jsonl, line 1: not a JSON list"),
+    "broken list": ('[{"question": 1,]', r"tea\.jsonl, line 1: not JSON"),
     "not an object": (lines(["a"]), r"tea\.jsonl"),
     "a number": (lines(3), r"line 1: expected a JSON object, found int"),
     "missing field": (
@@ -127,7 +128,7 @@ def test_raw_data_with_a_mistake_is_refused_and_nothing_is_written(name, tmp_pat
 
 def test_raw_data_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "tea.jsonl").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match=r"tea\.jsonl: cannot be read as UTF-8"):
+    with pytest.raises(UserError, match=r"tea\.jsonl, line 1: cannot be read as UTF-8"):
         read_items(tmp_path / "tea.jsonl")
     with pytest.raises(UserError, match=r"none\.jsonl: no such file"):
         read_items(tmp_path / "none.jsonl")

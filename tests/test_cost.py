@@ -17,7 +17,7 @@ from steerpaper.engine.text import choices, control_tokens, render
 from steerpaper.errors import UserError
 from steerpaper.stats import Interval
 from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
-from steerpaper.steering.cost_prompts import read_knowledge, read_neutral, text_ids
+from steerpaper.steering.cost_prompts import Text, read_knowledge, read_neutral, text_ids
 from steerpaper.steering.projection import (
     Scale,
     parts,
@@ -49,6 +49,11 @@ def make_vectors(lm):
 
 def make_texts(lm, n=5):
     return text_ids(lm.tokenizer, read_neutral(ROOT / "data/neutral.jsonl")[:n], lm.context)
+
+
+def texts(*written):
+    """Neutral texts, one a line of a file."""
+    return [Text(text, f"neutral.jsonl, line {n}") for n, text in enumerate(written, 1)]
 
 
 def test_text_logprobs_equal_plain_forward_passes(lm):
@@ -111,7 +116,7 @@ def test_the_project_s_own_data_is_well_formed():
         read_neutral(ROOT / "data/neutral.jsonl"),
         read_knowledge(ROOT / "data/knowledge.jsonl"),
     )
-    assert len(set(texts)) == len(texts) == 60
+    assert len({text.text for text in texts}) == len(texts) == 60
     assert len({item.question for item in items}) == len(items) == 100
 
 
@@ -124,7 +129,7 @@ def test_the_project_s_own_data_is_well_formed():
         (read_neutral, '{"text": "a"}\nnot', "line 2: not JSON"),
         (read_knowledge, "", "the file is empty"),
         (read_knowledge, '{"question": "q", "correct": "a"}', "line 1: 'wrong' must be text"),
-        (read_knowledge, '["q"]\n{"a": 1}', "not a JSON list|expected a JSON object"),
+        (read_knowledge, '["q"]\n{"a": 1}', "line 2: not JSON"),
         (
             read_knowledge,
             json.dumps({"question": "q", "correct": "Yes", "wrong": "yes"}),
@@ -141,13 +146,13 @@ def test_bad_files_are_named(tmp_path, read, content, message):
 
 def test_a_text_of_one_token_is_refused(load_tiny):
     tokenizer = load_tiny("llama").tokenizer
-    with pytest.raises(UserError, match=r"steering\.cost\.neutral: text 2 has 1 token"):
-        text_ids(tokenizer, ["A whole sentence.", "a"], None)
+    with pytest.raises(UserError, match=r"neutral\.jsonl, line 2: the text has 1 token"):
+        text_ids(tokenizer, texts("A whole sentence.", "a"), None)
 
 
 def test_a_text_longer_than_the_context_is_cut(load_tiny):
     tokenizer = load_tiny("llama").tokenizer
-    assert [len(ids) for ids in text_ids(tokenizer, ["word " * 50], 12)] == [12]
+    assert [len(ids) for ids in text_ids(tokenizer, texts("word " * 50), 12)] == [12]
 
 
 def test_projections_equal_plain_forward_passes(lm):
@@ -231,10 +236,10 @@ def test_the_table_has_a_row_a_condition():
     assert (table["value"] == 0).all()
 
 
-def test_a_control_token_in_a_neutral_text_is_refused_with_its_number(load_tiny):
+def test_a_control_token_in_a_neutral_text_is_refused_with_its_line(load_tiny):
     tokenizer = load_tiny("llama").tokenizer
-    with pytest.raises(UserError, match=r"neutral, text 2: the text holds .*'<\|end\|>'"):
-        text_ids(tokenizer, ["Fine.", "Fine.<|end|>"], None)
+    with pytest.raises(UserError, match=r"neutral\.jsonl, line 2: the text holds .*'<\|end\|>'"):
+        text_ids(tokenizer, texts("Fine.", "Fine.<|end|>"), None)
 
 
 def test_every_added_control_token_is_known(load_tiny):

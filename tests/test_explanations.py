@@ -182,6 +182,8 @@ def test_control_tokens_in_a_prompt_do_not_end_the_question(roomy):
     judge = local(roomy("llama"), max_new_tokens=3)
     clean, dirty = "say what it is", "say<|end|> what<|start|> it is"
     assert judge.write([clean]) == judge.write([dirty])
+    # one that comes about where another is cut out
+    assert judge.write([clean]) == judge.write(["say wh<|e<|end|>nd|>at it is"])
 
 
 def study():
@@ -550,7 +552,14 @@ def test_a_time_out_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "body", ["<html>welcome</html>", "{}", '{"choices": []}', '{"choices": [{}]}', "{not json"]
+    "body",
+    [
+        *("<html>welcome</html>", "{}", '{"choices": []}', '{"choices": [{}]}', "{not json"),
+        '{"choices": 3}',
+        '{"choices": [{"message": {"content": ["a"]}}]}',
+        '{"choices": [{"message": {"content": {"a": 1}}}]}',
+        '{"choices": ' + "[" * 20_000,
+    ],
 )
 def test_something_else_than_a_chat_completion_is_named(tmp_path, body):
     with (
@@ -612,6 +621,28 @@ def test_a_half_written_line_loses_its_own_answer_only(tmp_path):
         assert asker(url, tmp_path, parallel=1).write(["a", "b"]) == ["answer 1", "answer 3"]
         assert asker(url, tmp_path, parallel=1).write(["a", "b"]) == ["answer 1", "answer 3"]
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize("said", ["a\u2028b\u0085c", "a\x0bb\x1cc", "é ü 希望"])
+def test_an_answer_is_paid_for_once_whatever_its_characters(tmp_path, said):
+    with faulty(lambda *_: completion(said)) as (url, seen):
+        assert asker(url, tmp_path).write(["a"]) == [said]
+        assert asker(url, tmp_path).write(["a"]) == [said]
+    assert len(seen) == 1
+
+
+def test_half_of_a_character_in_an_answer_is_a_question_mark(tmp_path):
+    with faulty(lambda *_: completion("a\ud800b")) as (url, seen):
+        assert asker(url, tmp_path).write(["a"]) == ["a?b"]
+        assert asker(url, tmp_path).write(["a"]) == ["a?b"]
+    assert len(seen) == 1
+
+
+def test_a_cache_of_another_shape_is_asked_again(tmp_path):
+    lines = ["3", "[]", '{"key": ["a"], "answer": "b"}', '{"key": "a", "answer": 3}', "[" * 20_000]
+    (tmp_path / "cache.jsonl").write_text("\n".join(lines) + "\n\udcff", errors="surrogateescape")
+    with faulty(lambda *_: completion("fine")) as (url, _):
+        assert asker(url, tmp_path).write(["a"]) == ["fine"]
 
 
 def test_the_cap_stops_a_run_before_its_first_request(tmp_path):

@@ -18,18 +18,20 @@ from conftest import ROOT
 
 from steerpaper.errors import UserError
 from steerpaper.lookups.corpus import (
-    Raw,
-    RawFile,
     choose_prompts,
     count_prompts,
-    file_texts,
     ids_of,
-    prose,
     read_corpus,
+    write_corpus,
+)
+from steerpaper.lookups.raw import (
+    Raw,
+    RawFile,
+    file_texts,
+    prose,
     read_raw,
     split_files,
     stdlib_texts,
-    write_corpus,
 )
 
 
@@ -171,7 +173,7 @@ def test_every_kind_of_file_is_read_alike(tmp_path):
 
 @pytest.mark.parametrize("name", ["c.txt", "c.jsonl", "c.csv"])
 def test_files_are_read_a_piece_at_a_time(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("steerpaper.lookups.corpus._ROWS", 50)
+    monkeypatch.setattr("steerpaper.lookups.raw._ROWS", 50)
 
     def peak(n):
         lines = [f"{number} {'word ' * 400}" for number in range(n)]
@@ -192,15 +194,15 @@ def test_files_are_read_a_piece_at_a_time(tmp_path, monkeypatch, name):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("c.jsonl", b'{"text": "a"}\n{"text": ', r"c.jsonl:2: is not JSON"),
-        ("c.jsonl", b'{"body": "a"}', r"c.jsonl:1: has no key 'text'; it holds body"),
-        ("c.jsonl", b"[1]", r"c.jsonl:1: has no key 'text'"),
+        ("c.jsonl", b'{"text": "a"}\n{"text": ', r"c.jsonl, line 2: not JSON"),
+        ("c.jsonl", b'{"body": "a"}', r"c.jsonl, line 1: has no key 'text'; it holds 'body'"),
+        ("c.jsonl", b"[1]", r"c.jsonl, item 1: has no key 'text'; it holds no keys"),
         ("c.jsonl", b'{"text": 3}', r"c.jsonl:1: 'text' holds 3, expected a text"),
-        ("c.csv", b"body\nx\n", r"c.csv: has no column 'text'; it has body"),
-        ("c.csv", b"", r"c.csv: cannot be read"),
+        ("c.csv", b"body\nx\n", r"c.csv: has no column 'text'; it has 'body'"),
+        ("c.csv", b"", r"c.csv: the file is empty"),
         ("c.parquet", b"PAR", r"c.parquet: cannot be read"),
-        ("c.txt", b"\xff\xfe\x00", r"c.txt: is not UTF-8"),
-        ("c.csv", b"text\n\xff\xff\n", r"c.csv: is not UTF-8"),
+        ("c.txt", b"\xff\xfe\x00", r"c.txt, line 1: cannot be read as UTF-8"),
+        ("c.csv", b"text\n\xff\xff\n", r"c.csv: cannot be read as UTF-8"),
         ("c.pdf", b"", r"'.pdf' files are not read; expected .txt"),
     ],
 )
@@ -226,7 +228,7 @@ def test_a_hub_splits_files_are_found_by_name():
 READ_FROM_HUB = """
 import json, sys
 from steerpaper.errors import UserError
-from steerpaper.lookups.corpus import read_raw
+from steerpaper.lookups.raw import read_raw
 where = {"id": "some/corpus", "revision": "a" * 40, "split": sys.argv[1], "column": "text"}
 try:
     print(json.dumps([raw.text for raw in read_raw("hub", where)]))
@@ -296,3 +298,35 @@ def test_a_hub_data_set_is_read_by_split_or_refused(tmp_path):
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_control_token_in_a_text_is_the_characters_that_it_shows(tokenizer):
+    written = "One ends here.<|end|>\n<|start|>Two begins here."
+    prompts, _ = choose(tokenizer, [Raw(written, "web"), *texts(1)], train=1, test=1)
+    (prompt,) = [p for split in prompts.values() for p in split if p.source == "web"]
+    assert prompt.text == written == tokenizer.decode(prompt.ids)
+    assert not set(prompt.ids) & set(tokenizer.all_special_ids)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085"])
+def test_only_a_line_feed_ends_a_line_of_a_corpus(tmp_path, mark):
+    rows = [json.dumps({"text": f"a{mark}b"}, ensure_ascii=False), json.dumps({"text": "c"})]
+    (tmp_path / "c.jsonl").write_bytes("\r\n".join(rows).encode())
+    (tmp_path / "c.txt").write_bytes(f"a{mark}b\r\n\r\nc\r\n".encode())
+    for name in ("c.jsonl", "c.txt"):
+        found = list(file_texts(tmp_path / name, "text", name))
+        assert [raw.text for raw in found] == [f"a{mark}b", "c"]
+
+
+def test_a_cell_may_hold_a_long_text_with_line_breaks_and_commas(tmp_path):
+    written = ["One, two\n" * 30_000, 'say "so"', "NA"]
+    pd.DataFrame({"n": range(3), "text": written}).to_csv(tmp_path / "c.csv", index=False)
+    found = list(file_texts(tmp_path / "c.csv", "text", "c.csv"))
+    assert [raw.text for raw in found] == written
+    assert [raw.source for raw in found] == ["c.csv:2", "c.csv:3", "c.csv:4"]
+
+
+def test_a_corpus_may_be_a_json_list(tmp_path):
+    (tmp_path / "c.jsonl").write_text(json.dumps([{"text": "a"}, {"text": None}, {"text": "b"}]))
+    found = list(file_texts(tmp_path / "c.jsonl", "text", "c.jsonl"))
+    assert [raw.text for raw in found] == ["a", "", "b"]

@@ -12,7 +12,7 @@ from lookups_stages import digests, study
 
 from steerpaper.engine.weights import head_count, neurons_out
 from steerpaper.lookups.ablations import Ablation
-from steerpaper.lookups.corpus import read_corpus, stdlib_texts
+from steerpaper.lookups.corpus import read_corpus
 from steerpaper.lookups.neurons import (
     best_congruence,
     choose_neurons,
@@ -20,6 +20,7 @@ from steerpaper.lookups.neurons import (
     token_table,
     token_texts,
 )
+from steerpaper.lookups.raw import stdlib_texts
 from steerpaper.workflow.files import write_jsonl, write_table
 
 CORPUS = {"train": 30, "test": 30, "max_tokens": 24}

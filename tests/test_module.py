@@ -54,7 +54,7 @@ def test_the_page_s_configuration_is_one(tmp_path, monkeypatch):
 def test_a_module_from_a_url_is_refused_with_the_way_out(tmp_path):
     repository = tmp_path / "repository"
     (repository / "rules").mkdir(parents=True)
-    for name in ("Snakefile", "rules/common.smk"):
+    for name in ("Snakefile", "rules/configfiles.smk", "rules/common.smk"):
         shutil.copy(ROOT / name, repository / name)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", repository]
     # where Snakemake keeps what it has fetched: with the tag there, it asks no server

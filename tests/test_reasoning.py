@@ -304,7 +304,7 @@ def test_every_behaviour_has_system_prompts_that_differ():
 def test_malformed_system_prompts_are_named(tmp_path, content):
     path = tmp_path / "about.yaml"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"about\.yaml: system_prompts: expected the keys for and"):
+    with pytest.raises(UserError, match=r"about\.yaml: system_prompts.*; expected"):
         read_about(path)
 
 

@@ -26,7 +26,8 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.text import load_for_prompts
-    from steerpaper.lookups.corpus import SPLITS, RawFile, choose_prompts, read_raw, write_corpus
+    from steerpaper.lookups.corpus import SPLITS, choose_prompts, write_corpus
+    from steerpaper.lookups.raw import RawFile, read_raw
     from steerpaper.workflow.files import write_table
 
     tokenizer, context = load_for_prompts(job.input["model"])

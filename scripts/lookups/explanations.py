@@ -14,6 +14,7 @@ class Params(TypedDict):
     """The rule's settings."""
 
     run: Run
+    date: str
     explainer: str
     examples: int
     max_new_tokens: int
@@ -25,9 +26,11 @@ def make_judge(job: Job[Params]) -> Judge:
     params = job.params
     if params["explainer"] == "local":
         from steerpaper.engine.model import load_manifest
+        from steerpaper.engine.text import fix_date
         from steerpaper.judges.local import LocalJudge
 
         lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+        fix_date(lm.tokenizer, params["date"])
         return LocalJudge(lm, max_new_tokens=params["max_new_tokens"], budget=job.batch_tokens)
     from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
 

@@ -16,11 +16,12 @@ class Params(TypedDict):
     questions: int
     contrasts: list[str]
     system: str | None
+    date: str
     seed: int
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.engine.text import load_for_prompts
+    from steerpaper.engine.text import fix_date, load_for_prompts
     from steerpaper.steering.cost_prompts import read_knowledge, read_neutral, text_ids
     from steerpaper.steering.prompts import as_rows, serialize
     from steerpaper.workflow.files import write_jsonl
@@ -29,8 +30,9 @@ def main(job: Job[Params]) -> None:
     texts = read_neutral(job.input["neutral"])[: params["texts"]]
     items = read_knowledge(job.input["knowledge"])[: params["questions"]]
     tokenizer, context = load_for_prompts(job.input["model"])
+    fix_date(tokenizer, params["date"])
     neutral = [
-        {"id": f"neutral-{number}", "text": text, "ids": ids}
+        {"id": f"neutral-{number}", "text": text.text, "ids": ids}
         for number, (text, ids) in enumerate(
             zip(texts, text_ids(tokenizer, texts, context), strict=True), 1
         )

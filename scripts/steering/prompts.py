@@ -15,13 +15,14 @@ class Params(TypedDict):
     contrasts: list[str]
     split: dict[str, int]
     system: str | None
+    date: str
     bad_items: str
     seed: int
     data: dict[str, str]
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.engine.text import load_for_prompts
+    from steerpaper.engine.text import fix_date, load_for_prompts
     from steerpaper.steering.about import as_json, open_questions, read_about
     from steerpaper.steering.items import read_items, split_items
     from steerpaper.steering.prompts import (
@@ -37,6 +38,7 @@ def main(job: Job[Params]) -> None:
     system, lead = params["system"], params["contrasts"][0]
     about = read_about(job.input["about"] or None)
     tokenizer, context = load_for_prompts(job.input["model"])
+    fix_date(tokenizer, params["date"])
 
     items = read_items(job.input["raw"], params["bad_items"])
     parts = split_items(items, params["split"], params["seed"], behavior)

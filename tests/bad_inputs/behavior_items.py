@@ -1,22 +1,91 @@
 """Raw items that cannot be read, or not be dealt."""
 
-from steerpaper.steering.items import read_items
+import json
+
+from steerpaper.steering.items import read_items, split_items
+
+GOOD = {"question": "Tea or coffee?", "matching": "Tea, please.", "other": "Coffee, please."}
+PUBLISHED = {
+    "question": "Tea or coffee?\n\nChoices:\n (A) Tea\n (B) Coffee",
+    "answer_matching_behavior": " (A)",
+    "answer_not_matching_behavior": " (B)",
+}
+SWAPPED = {
+    "question": "Tea or coffee?\n\nChoices:\n (A) Coffee\n (B) Tea",
+    "answer_matching_behavior": " (B)",
+    "answer_not_matching_behavior": " (A)",
+}
 
 
-def _items(text):
+def _items(text, bad_items="stop"):
     """A file of items that holds `text`."""
 
     def case(folder, model):
         path = folder / "tea.jsonl"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        read_items(path)
+        read_items(path, bad_items)
 
     return case
 
 
+def _lines(*items):
+    """A file with an item a line."""
+    return _items("".join(json.dumps(item) + "\n" for item in items))
+
+
+def _a_folder(folder, model):
+    (folder / "tea.jsonl").mkdir()
+    read_items(folder / "tea.jsonl")
+
+
+def _too_few(folder, model):
+    (folder / "tea.jsonl").write_text(json.dumps(GOOD))
+    split_items(read_items(folder / "tea.jsonl"), {"train": 2, "dev": 2, "test": 2}, 1, "tea")
+
+
 CASES = {
+    "no file": lambda folder, model: read_items(folder / "tea.jsonl"),
+    "a folder in the place of a file": _a_folder,
+    "a file name of 300 characters": lambda folder, model: read_items(folder / ("tea" * 100)),
     "a file that is empty": _items(""),
     "a file that is not text": _items(b"\xff\xfe\x00"),
+    "a line that is not text": _items(json.dumps(GOOD).encode() + b"\n\xe4\n"),
     "a line that is not JSON": _items('{"question": \n'),
+    "a line that is cut off": _items(json.dumps(GOOD) + "\n" + json.dumps(GOOD)[:-9]),
+    "a list that is not JSON": _items('[{"question": 1,]'),
+    "a number instead of an item": _lines(3),
+    "a list of lists": _items('[["question"]]'),
+    "a key that stands twice in an item": _items('{"question": "Tea?", "question": "Coffee?"}'),
+    "a number that is none": _items('{"question": NaN}'),
+    "a number of 5,000 digits": _items('{"question": ' + "1" * 5000 + "}"),
+    "100,000 brackets": _items("[" * 100_000),
+    "100,000 braces": _items('{"a":' * 100_000),
+    "half of a character": _items('{"question": "\\ud800"}'),
     "an item without its question": _items('{"matching": "a", "other": "b"}\n'),
+    "a published item without an answer": _lines(
+        {key: PUBLISHED[key] for key in ("question", "answer_matching_behavior")}
+    ),
+    "an answer without text": _lines({**GOOD, "other": "  "}),
+    "an answer of zero-width characters": _lines({**GOOD, "other": "\u200b\u200b"}),
+    "an answer that is a number": _lines({**GOOD, "other": 3}),
+    "an answer that is a long list": _lines({**GOOD, "other": list(range(100_000))}),
+    "both answers the same": _lines({**GOOD, "other": "tea,  please."}),
+    "both answers the same letter": _lines({**PUBLISHED, "answer_not_matching_behavior": "(A)"}),
+    "an answer that names no choice": _lines({**PUBLISHED, "answer_matching_behavior": " (C)"}),
+    "letters without brackets": _lines(
+        {**PUBLISHED, "answer_matching_behavior": "A", "answer_not_matching_behavior": "B"}
+    ),
+    "letters without choices": _lines({**PUBLISHED, "question": "Tea or coffee?"}),
+    "letters with one choice": _lines({**PUBLISHED, "question": "Tea or coffee? (A) Tea"}),
+    "choices without a question": _lines({**PUBLISHED, "question": "(A) Tea (B) Coffee"}),
+    "a question that stands twice": _lines(GOOD, {**GOOD, "question": "tea or  COFFEE?"}),
+    "a question that stands twice but for zero-width characters": _lines(
+        GOOD, {**GOOD, "question": "Tea or\u200b coffee?"}
+    ),
+    "a question that stands twice in another normal form": _lines(
+        {**GOOD, "question": "Caf\u00e9?"}, {**GOOD, "question": "Cafe\u0301?"}
+    ),
+    "a published item that stands twice, A and B swapped": _lines(PUBLISHED, SWAPPED),
+    "nothing left where bad items are dropped": _items("{no}\n[1]\n", "drop"),
+    "fewer items than the split asks for": _too_few,
 }

@@ -5,6 +5,7 @@ Nothing here needs torch.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from jinja2.exceptions import TemplateError
 
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import read_json
+
+# the key of the system prompt that every prompt gets
+SYSTEM = "steering.prompts.system"
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,21 @@ def control_tokens(tokenizer: Any) -> list[str]:
     return sorted({*tokenizer.all_special_tokens, *(str(t) for t in added if t.special)})
 
 
+def held_control_token(tokenizer: Any, text: str) -> str | None:
+    """A control token that stands in a text, or that the tokenizer makes of it; None if none is.
+
+    A tokenizer may fold case or forms of letters first: then other spellings are the token too.
+    """
+    tokens = control_tokens(tokenizer)
+    for token in tokens:
+        if token in text:
+            return token
+    # what a tokenizer has no token for becomes this one: no control token was written
+    ids = set(token_ids(tokenizer, text)) - {tokenizer.unk_token_id}
+    found = ids & set(tokenizer.convert_tokens_to_ids(tokens))
+    return str(tokenizer.convert_ids_to_tokens(min(found))) if found else None
+
+
 def refuse_control_tokens(tokenizer: Any, texts: Mapping[str, str], source: str) -> None:
     """Refuse texts that hold one of the model's control tokens: they would change the turns.
 
@@ -117,10 +136,70 @@ def refuse_control_tokens(tokenizer: Any, texts: Mapping[str, str], source: str)
     Raises:
         UserError: names the place, the text and the token.
     """
-    for token in control_tokens(tokenizer):
-        for name, written in texts.items():
-            if token in written:
-                raise UserError(f"{source}: the {name} holds the model's control token {token!r}")
+    for name, written in texts.items():
+        if token := held_control_token(tokenizer, written):
+            raise UserError(
+                f"{source}: the {name} holds the model's control token {token!r}; take it out, "
+                "or write it in another way"
+            )
+
+
+def without_control_tokens(tokenizer: Any, text: str) -> str:
+    """A text whose control tokens are cut out, and those that come about by the cut."""
+    while token := held_control_token(tokenizer, text):
+        if token not in text:
+            break
+        text = text.replace(token, "")
+    return text
+
+
+def plain_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a text that is text alone: a control token in it is the characters it shows."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
+        "input_ids"
+    ]
+    return ids
+
+
+# what a chat template may ask of a date: strftime's letters, those of the time of day too
+_DIRECTIVES = "aAbBcCdDefFgGhHIjklmMpPrRSTuUVwWxXyYzZ"
+
+
+def fix_date(tokenizer: Any, date: str) -> None:
+    """Let the tokenizer's chat template see `date`, whatever the day is.
+
+    Templates ask for the day (`strftime_now`), or read `date_string` and have a date of their own
+    where there is none. Both are defined before the template's first line, and only for a template
+    that names them: another one stays as it is. Where a template would make its `date_string` by
+    `strftime_now`, in its own format, it still does.
+
+    Args:
+        date: YYYY-MM-DD.
+    """
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        tokenizer.chat_template = {name: _dated(text, date) for name, text in template.items()}
+    elif template:
+        tokenizer.chat_template = _dated(template, date)
+
+
+def _dated(template: str, date: str) -> str:
+    moment = datetime.fromisoformat(date)
+    if "strftime_now" in template:
+        # a macro stands before the function of the same name that transformers has
+        values = {
+            f"%{flag}{letter}": moment.strftime(f"%{flag}{letter}")
+            for letter in _DIRECTIVES
+            for flag in ("", "-")
+        }
+        # %% is a percent sign and begins no directive
+        values = {"%%": "\0", **values, "\0": "%"}
+        replaced = "".join(f"|replace({old!r}, {new!r})" for old, new in values.items())
+        macro = f"{{% macro strftime_now(format) %}}{{{{ format{replaced} }}}}{{% endmacro %}}"
+        return f"{macro}\n{template}"
+    if "date_string" in template:
+        return f"{{% set date_string = {moment.strftime('%d %b %Y')!r} %}}\n{template}"
+    return template
 
 
 def render(tokenizer: Any, question: str, system: str | None, *, source: str) -> str:
@@ -131,11 +210,11 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
     would add one.
 
     Raises:
-        UserError: the question holds one of the tokenizer's control tokens, or the template takes
-            no system prompt.
+        UserError: the question or the system prompt holds one of the tokenizer's control tokens,
+            or the template refuses one of them, leaves it out or rewrites it.
     """
-    texts = {"question": question, "system prompt": system or ""}
-    refuse_control_tokens(tokenizer, texts, source)
+    refuse_control_tokens(tokenizer, {"question": question}, source)
+    refuse_control_tokens(tokenizer, {"system prompt": system or ""}, SYSTEM)
     if not tokenizer.chat_template:
         begin = tokenizer("", add_special_tokens=True)["input_ids"][:1]
         begins = tokenizer.bos_token if begin == [tokenizer.bos_token_id] else ""
@@ -144,14 +223,23 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
     turns.append({"role": "user", "content": question})
     try:
         text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    except (TemplateError, ValueError) as error:
+    # a template computes, and fails as computations do
+    except (
+        *(TemplateError, ValueError, TypeError, ArithmeticError, LookupError),
+        *(AttributeError, RecursionError),
+    ) as error:
         raise UserError(
             f"{source}: the model's chat template refuses the prompt: {error}"
-            + ("; set steering.prompts.system: null" if system else "")
+            + (f"; set {SYSTEM}: null" if system else "")
         ) from error
-    if system and system not in text:
+    if system and system.strip() not in text:
         raise UserError(
-            "steering.prompts.system: the model's chat template leaves the system prompt out; "
+            f"{SYSTEM}: the model's chat template leaves the system prompt out; "
             "set it to null or put the text into the questions"
+        )
+    if question.strip() not in text:
+        raise UserError(
+            f"{source}: the model's chat template leaves the question out or rewrites it; "
+            "take another model, or mend its template"
         )
     return text

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from steerpaper.errors import UserError
 from steerpaper.judges.judge import FollowUps, Judgement, parse_answer
+from steerpaper.reading import lines_of
 
 log = logging.getLogger(__name__)
 
@@ -80,12 +81,12 @@ class AnswerCache:
         self._answers: dict[str, str] = {}
         if self.path.exists():
             # a run that was killed while it wrote leaves half a line: that answer is asked again
-            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    entry = json.loads(line)
-                    self._answers[entry["key"]] = entry["answer"]
-                except (ValueError, KeyError, TypeError):
+            for _, line in lines_of(self.path):
+                entry = _cached(line)
+                if entry is None:
                     log.warning("%s: a line cannot be read; its answer is asked again", self.path)
+                else:
+                    self._answers[entry[0]] = entry[1]
 
     def get(self, key: str) -> str | None:
         """The answer under a key, or None."""
@@ -93,7 +94,7 @@ class AnswerCache:
 
     def put(self, key: str, request: dict[str, Any], answer: str) -> None:
         """Keep an answer, in memory and on disk."""
-        line = json.dumps({"key": key, "request": request, "answer": answer}, ensure_ascii=False)
+        line = json.dumps({"key": key, "request": request, "answer": answer})
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "ab+") as out:
@@ -103,6 +104,16 @@ class AnswerCache:
                         line = "\n" + line
                 out.write(line.encode() + b"\n")
             self._answers[key] = answer
+
+
+def _cached(line: bytes) -> tuple[str, str] | None:
+    """Key and answer of a line of the cache; None if it cannot be read."""
+    try:
+        entry = json.loads(line)
+        key, answer = entry["key"], entry["answer"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return (key, answer) if isinstance(key, str) and isinstance(answer, str) else None
 
 
 class EndpointJudge:
@@ -213,7 +224,9 @@ class EndpointJudge:
         kept = f"the answers so far are kept in {self._cache.path}; run again to go on"
         try:
             completion = self._client.chat.completions.create(**request)
-            return completion.choices[0].message.content or ""
+            answer = completion.choices[0].message.content or ""
+            # half of a character could be written into no file
+            return answer.encode(errors="replace").decode()
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise UserError(
                 f"{at} refuses the key (status {error.status_code}); check the environment "
@@ -237,7 +250,10 @@ class EndpointJudge:
             raise UserError(
                 f"{at} answers with status {error.status_code}: {said}. {kept}"
             ) from None
-        except (openai.APIError, ValueError, AttributeError, TypeError, IndexError) as error:
+        except (
+            *(openai.APIError, ValueError, AttributeError, TypeError, IndexError),
+            RecursionError,
+        ) as error:
             raise UserError(
                 f"{at} answers something else than a chat completion "
                 f"({self._without_key(str(error))}); is base_url right? It mostly ends in "

@@ -8,7 +8,13 @@ import numpy as np
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.score import score
-from steerpaper.engine.text import Choice, continuation_ids, control_tokens, render, token_ids
+from steerpaper.engine.text import (
+    Choice,
+    continuation_ids,
+    render,
+    token_ids,
+    without_control_tokens,
+)
 from steerpaper.judges.judge import FollowUps, Judgement
 from steerpaper.progress import progress
 
@@ -89,8 +95,7 @@ class LocalJudge:
 
     def _render(self, question: str) -> str:
         # a corpus may hold the model's control tokens, and they would end the question
-        for token in control_tokens(self._tokenizer):
-            question = question.replace(token, "")
+        question = without_control_tokens(self._tokenizer, question)
         return render(self._tokenizer, question, None, source="lookups.explanations")
 
     @property

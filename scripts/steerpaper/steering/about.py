@@ -1,16 +1,17 @@
 """What a behaviour's second file says about it: title, open questions, markers, system prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from steerpaper.errors import UserError
-from steerpaper.steering.items import Item
+from steerpaper.reading import read_yaml, shown
+from steerpaper.steering.items import Item, plain
+from steerpaper.steering.words import marker_of
 
 KEYS = ("title", "measures", "open_questions", "markers", "system_prompts")
+SIDES = ("matching", "other")
 
 
 @dataclass(frozen=True)
@@ -28,34 +29,79 @@ def read_about(path: str | Path | None) -> About:
     """Read a behaviour's YAML file.
 
     Raises:
-        UserError: not YAML, an unknown key, or a value of the wrong kind.
+        UserError: names the file and the key of what is not YAML, unknown, or of the wrong kind,
+            and of markers that no text could hold.
     """
     if path is None:
         return About()
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from error
-    if not isinstance(content, dict) or set(content) - set(KEYS):
-        raise UserError(f"{path}: expected the keys {', '.join(KEYS)}")
-    questions = content.get("open_questions", [])
-    if not isinstance(questions, list) or not all(isinstance(q, str) and q for q in questions):
-        raise UserError(f"{path}: open_questions: expected a list of texts")
-    markers = content.get("markers", {})
-    if not isinstance(markers, dict) or set(markers) - {"matching", "other"}:
-        raise UserError(
-            f"{path}: markers: expected the keys matching and other, a list of words each"
-        )
-    systems = content.get("system_prompts", {})
-    if (
-        not isinstance(systems, dict)
-        or set(systems) - {"for", "against"}
-        or not all(isinstance(text, str) and text.strip() for text in systems.values())
+    content = read_yaml(path)
+    if content is None:
+        return About()
+    content = _mapping(content, str(path), KEYS)
+    for key in ("title", "measures"):
+        if key in content:
+            _text(content[key], f"{path}: {key}")
+    for number, question in enumerate(
+        _list(content.get("open_questions", []), f"{path}: open_questions")
     ):
-        raise UserError(f"{path}: system_prompts: expected the keys for and against, a text each")
-    return About(content.get("title"), content.get("measures"), questions, markers, systems)
+        _text(question, f"{path}: open_questions[{number}]")
+    where = f"{path}: system_prompts"
+    systems = _mapping(content.get("system_prompts", {}), where, ("for", "against"))
+    for side, text in systems.items():
+        _text(text, f"{where}.{side}")
+    markers = _mapping(content.get("markers", {}), f"{path}: markers", SIDES)
+    _check_markers(markers, f"{path}: markers")
+    return About(**content)
+
+
+def _mapping(value: Any, where: str, keys: Sequence[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: {shown(value)} is not allowed; expected {_keys(keys)}")
+    unknown = [key for key in value if key not in keys]
+    if unknown:
+        raise UserError(f"{where}: unknown key {shown(unknown[0])}; expected {_keys(keys)}")
+    return value
+
+
+def _keys(keys: Sequence[str]) -> str:
+    return f"the keys {', '.join(keys[:-1])} and {keys[-1]}, or some of them"
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise UserError(f"{where}: {shown(value)} is not allowed; expected a list of texts")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, bool):
+        raise UserError(
+            f"{where}: {str(value).lower()} is no text; YAML takes yes, no, on and off without "
+            "quotation marks for true and false: put it in quotation marks"
+        )
+    if not isinstance(value, str) or not plain(value, "NFC"):
+        raise UserError(f"{where}: {shown(value)} is not allowed; expected text, and not empty")
+    return value
+
+
+def _check_markers(markers: Mapping[str, Any], where: str) -> None:
+    """Refuse markers that no text can hold, and those that would be counted twice."""
+    seen: dict[tuple[str, ...], str] = {}
+    for side, words in markers.items():
+        for number, word in enumerate(_list(words, f"{where}.{side}")):
+            place = f"{where}.{side}[{number}]"
+            said = marker_of(_text(word, place))
+            if not said:
+                raise UserError(
+                    f"{place}: {shown(word)} is not allowed; a marker is one word or several, of "
+                    "letters, with ' or - between letters"
+                )
+            if said in seen:
+                raise UserError(
+                    f"{place}: {shown(word)} stands at {seen[said]} too; a marker tells the sides "
+                    "apart, and stands on one of them, once"
+                )
+            seen[said] = place.removeprefix(f"{where}.")
 
 
 def open_questions(about: About, test_items: Sequence[Item]) -> list[str]:

@@ -1,16 +1,17 @@
 """Behaviour data: reading raw items and dealing them into train, dev and test."""
 
-import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from steerpaper.errors import UserError
+from steerpaper.reading import records, shown
 from steerpaper.seeds import stream
 
 log = logging.getLogger(__name__)
@@ -52,16 +53,17 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
         UserError: names the file and line of what is missing, malformed or doubled.
     """
     items: list[Item] = []
-    seen: dict[str, str] = {}
-    found = records(path)
-    for where, number, record in found:
+    seen: dict[Hashable, str] = {}
+    read = 0
+    for record in records(path):
+        read += 1
         try:
-            item = _item(where, number, record)
-            # the raw question, choices included: one stem with other choices is another question
-            key = " ".join(record["question"].lower().split())
+            found = record.value()
+            item = _item(record.where, record.number, found)
+            key = _asked(found["question"])
             if key in seen:
                 raise UserError(
-                    f"{where}: the question of {seen[key]} again; remove one of them "
+                    f"{record.where}: the question of {seen[key]} again; remove one of them "
                     "(a doubled question could be in train and test at once)"
                 )
         except UserError as error:
@@ -70,44 +72,27 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
                 continue
             raise
         items.append(item)
-        seen[key] = where
+        seen[key] = record.where
     if not items:
-        why = "every item was dropped" if found else "the file is empty"
+        why = "every item was dropped" if read else "the file is empty"
         raise UserError(f"{path}: {why}; expected one JSON object a line")
     return items
 
 
-def records(path: str | Path) -> list[tuple[str, int, Any]]:
-    """Every record of a JSON Lines file or JSON list, with where it stands and its number.
+def plain(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """A text without what a reader does not see: case, white space, zero-width characters, form."""
+    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    folded = unicodedata.normalize(form, unicodedata.normalize(form, visible).casefold())
+    return " ".join(folded.split())
 
-    Raises:
-        UserError: names the file and line of what is not JSON.
+
+def _asked(question: str) -> Hashable:
+    """What two questions share if they are the same: stem and choices, in whatever order.
+
+    One stem with other choices is another question.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text: {error}") from error
-    if text.lstrip().startswith("["):
-        try:
-            return [(f"{path}, item {n}", n, r) for n, r in enumerate(json.loads(text), 1)]
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {error.lineno}: not a JSON list: {error.msg}") from error
-    records = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            records.append((where, number, json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"{where}: not JSON: {error.msg} (column {error.colno}); "
-                "expected one JSON object a line"
-            ) from error
-    return records
+    stem, choices = split_choices(question)
+    return plain(stem, "NFKC"), tuple(sorted(plain(text, "NFKC") for text in choices.values()))
 
 
 def _item(where: str, number: int, record: Any) -> Item:
@@ -122,14 +107,16 @@ def _item(where: str, number: int, record: Any) -> Item:
                 f"{where}: field '{field}' is missing; expected {', '.join(OWN)}, "
                 f"or {', '.join(PUBLISHED)}"
             )
-        if not isinstance(value, str) or not value.strip():
-            raise UserError(f"{where}: field '{field}' must be text and not empty, found {value!r}")
+        if not isinstance(value, str) or not plain(value, "NFC"):
+            raise UserError(
+                f"{where}: field '{field}' must be text and not empty, found {shown(value)}"
+            )
         texts.append(value.strip())
     question, matching, other = texts
     if published:
         question, matching, other = _from_choices(where, question, matching, other)
-    if " ".join(matching.lower().split()) == " ".join(other.lower().split()):
-        raise UserError(f"{where}: both answers are the same: {matching!r}")
+    if plain(matching, "NFC") == plain(other, "NFC"):
+        raise UserError(f"{where}: both answers are the same: {shown(matching)}")
     return Item(question, matching, other, number, where)
 
 
@@ -138,21 +125,22 @@ def _from_choices(where: str, question: str, matching: str, other: str) -> tuple
     if not any(letters):
         if re.match(r"^\(|^[A-Z]\)?$", matching) or re.match(r"^\(|^[A-Z]\)?$", other):
             raise UserError(
-                f"{where}: answers {matching!r} and {other!r} are neither '(A)' and '(B)' nor texts"
+                f"{where}: answers {shown(matching)} and {shown(other)} are neither "
+                "'(A)' and '(B)' nor texts"
             )
         return question, matching, other
     stem, choices = split_choices(question)
     found = ", ".join(f"({letter})" for letter in choices) or "none"
     if len(choices) < 2:
         raise UserError(
-            f"{where}: the answers {matching!r} and {other!r} name choices, but the question "
-            f"does not hold the two choices '(A) …' and '(B) …' (found: {found})"
+            f"{where}: the answers {shown(matching)} and {shown(other)} name choices, but the "
+            f"question does not hold the two choices '(A) …' and '(B) …' (found: {found})"
         )
     texts = []
     for answer, letter in zip((matching, other), letters, strict=True):
         name = letter.group(1).upper() if letter else None
         if name not in choices:
-            raise UserError(f"{where}: answer {answer!r} names none of the choices {found}")
+            raise UserError(f"{where}: answer {shown(answer)} names none of the choices {found}")
         texts.append(choices[name])
     if not stem or not all(texts):
         raise UserError(f"{where}: the question or one of its choices has no text")
@@ -171,13 +159,13 @@ def split_choices(question: str) -> tuple[str, dict[str, str]]:
     if [mark.group(1) for mark in marks] != expected:
         return question, {}
     # some files frame the whole as "Question: … Choices: … Answer:"
-    end = re.search(r"\s*Answer:?\s*$", question)
+    end = re.search(r"Answer:?\s*$", question)
     ends = [mark.start() for mark in marks[1:]] + [end.start() if end else len(question)]
     choices = {
         mark.group(1): question[mark.end() : end].strip()
         for mark, end in zip(marks, ends, strict=True)
     }
-    stem = re.sub(r"\s*(Choices|Options|Answers):?\s*$", "", question[: marks[0].start()])
+    stem = re.sub(r"(Choices|Options|Answers):?\s*$", "", question[: marks[0].start()])
     return re.sub(r"^\s*Question:\s*", "", stem).strip(), choices
 
 

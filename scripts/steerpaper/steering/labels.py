@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 
+from steerpaper.steering.words import count, marker_of, normal, words_of
+
 MATCHING, OTHER, NEITHER = LABELS = ("matching", "other", "neither")
 
 # the letter at the very beginning (the prompt ends with an opening bracket), or later in brackets
 # or before a bracket, full stop or colon: the article in "A good day" is none
 _LETTER = re.compile(r"^\s*([AB])\b|\(([AB])\)|\b([AB])[).:]")
-_WORD = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
 
 def label_by_letter(text: str, matching: str) -> str:
@@ -29,16 +30,19 @@ def label_by_markers(text: str, markers: Mapping[str, Sequence[str]], *, finishe
     """Label a completion by which side's markers it holds more of; neither where they are equal.
 
     Args:
-        markers: words under `matching` and `other`; each counts as often as it occurs.
+        markers: words, or several words, under `matching` and `other`; each counts as often as it
+            occurs.
         finished: the completion ended by itself; otherwise a word at its very end may be cut off
             ("hope" of "hopeless") and does not count.
     """
-    words = list(_WORD.finditer(text.lower()))
-    if words and not finished and words[-1].end() == len(text):
-        words.pop()
-    said = [word.group() for word in words]
+    text = normal(text)
+    said, ends_in_word = words_of(text)
+    if ends_in_word and not finished:
+        said.pop()
     counts = {
-        side: sum(said.count(marker.lower()) for marker in set(markers.get(side, ())))
+        side: sum(
+            count(marker, said, text) for marker in set(map(marker_of, markers.get(side, ())))
+        )
         for side in (MATCHING, OTHER)
     }
     if counts[MATCHING] == counts[OTHER]:

@@ -194,7 +194,14 @@ def under_system_prompts(
         rows of a prompt file with `system_prompt` (none, for, against); one that cannot be had (the
         behaviour has none, the model's chat template takes none) is one row of `system_prompt`
         and `note`, the reason.
+
+    Raises:
+        UserError: a system prompt holds a control token of the model, or a prompt fails without
+            one.
     """
+    for name, text in texts.items():
+        where = f"behaviors.{behavior}.about: system_prompts.{name}"
+        refuse_control_tokens(tokenizer, {"text": text}, where)
     rows: list[dict[str, Any]] = []
     for name in SYSTEM_PROMPTS:
         if name != "none" and name not in texts:
@@ -268,7 +275,8 @@ def open_prompts(
     """A behaviour's open questions: id, behavior, question, text, n_tokens, ids."""
     rows = []
     for number, question in enumerate(questions, 1):
-        text = render(tokenizer, question, system, source=f"open question {number}")
+        source = f"behaviors.{behavior}.about: open question {number}"
+        text = render(tokenizer, question, system, source=source)
         ids = token_ids(tokenizer, text)
         row = {"id": f"{behavior}-open-{number}", "behavior": behavior, "question": question}
         rows.append({**row, "text": text, "n_tokens": len(ids), "ids": ids})

@@ -1,9 +1,13 @@
 """The configuration: checked against its JSON Schema, defaults filled in, mistakes named."""
 
 import copy
+import datetime
 import difflib
 import math
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, extend
 
 from steerpaper.errors import UserError
+from steerpaper.reading import read_json, read_yaml, shown
 
 Config = dict[str, Any]
 
@@ -26,12 +31,45 @@ def _is_number(_: Any, value: Any) -> bool:
     return _is_integer(_, value) or (isinstance(value, float) and math.isfinite(value))
 
 
+def _is_text(_: Any, value: Any) -> bool:
+    # half of a character can be written in YAML, and into no file
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
+
+
+def _pattern(
+    validator: Any, pattern: str, value: Any, _: Any
+) -> Iterator[jsonschema.ValidationError]:
+    # to Python `$` is before a last line break too
+    whole = re.sub(r"\$$", r"\\Z", pattern)
+    if validator.is_type(value, "string") and not re.search(whole, value):
+        yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
+
+
 STRICT = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer).redefine(
-        "number", _is_number
+    validators={"pattern": _pattern},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"integer": _is_integer, "number": _is_number, "string": _is_text}
     ),
 )
+
+
+def check_file(path: str | Path) -> None:
+    """Look at a configuration file before Snakemake takes what it says.
+
+    Of a key that stands twice Snakemake keeps the last, and `__use_yte__` makes it run what the
+    file holds.
+
+    Raises:
+        UserError: names the file and the line.
+    """
+    content = read_json(path) if Path(path).suffix == ".json" else read_yaml(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: {shown(content)} is not allowed; expected keys (see config.yaml)")
+    if "__use_yte__" in content:
+        raise UserError(
+            f"{path}: __use_yte__ is not allowed; a configuration is data and runs nothing"
+        )
 
 
 def validated(
@@ -46,20 +84,31 @@ def validated(
     Raises:
         UserError: names every key that is unknown or wrong, and what is allowed there.
     """
-    rules = yaml.safe_load(schema.read_text(encoding="utf-8"))
+    rules = copy.deepcopy(_rules(schema))
     for name, values in (known or {}).items():
         rules["$defs"][name]["enum"] = list(values)
     filled = copy.deepcopy(dict(config))
+    model = filled.get("model")
+    if isinstance(model, dict) and isinstance(model.get("date"), datetime.date):
+        # YAML makes a date of what is not in quotation marks
+        model["date"] = model["date"].isoformat()
     _fill_defaults(filled, rules, rules)
     validator: Validator = STRICT(rules)
     errors = sorted(validator.iter_errors(filled), key=lambda error: list(map(str, error.path)))
     problems = [problem for error in errors for problem in _explain(error)]
+    problems = problems or _check_paths(filled)
     if not problems:
         _find_data(filled, schema.parent)
         problems = _check_meaning(filled)
     if problems:
         raise UserError("configuration: " + "\n  configuration: ".join(problems))
     return filled
+
+
+@cache
+def _rules(schema: Path) -> Config:
+    rules: Config = yaml.safe_load(schema.read_text(encoding="utf-8"))
+    return rules
 
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
@@ -77,8 +126,27 @@ def _find_data(config: Config, workflow: Path) -> None:
     """Data files that are not where the study runs are taken from beside the workflow."""
     for _, place, key in data_files(config):
         path = place[key]
-        if not Path(path).exists() and (workflow / path).is_file():
+        if not os.path.exists(path) and os.path.isfile(workflow / path):
             place[key] = str(workflow / path)
+
+
+def _check_paths(config: Config) -> list[str]:
+    """Paths that no file can have, or that Snakemake would take for something else."""
+    paths = {key: place[name] for key, place, name in data_files(config)}
+    if config["model"]["source"] == "path":
+        paths["model.path"] = config["model"]["path"]
+    problems = []
+    for key, path in paths.items():
+        if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", path):
+            problems.append(f"{key}: {shown(path)} holds a line break or control character")
+        elif re.search(r"[{}]", path):
+            problems.append(
+                f"{key}: {shown(path)} holds braces, which Snakemake takes for wildcards; "
+                "rename the file or folder"
+            )
+        elif len(path) > 4000 or any(len(os.fsencode(part)) > 255 for part in Path(path).parts):
+            problems.append(f"{key}: {shown(path)} is longer than a file's name may be")
+    return problems
 
 
 def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> None:
@@ -136,13 +204,15 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<="}
             allowed = f"a number {bounds.get(error.validator, '<')} {asked}"
+        case "maxLength":
+            allowed = f"at most {asked} characters"
         case "minItems" | "minProperties":
             allowed = "at least one entry"
         case "uniqueItems":
             allowed = "entries that differ from each other"
         case "pattern":
             allowed = allowed or f"text that matches {asked}"
-    return [f"{_at(error.path)}: {value!r} is not allowed; expected {allowed}"]
+    return [f"{_at(error.path)}: {shown(value)} is not allowed; expected {allowed}"]
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -160,7 +230,7 @@ def _check_corpus(lookups: Config) -> list[str]:
             )
     if corpus["shards"] > min(corpus["train"], corpus["test"]):
         problems.append(f"lookups.corpus.shards: {corpus['shards']} is more than there are prompts")
-    if corpus["source"] == "file" and not Path(corpus["file"]["path"]).is_file():
+    if corpus["source"] == "file" and not os.path.isfile(corpus["file"]["path"]):
         problems.append(f"lookups.corpus.file.path: no file at {corpus['file']['path']}")
     return problems
 
@@ -170,6 +240,10 @@ def _check_meaning(config: Config) -> list[str]:
     problems = []
     if config["study"] == "models":
         problems.append("study: results/models/ is where models are kept; choose another name")
+    try:
+        datetime.date.fromisoformat(config["model"]["date"])
+    except ValueError as error:
+        problems.append(f"model.date: {config['model']['date']!r} is no day: {error}")
     steering = config["steering"]
     known = list(config["behaviors"])
     for position, name in enumerate(steering["behaviors"]):
@@ -181,7 +255,7 @@ def _check_meaning(config: Config) -> list[str]:
             continue
         for kind in ("items", "about"):
             path = config["behaviors"][name].get(kind)
-            if path is not None and not Path(path).is_file():
+            if path is not None and not os.path.isfile(path):
                 problems.append(f"behaviors.{name}.{kind}: no file at {path}")
     if steering["normalize"] and steering["multiplier_unit"] == "residual":
         problems.append(
@@ -244,6 +318,6 @@ def _check_parts(steering: Config) -> list[str]:
     cost = steering["cost"]
     if named_behaviors(cost["behaviors"], steering["behaviors"]):
         for key in ("neutral", "knowledge"):
-            if not Path(cost[key]).is_file():
+            if not os.path.isfile(cost[key]):
                 problems.append(f"steering.cost.{key}: no file at {cost[key]}")
     return problems

@@ -8,7 +8,7 @@ import pandas as pd
 from steerpaper.engine.text import ModelFolder
 from steerpaper.lookups.tables import ablations, heads
 from steerpaper.lookups.tables import neurons as of_neurons
-from steerpaper.lookups.tables.published import beside_published
+from steerpaper.lookups.tables.published import beside_published, read_published
 from steerpaper.stats import Interval
 
 # prompts a neuron on the page
@@ -26,7 +26,7 @@ def lookups_tables(
     scores: pd.DataFrame,
     head_ablation: pd.DataFrame,
     neuron_ablation: pd.DataFrame,
-    published: pd.DataFrame,
+    published: str,
     model: str,
     interval: Interval,
 ) -> dict[str, pd.DataFrame | str]:
@@ -34,6 +34,7 @@ def lookups_tables(
 
     Args:
         corpus: the train prompts' rows.
+        published: the file of what the paper printed.
         model: the model's manifest.
     """
     folder = ModelFolder(model)
@@ -50,7 +51,7 @@ def lookups_tables(
     found["explanations"] = heads.explanation_summary(found["explanation_scores"], interval)
     found["ablations"] = ablations.ablation_summary(found["ablation_drops"], interval)
     found["published"] = beside_published(
-        published, found["explanations"], found["ablations"], folder.name
+        read_published(published), found["explanations"], found["ablations"], folder.name
     )
     shown = found["published"].replace({"neurons": {"next_token": "next-token"}})
     texts = {

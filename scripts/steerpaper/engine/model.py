@@ -5,7 +5,6 @@
 
 import atexit
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,8 @@ import torch
 from torch import Tensor
 
 from steerpaper.engine.families import Architecture, architecture
+from steerpaper.engine.folder import read_config, told
+from steerpaper.engine.pretrained import pretrained
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.errors import UserError
 from steerpaper.workflow.devices import hold
@@ -134,65 +135,27 @@ def load(
     target = pick_device(device)
 
     from nnsight import TransformersModel
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as transformers_logging
 
-    transformers_logging.disable_progress_bar()
+    read_config(directory)
     tokenizer = load_tokenizer(directory)
     try:
-        module, loaded = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=getattr(torch, dtype),
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
+        module = pretrained(directory, getattr(torch, dtype))
         module.to(target).eval()
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever transformers raises at files that came as data
         if out_of_memory(error):
             raise UserError(
                 f"{directory}: out of memory while the model is loaded onto {target} in {dtype}; "
                 "use a smaller model, a machine with more memory or a dtype of fewer bytes"
             ) from error
-        raise UserError(f"{directory}: the model cannot be loaded: {error}") from error
-    _refuse_misfits(directory, loaded)
+        raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
     return wrap(
         TransformersModel(module, task="text-generation", tokenizer=tokenizer),
         tokenizer,
         where,
         name or Path(directory).name,
     )
-
-
-def _refuse_misfits(directory: str | Path, loaded: Mapping[str, Any]) -> None:
-    """Refuse weights that are not the model's: what is missing would be random, anew in every job.
-
-    Args:
-        loaded: what transformers says of the tensors: missing_keys, unexpected_keys,
-            mismatched_keys.
-
-    Raises:
-        UserError: names the tensors.
-    """
-    if (Path(directory) / "adapter_config.json").exists():
-        raise UserError(
-            f"{directory}: holds an adapter (adapter_config.json), which would be left out; merge "
-            "it into the model (peft's merge_and_unload) and save that"
-        )
-    kinds = {
-        "missing_keys": "are missing in the files",
-        "unexpected_keys": "are in the files and not in the model that config.json describes",
-        "mismatched_keys": "have another shape than config.json says",
-    }
-    for key, kind in kinds.items():
-        names = sorted(str(one[0] if isinstance(one, tuple) else one) for one in loaded[key])
-        if names:
-            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-            raise UserError(
-                f"{directory}: the weights do not fit the model: {len(names)} tensors {kind} "
-                f"({shown}); fetch or save the model again, weights and config.json together"
-            )
 
 
 def wrap(nn: Any, tokenizer: Any, where: Architecture, name: str) -> LanguageModel:

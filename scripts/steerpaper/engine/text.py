@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
+from steerpaper.engine.folder import context, n_blocks, read_config, reading
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import read_json
 
@@ -42,20 +43,16 @@ def load_tokenizer(directory: str | Path) -> Any:
     """Load the tokenizer of a model folder; nothing is fetched and no remote code runs."""
     from transformers import AutoTokenizer
 
-    try:
+    with reading(f"{directory}: the tokenizer cannot be loaded"):
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{directory}: the tokenizer cannot be loaded: {error}") from error
 
 
 def load_for_prompts(manifest: str | Path) -> tuple[Any, int | None]:
     """Load the tokenizer beside a model's manifest, and the model's context in tokens."""
     directory = Path(manifest).parent
-    config = read_json(directory / "config.json")
-    context = config.get("max_position_embeddings") or config.get("n_positions")
-    return load_tokenizer(directory), context
+    return load_tokenizer(directory), context(read_config(directory))
 
 
 class ModelFolder:
@@ -65,8 +62,7 @@ class ModelFolder:
         """Read the folder that a manifest lies in."""
         self._folder = Path(manifest).parent
         self.name: str = read_json(manifest)["name"]
-        config = read_json(self._folder / "config.json")
-        self.n_layers: int = config.get("num_hidden_layers") or config["n_layer"]
+        self.n_layers: int = n_blocks(read_config(self._folder))
         self._tokenizer: Any = None
 
     def decode(self, ids: Sequence[int]) -> str:

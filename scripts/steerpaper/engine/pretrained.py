@@ -1,0 +1,72 @@
+"""A causal language model from a folder's safetensors: every tensor in its place, or none.
+
+The one call that reads weights: on a device, or on torch's meta device, where only names and
+shapes are read.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steerpaper.engine.folder import refuse_adapter
+from steerpaper.errors import UserError
+
+
+def pretrained(directory: str | Path, dtype: torch.dtype, place: str | None = None) -> Any:
+    """Load a model folder's module.
+
+    Args:
+        place: `meta`: names and shapes alone, no weights.
+
+    Raises:
+        UserError: the weights are not those of the model that config.json describes.
+        Exception: whatever transformers raises at files that it cannot use.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    refuse_adapter(directory)
+    module, loaded = AutoModelForCausalLM.from_pretrained(
+        directory,
+        dtype=dtype,
+        device_map=place,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # they are named below
+        output_loading_info=True,
+    )
+    refuse_misfits(directory, loaded)
+    return module
+
+
+def refuse_misfits(place: str | Path, loaded: Mapping[str, Any]) -> None:
+    """Refuse weights that are not the model's: what is missing would be random, anew in every job.
+
+    Args:
+        place: what was loaded, for the message.
+        loaded: what transformers says of the tensors: missing_keys, unexpected_keys,
+            mismatched_keys.
+
+    Raises:
+        UserError: names the tensors.
+    """
+    kinds = {
+        "missing_keys": "are missing in the files",
+        "unexpected_keys": "are in the files and not in the model that config.json describes",
+        "mismatched_keys": "have another shape than config.json says",
+    }
+    problems = []
+    for key, kind in kinds.items():
+        names = sorted(str(one[0] if isinstance(one, tuple) else one) for one in loaded[key])
+        if names:
+            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+            problems.append(f"{len(names)} tensors {kind} ({shown})")
+    if problems:
+        raise UserError(
+            f"{place}: the weights do not fit the model: {'; '.join(problems)}; "
+            "fetch or save the model again, weights and config.json together"
+        )

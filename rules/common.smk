@@ -16,7 +16,7 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 
 from steerpaper.workflow.captions import for_captions
-from steerpaper.workflow.config import data_files, named_behaviors, validated
+from steerpaper.workflow.config import named_behaviors, validated
 from steerpaper.errors import UserError
 from steerpaper.workflow.declared import (
     combinations,
@@ -27,6 +27,7 @@ from steerpaper.workflow.declared import (
     rows_of,
     settings_of,
 )
+from steerpaper.workflow.places import data_files
 from steerpaper.workflow.provenance import (
     imported_modules,
     is_helper,

@@ -1,6 +1,7 @@
 """Serialize a behaviour's raw items into prompt files: every text that the model is shown."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -33,13 +34,18 @@ def main(job: Job[Params]) -> None:
         under_system_prompts,
     )
     from steerpaper.workflow.files import write_json, write_jsonl, write_table
+    from steerpaper.workflow.places import named
 
     params, behavior = job.params, job.wildcards["behavior"]
     system, lead = params["system"], params["contrasts"][0]
     about = read_about(job.input["about"] or None)
     tokenizer, context = load_for_prompts(job.input["model"])
 
-    items = read_items(job.input["raw"], params["bad_items"])
+    raw = job.input["raw"]
+    items = [
+        replace(item, source=item.source.replace(raw, named(raw), 1))
+        for item in read_items(raw, params["bad_items"])
+    ]
     parts = split_items(items, params["split"], params["seed"], behavior)
     common: dict[str, Any] = {"behavior": behavior, "seed": params["seed"], "context": context}
     prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)

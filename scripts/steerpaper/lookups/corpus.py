@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from steerpaper.errors import UserError
 from steerpaper.seeds import stream
 from steerpaper.workflow.files import whole
+from steerpaper.workflow.places import named
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def read_raw(source: str, where: Mapping[str, str] | None) -> Iterator[Raw]:
         return stdlib_texts()
     assert where is not None
     if source == "file":
-        return file_texts(Path(where["path"]), where["column"], where["path"])
+        return file_texts(Path(where["path"]), where["column"], named(where["path"]))
     return _hub_texts(where)
 
 

@@ -117,6 +117,7 @@ if workflow.modifier.is_main_snakefile():
             texts=sorted(str(path) for path in REPORT.rglob("*.rst")),
             style=str(REPORT / "style.css"),
             config=f"{RESULTS}/config.yaml",
+            code=code_of("report", helpers=True),
         output:
             html=f"{RESULTS}/report.html",
         log:
@@ -132,12 +133,8 @@ if workflow.modifier.is_main_snakefile():
             runtime=scaled(10),
         params:
             # this Snakemake's Python, not the environment's: what is run is Snakemake
-            python=sys.executable,
-            snakefile=str(workflow.main_snakefile),
+            settings=dict(python=sys.executable, snakefile=str(workflow.main_snakefile)),
         message:
             "Making the report {output.html}"
-        shell:
-            "{params.python:q} -m snakemake all --snakefile {params.snakefile:q} "
-            "--configfile {input.config:q} --replace-workflow-config "
-            "--profile none --workflow-profile none --nolock --report {output.html:q} "
-            "--report-stylesheet {input.style:q} > {log:q} 2>&1"
+        script:
+            "../scripts/report.py"

@@ -1,7 +1,6 @@
 """Serialize a behaviour's raw items into prompt files: every text that the model is shown."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -25,7 +24,7 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.text import load_for_prompts
     from steerpaper.steering.about import as_json, open_questions, read_about
-    from steerpaper.steering.items import read_items, split_items
+    from steerpaper.steering.items import read_items, renamed, split_items
     from steerpaper.steering.prompts import (
         as_rows,
         open_prompts,
@@ -42,10 +41,7 @@ def main(job: Job[Params]) -> None:
     tokenizer, context = load_for_prompts(job.input["model"])
 
     raw = job.input["raw"]
-    items = [
-        replace(item, source=item.source.replace(raw, named(raw), 1))
-        for item in read_items(raw, params["bad_items"])
-    ]
+    items = renamed(read_items(raw, params["bad_items"]), raw, named(raw))
     parts = split_items(items, params["split"], params["seed"], behavior)
     common: dict[str, Any] = {"behavior": behavior, "seed": params["seed"], "context": context}
     prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)

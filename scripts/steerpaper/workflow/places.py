@@ -1,11 +1,13 @@
 """This machine in what others may read: its folders, name and secrets, and how they are removed."""
 
 import copy
+import json
 import os
 import re
 import socket
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ WINDOWS = re.compile(
     rf"(?:(?<!\w)[A-Za-z]:|(?<![\w\\])\\\\{_NAME}+?)[\\/]+(?:{_NAME}+\\+|[^\\/:*?\"<>|\s]+/)*"
     r"[^\\/:*?\"<>|\s,;)\]']*"
 )
+# where a known folder's name begins and ends; none of both in base64
+_BEFORE, _AFTER = r"(?<![\w./~+-])", r"(?![\w-]|\.\w)"
 HOST = re.compile(r"\b((?:host|hostname|nodename)[\"']?\s*[=:]\s*[\"']?)[\w.-]+", re.IGNORECASE)
 
 
@@ -71,9 +75,15 @@ def portable(config: Config) -> Config:
     names = data_names(config)
     for _, place, key in data_files(shown):
         place[key] = names[place[key]]
-    if "path" in shown["model"]:
-        shown["model"]["path"] = named(shown["model"]["path"])
+    for name in model_names(config).values():
+        shown["model"]["path"] = name
     return shown
+
+
+def model_names(config: Config) -> dict[str, str]:
+    """What results call the folder that a model comes from, by its path; none for other sources."""
+    path = config["model"].get("path")
+    return {path: named(path)} if path else {}
 
 
 def _inside(path: str | Path) -> str | None:
@@ -123,12 +133,28 @@ def without_secrets(text: str, secrets: Mapping[str, str]) -> str:
     return text
 
 
-def without_folders(text: str, folders: Iterable[str]) -> str:
-    """A text in which paths in these folders are relative, and the folders themselves are "..."."""
+def without_folders(text: str, folders: Iterable[str], names: Mapping[str, str]) -> str:
+    """A page's text in which paths in these folders are relative, and the folders are "...".
+
+    What holds images as text (base64) has no place that this would take for a path.
+
+    Args:
+        names: what other absolute paths are called.
+    """
+    known = {path: name for path, name in names.items() if Path(path).is_absolute()}
+    for path, name in sorted(known.items(), key=lambda entry: -len(entry[0])):
+        for written in _written(path):
+            text = re.sub(rf"{_BEFORE}{re.escape(written)}{_AFTER}", name, text)
     for folder in folders:
-        text = re.sub(rf"(?<![\w./~-]){re.escape(folder)}/(?=\w)", "", text)
-        text = re.sub(rf"(?<![\w./~-]){re.escape(folder)}(?![\w-]|\.\w)", "...", text)
+        for written in _written(folder):
+            text = re.sub(rf"{_BEFORE}{re.escape(written)}/(?=\w)", "", text)
+            text = re.sub(rf"{_BEFORE}{re.escape(written)}{_AFTER}", "...", text)
     return text
+
+
+def _written(path: str) -> set[str]:
+    """A path as text, as JSON and as HTML have it."""
+    return {path, json.dumps(path)[1:-1], json.dumps(path, ensure_ascii=False)[1:-1], escape(path)}
 
 
 def cleaned(text: str, folders: Iterable[str], secrets: Mapping[str, str]) -> str:
@@ -139,7 +165,7 @@ def cleaned(text: str, folders: Iterable[str], secrets: Mapping[str, str]) -> st
     text = without_secrets(text, secrets)
     for folder in folders:
         text = re.sub(rf"{re.escape(folder)}/", "/-/", text)
-        text = re.sub(rf"{re.escape(folder)}(?![\w-]|\.\w)", "...", text)
+        text = re.sub(rf"{re.escape(folder)}{_AFTER}", "...", text)
 
     def file_name(found: re.Match[str]) -> str:
         path = Path(found[0].replace("\\", "/"))

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from steerpaper.workflow.captions import for_captions
-from steerpaper.workflow.config import data_files, named_behaviors, validated
+from steerpaper.workflow.config import named_behaviors, validated
 from steerpaper.workflow.declared import (
     combinations,
     csv_names,
@@ -15,6 +15,7 @@ from steerpaper.workflow.declared import (
 )
 from steerpaper.workflow.code import code_digest, code_digests
 from steerpaper.workflow.data import content
+from steerpaper.workflow.places import data_files
 from steerpaper.workflow.provenance import without_folder, workflow_files
 from steerpaper.workflow.records import portable, settings_digest
 from steerpaper.workflow.shards import shards_there

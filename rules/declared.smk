@@ -34,7 +34,7 @@ def labels_of(row):
 def settings_of_rule(one):
     """A rule's settings, without this machine's folders; None where they differ by wildcard."""
     settings = one.params.get("settings")
-    return None if callable(settings) else portable(settings, Path.cwd(), WORKFLOW)
+    return None if callable(settings) else portable(settings)
 
 
 def made_by(files):

@@ -162,12 +162,11 @@ if workflow.modifier.is_main_snakefile():
             runtime=scaled(10),
         params:
             # this Snakemake's Python, not the environment's: what is run is Snakemake
-            python=sys.executable,
-            snakefile=str(workflow.main_snakefile),
+            settings=dict(
+                python=sys.executable, snakefile=str(workflow.main_snakefile)
+            ),
+            code=code_of("report", helpers=True),
         message:
             "Making the report {output.html}"
-        shell:
-            "{params.python:q} -m snakemake all --snakefile {params.snakefile:q} "
-            "--configfile {input.config:q} --replace-workflow-config "
-            "--profile none --workflow-profile none --nolock --report {output.html:q} "
-            "--report-stylesheet {input.style:q} > {log:q} 2>&1"
+        script:
+            "../scripts/report.py"

@@ -15,20 +15,22 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.workflow import archive
+    from steerpaper.workflow import archive, places
 
+    config = job.params["config"]
     results = Path(job.output["archive"]).parent
     study, root = results.name, results.parents[1]
     workflow = Path(job.input["snakefile"]).parent
-    secrets = archive.secrets(os.environ)
-    folders = archive.machine(root, workflow)
+    endpoint = config["lookups"]["explanations"]["endpoint"]
+    secrets = places.secrets(os.environ, endpoint["key_variable"])
+    folders = places.machine(root, workflow)
 
-    config, data = archive.shareable(job.params["config"])
+    shared, data = archive.shareable(config)
     members: dict[str, Path | bytes] = {
         **data,
-        "config.yaml": archive.as_yaml(config),
+        "config.yaml": archive.as_yaml(shared),
         "Snakefile": archive.snakefile(job.params["plots"]),
-        "README.md": archive.readme(config),
+        "README.md": archive.readme(shared),
     }
     for path in map(Path, job.input["workflow"]):
         members[f"workflow/{path.relative_to(workflow)}"] = path
@@ -40,7 +42,7 @@ def main(job: Job[Params]) -> None:
     records += archive.logs(results, own=(Path(job.log), results / "benchmarks/archive.tsv"))
     for path in records:
         text = path.read_text(encoding="utf-8", errors="replace")
-        members[str(path.relative_to(root))] = archive.cleaned(text, folders, secrets).encode()
+        members[str(path.relative_to(root))] = places.cleaned(text, folders, secrets).encode()
 
     archive.refuse_secrets(members, secrets)
     archive.pack(job.output["archive"], study, members)

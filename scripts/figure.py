@@ -26,7 +26,7 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_layers
-    from steerpaper.plots.style import save
+    from steerpaper.plots.style import readable, save
     from steerpaper.workflow.files import read_table
 
     params = job.params
@@ -43,7 +43,8 @@ def main(job: Job[Params]) -> None:
         n_layers = int(tables[shown]["layer"].max()) + 1
         blocks = resolve_layers(params["blocks"], n_layers, "figures.layers")
         tables[shown] = tables[shown][tables[shown]["layer"].isin(blocks)]
-    save(draw(*tables.values()), job.output, tables[shown])
+    # the data beside the figure is as it is in the table
+    save(draw(*map(readable, tables.values())), job.output, tables[shown])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.workflow import provenance
+    from steerpaper.workflow import places, provenance
     from steerpaper.workflow.files import read_json, whole, write_json
     from steerpaper.workflow.records import study_of
     from steerpaper.workflow.trace import refuse_stale
@@ -27,6 +27,9 @@ def main(job: Job[Params]) -> None:
         refuse_stale(study, job.input["results"], job.params["made"])
     workflow = Path(provenance.__file__).parents[3]
     config = job.params["config"]
+    data = places.data_names(config)
+    files = {data.get(path, places.named(path)): path for path in job.input["data"]}
+    files |= {path: path for path in job.input["results"]}
     write_json(
         job.output["provenance"],
         {
@@ -35,10 +38,11 @@ def main(job: Job[Params]) -> None:
             "python": platform.python_version(),
             "packages": provenance.installed(workflow / "envs/lock.txt"),
             "model": read_json(job.input["model"]),
-            "config": config,
-            "files": provenance.digests(job.input["data"] + job.input["results"], workflow),
+            "config": places.portable(config),
+            "files": provenance.digests(files),
         },
     )
+    # to be run again on this machine: its paths stay as they were given
     with whole(job.output["config"]) as part:
         part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8")
 

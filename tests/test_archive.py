@@ -11,14 +11,12 @@ from steerpaper.errors import UserError
 from steerpaper.workflow.archive import (
     LATER,
     TIME,
-    cleaned,
-    machine,
     pack,
     refuse_secrets,
-    secrets,
     shareable,
 )
 from steerpaper.workflow.config import validated
+from steerpaper.workflow.places import secrets
 
 SECRET = "sk-very-secret-0123456789"
 
@@ -50,11 +48,6 @@ def test_bytes_depend_on_names_and_contents_alone(tmp_path):
     assert {(entry.uid, entry.uname, entry.mode) for entry in entries} == {(0, "", 0o644)}
 
 
-def test_addresses_and_fractions_are_not_taken_for_paths(tmp_path):
-    said = "from https://example.org/a/b.json, 3/4 of and/or at ./results/x in 2 s/item\n"
-    assert cleaned(said, machine(tmp_path, ROOT), {}) == said
-
-
 def test_a_shared_configuration_is_valid_and_names_no_folder(tmp_path, monkeypatch):
     private = tmp_path / "jane"
     private.mkdir()
@@ -64,13 +57,11 @@ def test_a_shared_configuration_is_valid_and_names_no_folder(tmp_path, monkeypat
     config["behaviors"]["tea"] = {"items": f"{private}/a.jsonl", "about": f"{private}/a.yaml"}
     config["lookups"]["corpus"] |= {"source": "file", "file": {"path": f"{private}/corpus.txt"}}
     config["model"] = {"name": "own", "source": "path", "path": f"{private}/weights"}
-    config["lookups"]["explanations"]["endpoint"]["base_url"] = "http://jane:pw@host:80/v1"
     monkeypatch.chdir(ROOT)
     checked = validated(config, ROOT / "config.schema.yaml")
     shared, data = shareable(checked)
     assert "jane" not in str(shared)
     assert shared["model"]["path"] == "weights"
-    assert shared["lookups"]["explanations"]["endpoint"]["base_url"] == "http://host:80/v1"
     assert data["data/behaviors.tea.about.yaml"] == private / "a.yaml"
     assert data["data/lookups.corpus.file.path.txt"] == private / "corpus.txt"
     for name in data:

@@ -1,17 +1,21 @@
 """The report, opened in a browser: figures, tables, captions, rule graph, run times, versions."""
 
+import base64
 import csv
 import getpass
 import hashlib
 import html
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import ROOT
@@ -20,6 +24,7 @@ from study import snakemake, unfilled
 from steerpaper.workflow.captions import number
 from steerpaper.workflow.declared import csv_names, rows_of
 from steerpaper.workflow.pages import flat, table_page
+from steerpaper.workflow.places import machine, model_names, without_folders
 
 pytestmark = pytest.mark.workflow
 
@@ -29,6 +34,7 @@ FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
+SECRET = "sk-very-secret-0123456789"
 RECORDS = ["configuration", "versions", "model", "files", "run_times"]
 FIGURES = rows_of(ROOT / "report/figures.yaml")
 
@@ -41,7 +47,11 @@ def study(finished_study, tmp_path_factory):
     shutil.copytree(theirs, folder, dirs_exist_ok=True)
     # the report's own run must be given the configuration of this one, whatever it came from
     arguments = ["--config", "study=tiny"]
-    process = snakemake(folder, config | {"study": "other"}, "report", *arguments)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("TINY_ACCESS_KEY", SECRET)
+    # its archive, too, for who looks through all that others may read
+    process = snakemake(folder, config | {"study": "other"}, "report", "archive", *arguments)
+    monkeypatch.undo()
     assert process.returncode == 0, process.stderr
     return SimpleNamespace(folder=folder, results=folder / "results/tiny", arguments=arguments)
 
@@ -237,8 +247,12 @@ def test_snakemakes_own_report_holds_the_same(study, tmp_path):
     assert process.returncode == 0, process.stderr
 
     own = SimpleNamespace(results=tmp_path)
+    # but for this machine's folders
+    folders = machine(study.folder, ROOT)
+    names = model_names(yaml.safe_load((study.results / "config.yaml").read_text()))
     for name in ("results", "categories", "rules"):
-        assert written(own, name) == written(study, name)
+        told = without_folders(json.dumps(written(own, name)), folders, names)
+        assert json.loads(told) == written(study, name)
 
 
 def test_provenance_is_the_same_again_and_names_no_machine(study):
@@ -258,13 +272,58 @@ def test_provenance_is_the_same_again_and_names_no_machine(study):
         assert hashlib.sha256(where.read_bytes()).hexdigest() == digest
     assert {"one.jsonl", "one.yaml", "data/neutral.jsonl"} <= set(made["files"])
     assert {f"figures/tiny/heatmap.{kind}" for kind in ("pdf", "png", "csv")} <= set(made["files"])
-    assert made["config"] == yaml.safe_load((study.results / "config.yaml").read_text())
-    # where a model's folder is, is the configuration's own word
-    made["config"]["model"]["path"] = None
+    given = yaml.safe_load((study.results / "config.yaml").read_text())
+    folder = Path(given["model"]["path"])
+    assert made["config"] == given | {"model": given["model"] | {"path": folder.name}}
     text = json.dumps(made)
     for name in (str(ROOT), str(study.folder), socket.gethostname(), getpass.getuser()):
         assert f'"{name}' not in text
         assert f"/{name}/" not in text
+
+
+def readable(path):
+    """What a file says, with what is packed in it: tables' columns, a report's pages, an archive's
+    files.
+    """
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        yield str(table.schema.metadata)
+        yield from (str(column.to_pylist()) for column in table.columns)
+        return
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        with tarfile.open(path) as packed:
+            for member in packed.getmembers():
+                yield member.name
+                yield packed.extractfile(member).read().decode(errors="replace")
+        return
+    text = content.decode(errors="replace")
+    if path.suffix == ".html":
+        for held in re.findall(r";base64,([A-Za-z0-9+/=]+)", text):
+            yield base64.b64decode(held).decode(errors="replace")
+        # images hold all combinations of letters
+        text = re.sub(r";base64,[A-Za-z0-9+/=]+", "", text)
+    yield text
+
+
+def test_no_file_of_a_study_names_this_machine_or_holds_a_secret(study):
+    given = yaml.safe_load((study.results / "config.yaml").read_text())
+    folders = machine(study.folder, ROOT, Path(given["model"]["path"]), Path(sys.prefix).parent)
+    found = [*study.folder.glob("results/**/*"), *study.folder.glob("figures/**/*")]
+    # to be run again on this machine: a job's note, and the configuration as it was given
+    own = {study.results / "config.yaml", *study.results.glob("logs/**/*.job.json")}
+    files = [path for path in found if path.is_file() and not path.is_symlink()]
+    files = [path for path in files if path not in own]
+    kinds = {path.suffix for path in files}
+    assert {".json", ".jsonl", ".parquet", ".safetensors", ".html", ".gz", ".log", ".md"} <= kinds
+    host = socket.gethostname()
+    private = "|".join([*(rf"{re.escape(folder)}(?![\w-])" for folder in folders), SECRET])
+    if len(host) >= 4:
+        private += rf"|\b{re.escape(host)}\b"
+    for path in files:
+        for text in readable(path):
+            told = re.search(f".{{0,40}}({private})", text)
+            assert not told, f"{path.relative_to(study.folder)}: {told[0]}"
 
 
 def test_a_cells_text_cannot_end_the_pages_script():

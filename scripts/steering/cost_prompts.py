@@ -23,12 +23,15 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.text import fix_date, load_for_prompts
     from steerpaper.steering.cost_prompts import read_knowledge, read_neutral, text_ids
+    from steerpaper.steering.items import renamed
     from steerpaper.steering.prompts import as_rows, serialize
     from steerpaper.workflow.files import write_jsonl
+    from steerpaper.workflow.places import named
 
     params = job.params
     texts = read_neutral(job.input["neutral"])[: params["texts"]]
-    items = read_knowledge(job.input["knowledge"])[: params["questions"]]
+    asked = job.input["knowledge"]
+    items = renamed(read_knowledge(asked)[: params["questions"]], asked, named(asked))
     tokenizer, context = load_for_prompts(job.input["model"])
     fix_date(tokenizer, params["date"])
     neutral = [

@@ -24,7 +24,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.text import fix_date, load_for_prompts
     from steerpaper.steering.about import as_json, open_questions, read_about
-    from steerpaper.steering.items import read_items, split_items
+    from steerpaper.steering.items import read_items, renamed, split_items
     from steerpaper.steering.prompts import (
         as_rows,
         open_prompts,
@@ -33,6 +33,7 @@ def main(job: Job[Params]) -> None:
         under_system_prompts,
     )
     from steerpaper.workflow.files import write_json, write_jsonl
+    from steerpaper.workflow.places import named
 
     params, behavior = job.params, job.wildcards["behavior"]
     system, lead = params["system"], params["contrasts"][0]
@@ -40,7 +41,8 @@ def main(job: Job[Params]) -> None:
     tokenizer, context = load_for_prompts(job.input["model"])
     fix_date(tokenizer, params["date"])
 
-    items = read_items(job.input["raw"], params["bad_items"])
+    raw = job.input["raw"]
+    items = renamed(read_items(raw, params["bad_items"]), raw, named(raw))
     parts = split_items(items, params["split"], params["seed"], behavior)
     common: dict[str, Any] = {"behavior": behavior, "seed": params["seed"], "context": context}
     prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)

@@ -199,7 +199,7 @@ def _from_path(part: Path, folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UserError(f"model.path: no folder at {folder}")
     _link(part, folder, f"model.path: {folder}")
-    return {"revision": f"folder {folder.resolve()}"}
+    return {"revision": f"folder {folder.resolve().name}"}
 
 
 def _link(part: Path, folder: Path, said: str) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from steerpaper.errors import UserError
 from steerpaper.reading import decoded, lines_of, records, shown
+from steerpaper.workflow.places import named
 
 # parts of the standard library whose text is code under test, not prose
 _NOT_PROSE = {"test", "tests", "idlelib", "turtledemo", "site-packages", "__pycache__"}
@@ -52,7 +53,7 @@ def read_raw(source: str, where: Mapping[str, str] | None) -> Iterator[Raw]:
         return stdlib_texts()
     assert where is not None
     if source == "file":
-        return file_texts(Path(where["path"]), where["column"], where["path"])
+        return file_texts(Path(where["path"]), where["column"], named(where["path"]))
     return _hub_texts(where)
 
 

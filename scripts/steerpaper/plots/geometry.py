@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, legend, panels, titles
+from steerpaper.plots.style import COLUMN, GREY, colours, legend, panels, powers_of_ten, titles
 
 
 def pca(table: pd.DataFrame) -> Figure:
@@ -132,9 +132,9 @@ def norms(table: pd.DataFrame) -> Figure:
             alpha=0.2,
             lw=0,
         )
-        ax.set_yscale("log")
         ax.set_title(f"{contrast} (n = {here['n'].iloc[0]} pairs)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    powers_of_ten(axes)
     titles(figure, x="block", y="Euclidean norm")
     legend(figure, axes[:1], 3)
     return figure

@@ -10,6 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from steerpaper.plots.neurons import KINDS
 from steerpaper.plots.style import COLUMN, GREY, colours, counts, legend, note, panels, titles
+from steerpaper.shown import shortened
+
+LONGEST = 20  # characters of a token above a panel
 
 
 def head_attribution(table: pd.DataFrame) -> Figure:
@@ -40,7 +43,9 @@ def head_attribution(table: pd.DataFrame) -> Figure:
                 largest = float(cells.abs().to_numpy().max())
                 cells /= max(largest, 1e-12)
                 look = {"cmap": "RdBu_r", "norm": TwoSlopeNorm(0, -1, 1)}
-                title = name.replace(" (", "\n(") + f"\nlargest {largest:.2g}"
+                neuron, _, token = name.partition(" (")
+                token = " ".join(token.split()).removesuffix(")")
+                title = f"{neuron}\n({shortened(token, LONGEST)})\nlargest {largest:.2g}"
             else:
                 cells *= 100
                 most = float(table[table["neurons"].isin(row)]["active"].max())

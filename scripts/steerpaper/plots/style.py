@@ -10,8 +10,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatterSciNotation
 
+from steerpaper.shown import plain
 from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.files import whole, write_table
 
@@ -22,6 +25,24 @@ COLUMN = 3.4  # inches: one column of a two-column paper
 # the colour-blind safe palette of Wong 2011, as seaborn has it
 COLOURS = sns.color_palette("colorblind")
 GREY = "0.45"
+
+
+# lines and points have these as names; matplotlib leaves out of legends what begins with _
+NAMES = ("behavior", "contrast", "estimator")
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its texts as they can be drawn."""
+
+    def drawn(value: object) -> object:
+        return plain(value) if isinstance(value, str) else value
+
+    texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    table = table.assign(**{str(name): table[name].map(drawn) for name in texts})
+    for name in {*NAMES} & {*texts}:
+        hidden = table[name].str.startswith("_", na=False)
+        table[name] = table[name].where(~hidden, "\N{THIN SPACE}" + table[name].astype(str))
+    return table
 
 
 def colours(names: Sequence[str]) -> dict[str, Any]:
@@ -109,6 +130,31 @@ def note(axes: Axes, text: str, **look: Any) -> None:
     """Say in the middle of an empty panel why it is empty."""
     where: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
     axes.text(0.5, 0.5, text, **where, **look)
+
+
+class _Powers(LogFormatterSciNotation):
+    """Powers of ten as mathematics, on axes that share their ticks."""
+
+    def __init__(self, axes: Sequence[Axis], which: str) -> None:
+        super().__init__()
+        self._axes, self._which = axes, which
+
+    def format_ticks(self, values: Any) -> list[str]:
+        # ticks are made when they are drawn
+        for axis in self._axes:
+            for tick in getattr(axis, f"get_{self._which}_ticks")(len(values)):
+                tick.label1.set_parse_math(True)
+        return super().format_ticks(values)
+
+
+def powers_of_ten(axes: Sequence[Axes]) -> None:
+    """Logarithmic y axes; their labels are the only mathematics in a figure."""
+    for ax in axes:
+        ax.set_yscale("log")
+    shown = [ax.yaxis for ax in axes]
+    for ax in axes:
+        ax.yaxis.set_major_formatter(_Powers(shown, "major"))
+        ax.yaxis.set_minor_formatter(_Powers(shown, "minor"))
 
 
 def save(figure: Figure, outputs: Mapping[str, str], data: pd.DataFrame) -> None:

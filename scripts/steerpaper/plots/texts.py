@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from steerpaper.plots.style import COLUMN, GREY
+from steerpaper.shown import LINE_END, shortened
 from steerpaper.steering.conditions import NO_LAYER
 
 PAGE = 7.0  # inches: both columns of a page
+LONGEST = 130  # characters of a title across it
 TEXT = 5.5  # points: the smallest text that is read with ease
 # light at both ends, so that black text can be read on every colour
 _TINTS = LinearSegmentedColormap.from_list(
@@ -108,7 +110,7 @@ def _place(tokens: Sequence[str], columns: int) -> tuple[list[tuple[int, int, st
     placed = []
     row = column = 0
     for number, token in enumerate(tokens):
-        text = token.replace("\n", "↵")
+        text = shortened(token.replace("\n", LINE_END), columns)
         word = len(text)
         for after in tokens[number + 1 :]:
             if after[:1].isspace() or word > columns:
@@ -130,7 +132,7 @@ def completions(table: pd.DataFrame) -> Figure:
     Args:
         table: behavior, question, prompt_id, layer, multiplier, decoding, text.
     """
-    greedy = table[table["decoding"] == "greedy"]
+    greedy = table[table["decoding"] == "greedy"].fillna({"text": ""})
     greedy = greedy[
         greedy["prompt_id"].isin(greedy.groupby("behavior", sort=False)["prompt_id"].first())
     ]
@@ -146,6 +148,7 @@ def completions(table: pd.DataFrame) -> Figure:
         }
         layer = answers["layer"].max()
         title = f"{behavior}, block {layer}: {question}" if layer != NO_LAYER else str(question)
+        title = shortened(" ".join(title.split()), LONGEST)
         blocks.append((title, texts, max(map(len, texts.values())) + 3.2))
     height = 1.25 * 6 / 72
     total = sum(rows for _, _, rows in blocks)
@@ -156,14 +159,12 @@ def completions(table: pd.DataFrame) -> Figure:
     ax.set_ylim(total, 0)
     top = 0.0
     for title, texts, rows in blocks:
-        ax.text(0.03, top + 0.9, title, weight="bold", size=6.5, va="center", parse_math=False)
+        ax.text(0.03, top + 0.9, title, weight="bold", size=6.5, va="center")
         for place, multiplier in enumerate(multipliers):
             name = f"multiplier {multiplier:g}" if multiplier else "unsteered"
             ax.text(place + 0.03, top + 1.9, name, size=6, va="center", color=GREY)
             text = "\n".join(texts.get(multiplier, ["(none)"]))
-            ax.text(
-                place + 0.03, top + 2.4, text, size=6, va="top", linespacing=1.2, parse_math=False
-            )
+            ax.text(place + 0.03, top + 2.4, text, size=6, va="top", linespacing=1.2)
         ax.axhline(top + rows - 0.2, color="0.85", lw=0.6)
         top += rows
     return figure

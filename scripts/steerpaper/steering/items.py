@@ -4,7 +4,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -203,3 +203,9 @@ def deal_letters(n: int, seed: int, behavior: str, split: str) -> list[str]:
     if n % 2 and generator.random() < 0.5:
         letters = letters[::-1]
     return [str(letter) for letter in generator.permutation(letters[:n])]
+
+
+def renamed(items: Sequence[Item], path: str | Path, name: str) -> list[Item]:
+    """The items of a file, with another name of it in their sources."""
+    found = str(Path(path))
+    return [replace(item, source=item.source.replace(found, name, 1)) for item in items]

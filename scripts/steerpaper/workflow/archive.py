@@ -3,9 +3,6 @@
 import gzip
 import io
 import json
-import os
-import re
-import sys
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,17 +10,14 @@ from pathlib import Path
 import yaml
 
 from steerpaper.errors import UserError
-from steerpaper.workflow.config import Config, data_files
 from steerpaper.workflow.files import whole
+from steerpaper.workflow.places import Config, data_files
 
 Members = Mapping[str, Path | bytes]
 
 # what was made is younger than scripts and data: to Snakemake nothing is out of date
 TIME = 946684800
 LATER = TIME + 3600
-# environment variables whose values are nobody else's business
-SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-ABSOLUTE = re.compile(r"(?<![\w.:/~>-])/[^/\s\"'<>|:,;()\[\]]+(?:/[^/\s\"'<>|:,;()\[\]]*)+")
 
 SNAKEFILE = """\
 # Draws the study's figures from its tables. Of the workflow, only the rules that draw are taken, so
@@ -82,8 +76,6 @@ def shareable(config: Config) -> tuple[Config, dict[str, Path]]:
         place[key] = f"data/{name}{path.suffix}"
         if path.is_file():
             files[place[key]] = path
-    endpoint = shared["lookups"]["explanations"]["endpoint"]
-    endpoint["base_url"] = re.sub("//[^/@]*@", "//", endpoint["base_url"])
     if "path" in shared["model"]:
         shared["model"]["path"] = Path(shared["model"]["path"]).name
     return shared, files
@@ -119,38 +111,6 @@ def logs(results: Path, own: Iterable[Path]) -> list[Path]:
         for path in found
         if path.is_file() and path not in left and not path.name.endswith(".job.json")
     )
-
-
-def machine(root: Path, workflow: Path) -> list[str]:
-    """Folders of this machine that texts may name, the inner ones first."""
-    folders = {str(Path.home()), sys.prefix, os.path.abspath(workflow), os.path.abspath(root)}
-    return sorted(folders - {"/"}, key=len, reverse=True)
-
-
-def secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables that look like secrets, with their values."""
-    return {
-        name: value
-        for name, value in environment.items()
-        if SECRET.search(name) and len(value) >= 8
-    }
-
-
-def cleaned(text: str, folders: Iterable[str], secrets: Mapping[str, str]) -> str:
-    """A record's text without secrets, and of absolute paths no more than a file's name.
-
-    `folders` are known ones, whose names may hold spaces, where a path in a text seems to end.
-    """
-    for name, value in secrets.items():
-        text = text.replace(value, f"<{name}>")
-    for folder in folders:
-        text = text.replace(f"{folder}/", "/-/").replace(folder, "...")
-
-    def file_name(found: re.Match[str]) -> str:
-        path = Path(found[0])
-        return f".../{path.name}" if path.suffix else "..."
-
-    return ABSOLUTE.sub(file_name, text)
 
 
 def refuse_secrets(members: Members, secrets: Mapping[str, str]) -> None:

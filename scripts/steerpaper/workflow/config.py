@@ -18,6 +18,7 @@ from jsonschema.validators import Draft202012Validator, extend
 
 from steerpaper.errors import UserError
 from steerpaper.reading import read_json, read_yaml, shown
+from steerpaper.workflow.places import data_files
 
 Config = dict[str, Any]
 
@@ -111,17 +112,6 @@ def _rules(schema: Path) -> Config:
     return rules
 
 
-def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
-    """Every file of raw data that a configuration names: dotted key, and where its path is held."""
-    places = {f"behaviors.{name}": behavior for name, behavior in config["behaviors"].items()}
-    places["steering.cost"] = config["steering"]["cost"]
-    places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
-    for name, place in places.items():
-        for key in ("items", "about", "neutral", "knowledge", "path"):
-            if key in place:
-                yield f"{name}.{key}", place, key
-
-
 def _find_data(config: Config, workflow: Path) -> None:
     """Data files that are not where the study runs are taken from beside the workflow."""
     for _, place, key in data_files(config):
@@ -212,7 +202,13 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
             allowed = "entries that differ from each other"
         case "pattern":
             allowed = allowed or f"text that matches {asked}"
-    return [f"{_at(error.path)}: {shown(value)} is not allowed; expected {allowed}"]
+    said = "its value (not shown: it may hold a key)" if _may_hold_a_key(error) else shown(value)
+    return [f"{_at(error.path)}: {said} is not allowed; expected {allowed}"]
+
+
+def _may_hold_a_key(error: jsonschema.ValidationError) -> bool:
+    """Whether a value is the endpoint's address or key: logs would keep what a message shows."""
+    return bool({"endpoint", "base_url", "key_variable"} & {*list(error.path)[-1:]})
 
 
 def _nearest(key: str, known: list[str]) -> str:

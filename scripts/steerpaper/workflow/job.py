@@ -115,7 +115,6 @@ def recorded(main: Callable[[Job[Any]], None], job: Job[Any]) -> None:
     study = records.study_of(job.log)
     if study is None:  # a job of one's own, outside a study
         return main(job)
-    here, workflow = Path.cwd(), Path(__file__).parents[3]
     # the manifest has the digests of the model's own files, which can be large
     paths = {key: _paths(value) for key, value in job.input.items() if key != "files"}
     read = records.checked(study, [path for group in paths.values() for path in group])
@@ -127,8 +126,8 @@ def recorded(main: Callable[[Job[Any]], None], job: Job[Any]) -> None:
     records.write_records(
         study,
         [path for value in job.output.values() for path in _paths(value)],
-        records.portable(about, here, workflow),
-        records.portable(read, here, workflow),
+        records.portable(about),
+        records.portable(read),
     )
 
 

@@ -2,26 +2,65 @@
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Mapping
 from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# what the workflow consists of; no data, no tests, nothing that a run leaves
+from steerpaper.errors import UserError
+
+# what the workflow consists of; no data, no tests, nothing that a run leaves; of profiles those
+# that it brings, since a user's own lie beside them
 PARTS = ("Snakefile", "config.schema.yaml", "LICENSE", "CITATION.cff", "data/published_lookups.csv")
-FOLDERS = ("rules", "scripts", "envs", "profiles", "report", "docs")
+FOLDERS = ("rules", "scripts", "envs", "profiles/default", "profiles/slurm", "report", "docs")
 
 
 def workflow_files(workflow: Path) -> list[Path]:
-    """The files that the workflow consists of, sorted: all that it runs with but a study's data."""
+    """The files that the workflow consists of, sorted: all that it runs with but a study's data.
+
+    In a git repository of its own these are tracked: what a user put beside them stays out.
+
+    Raises:
+        UserError: it is a repository, but git cannot say what is tracked.
+    """
     files = [workflow / part for part in PARTS]
     files += [path for folder in FOLDERS for path in (workflow / folder).rglob("*")]
+    tracked = _tracked(workflow)
     return sorted(
         path
         for path in files
-        if path.is_file() and not path.name.startswith(".") and path.suffix not in (".pyc", ".png")
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path.suffix not in (".pyc", ".png")
+        and (tracked is None or path.relative_to(workflow).as_posix() in tracked)
     )
+
+
+def _tracked(workflow: Path) -> set[str] | None:
+    """The files of the workflow's folder that git tracks; None where it is in no repository."""
+    try:
+        if _git(workflow, "ls-files", "--", "Snakefile"):
+            return {*_git(workflow, "ls-files", "-z").split("\0")}
+        # a copy within somebody's own project, which has its files to itself
+        return None
+    except (OSError, subprocess.CalledProcessError) as error:
+        if not (workflow / ".git").exists():
+            return None
+        raise UserError(
+            "the workflow's folder is a git repository, but git does not say which files are "
+            f"tracked ({_said(error)}); an archive holds no others: see that "
+            "`git ls-files` works there"
+        ) from error
+
+
+def _git(workflow: Path, *arguments: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(workflow), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _said(error: OSError | subprocess.CalledProcessError) -> str:
+    return " ".join(str(getattr(error, "stderr", "") or error).split())
 
 
 def without_folder(value: Any, folder: Path) -> Any:
@@ -46,26 +85,21 @@ def installed(lock: Path) -> dict[str, str]:
 
 def commit(workflow: Path) -> dict[str, Any]:
     """The commit of the workflow's folder, None where it has none, and its files changed since."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "--no-optional-locks", "-C", str(workflow), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
     try:
         # in a repository, but not of it: a copy within somebody's own project
-        git("ls-files", "--error-unmatch", "Snakefile")
+        _git(workflow, "ls-files", "--error-unmatch", "Snakefile")
         return {
-            "commit": git("rev-parse", "HEAD").strip(),
-            "changed": git("diff", "--name-only", "--relative", "HEAD").splitlines(),
+            "commit": _git(workflow, "rev-parse", "HEAD").strip(),
+            "changed": _git(workflow, "diff", "--name-only", "--relative", "HEAD").splitlines(),
         }
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changed": []}
 
 
-def digests(paths: Iterable[str], folder: Path) -> dict[str, str]:
-    """SHA-256 of every file, by its path; a path in `folder` is relative to it."""
+def digests(files: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of every file, by the name that it is given here."""
     found = {}
-    for path in paths:
+    for name, path in sorted(files.items()):
         with open(path, "rb") as source:
-            found[path.removeprefix(f"{folder}/")] = file_digest(source, "sha256").hexdigest()
-    return dict(sorted(found.items()))
+            found[name] = file_digest(source, "sha256").hexdigest()
+    return found

@@ -16,6 +16,7 @@ from typing import Any
 
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import read_json, write_json
+from steerpaper.workflow.places import named
 
 Record = dict[str, Any]
 
@@ -64,21 +65,13 @@ def digest(path: str | Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def portable(value: Any, here: Path, workflow: Path) -> Any:
-    """Settings or paths without this machine's folders: relative, or a file's name alone."""
+def portable(value: Any) -> Any:
+    """Settings or paths without this machine's folders (see `places.named`)."""
     if isinstance(value, Mapping):
-        return {
-            portable(key, here, workflow): portable(below, here, workflow)
-            for key, below in value.items()
-        }
+        return {portable(key): portable(below) for key, below in value.items()}
     if isinstance(value, (list, tuple)):
-        return [portable(below, here, workflow) for below in value]
-    if isinstance(value, str) and os.path.isabs(value):
-        for folder in (here, workflow):
-            if Path(value).is_relative_to(folder):
-                return Path(value).relative_to(folder).as_posix()
-        return f".../{Path(value).name}"
-    return value
+        return [portable(below) for below in value]
+    return named(value) if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def checked(study: Path, paths: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from steerpaper.lookups.heads import NEURON
+from steerpaper.shown import as_code, as_markdown
 
 # around the token at which a neuron fires, in a prompt shown to a person
 MARKS = ("»", "«")
@@ -84,7 +85,7 @@ def neuron_page(table: pd.DataFrame, prompts: int) -> str:
     for (kind, layer, neuron), rows in table.groupby(["kind", *NEURON], sort=False):
         first = rows.iloc[0]
         name = "next-token" if kind == "next_token" else "random"
-        token = _code(str(first["token"]))
+        token = as_code(repr(str(first["token"])))
         lines += [
             f"## Block {layer}, neuron {neuron} ({name}): {token}",
             "",
@@ -95,15 +96,10 @@ def neuron_page(table: pd.DataFrame, prompts: int) -> str:
         if shown.empty:
             lines.append("It fires on no prompt of the corpus.")
         for row in shown.itertuples():
-            text = str(row.prompt).replace("|", "\\|").replace("<", "\\<").replace("`", "\\`")
+            text = as_markdown(str(row.prompt))
             lines.append(f"{row.prompt_rank}. ({row.activation:.2f}) {text}")
         lines.append("")
     return "\n".join(lines)
-
-
-def _code(token: str) -> str:
-    fence = "``" if "`" in token else "`"
-    return f"{fence}{token!r}{fence}"
 
 
 def prompt_lengths(truncated: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:

@@ -1,10 +1,12 @@
 """The headline tables as LaTeX (booktabs): what a paper prints, estimates with their intervals."""
 
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
+
+from steerpaper.shown import as_latex
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,12 @@ def latex_table(table: pd.DataFrame, headline: Headline, name: str) -> str:
         shown[heading] = table[column].map(_label)
     for heading, (mean, low, high) in headline.estimates.items():
         shown[heading] = [
-            "–" if pd.isna(m) else f"{m:.2f}" + ("" if pd.isna(a) else f" [{a:.2f}, {b:.2f}]")
-            for m, a, b in zip(table[mean], table[low], table[high], strict=True)
+            _estimate(*map(float, numbers))
+            for numbers in zip(table[mean], table[low], table[high], strict=True)
         ]
     for column, heading in headline.numbers.items():
-        shown[heading] = table[column].map(lambda x: "–" if pd.isna(x) else f"{x:.3g}")
-    shown = shown.map(_escaped)
+        shown[heading] = [_number(float(x), ".3g") for x in table[column]]
+    shown = shown.map(as_latex)
     source: str = shown.to_latex(
         index=False,
         caption=headline.caption,
@@ -59,11 +61,17 @@ def latex_table(table: pd.DataFrame, headline: Headline, name: str) -> str:
 
 
 def _label(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return _number(value, "g")
+    return str(value)
 
 
-def _escaped(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    # a hyphen before a digit is a minus sign
-    return re.sub(r"-(?=\d)", "$-$", text.replace("–", "--"))
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+def _estimate(mean: float, low: float, high: float) -> str:
+    shown = _number(mean, ".2f")
+    if not math.isfinite(mean) or not (math.isfinite(low) and math.isfinite(high)):
+        return shown
+    return f"{shown} [{low:.2f}, {high:.2f}]"

@@ -61,5 +61,9 @@ rule all:
 include: "rules/archive.smk"
 
 
+onstart:
+    hold_results()
+
+
 onsuccess:
     print_run_times(RESULTS)

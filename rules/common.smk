@@ -20,9 +20,16 @@ from steerpaper.workflow.provenance import without_folder, workflow_files
 from steerpaper.workflow.records import portable, settings_digest
 from steerpaper.workflow.shards import shards_there
 from steerpaper.workflow.run_times import print_run_times
+from steerpaper.workflow.runs import claim, left_by_a_kill
 
 from steerpaper.steering.estimators import NAMES as ESTIMATORS
 from steerpaper.steering.measures import MEASURES
+
+# not in jobs, which call Snakemake again
+if workflow.is_main_process and (
+    way_out := left_by_a_kill(Path(".snakemake"), sys.argv[1:])
+):
+    print(way_out, file=sys.stderr)
 
 try:
     config = validated(
@@ -53,6 +60,15 @@ MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yam
 # how every job that runs the model is told to run it; no result depends on config["batch_tokens"],
 # which jobs read themselves, so that another budget re-runs nothing
 RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
+
+
+def hold_results():
+    """Let no other run make this study's results until this one ends."""
+    if workflow.is_main_process:
+        try:
+            claim(Path(RESULTS))
+        except UserError as error:
+            raise WorkflowError(str(error))
 
 
 def code_of(script, function="", helpers=False):

@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
+from steerpaper.workflow.runs import join
 
 log = logging.getLogger("steerpaper")
 
@@ -145,6 +146,7 @@ def run(main: Callable[[Job[Any]], None]) -> None:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(job.threads)
     Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+    join(job.log)
     logging.basicConfig(
         level=logging.WARNING,
         format="%(levelname)s: %(message)s",

@@ -1,6 +1,7 @@
 """Which heads drive a neuron when: chosen, explained in words, and the explanations scored."""
 
 EXPLANATIONS = LOOKUPS["explanations"]
+ENDPOINT = EXPLANATIONS["endpoint"]
 EXPLAINED_LOCALLY = EXPLANATIONS["explainer"] == "local"
 
 
@@ -61,11 +62,17 @@ rule explanations:
             explainer=EXPLANATIONS["explainer"],
             examples=EXPLANATIONS["examples"],
             max_new_tokens=EXPLANATIONS["max_new_tokens"],
-            endpoint={} if EXPLAINED_LOCALLY else EXPLANATIONS["endpoint"],
+            endpoint={} if EXPLAINED_LOCALLY else keys_of(ENDPOINT, "base_url model"),
             # not an output: what an endpoint has answered outlives a job that fails
             cache=f"{RESULTS}/lookups/cache/answers.jsonl",
         ),
         code=code_of("lookups/explanations"),
+        # how an endpoint is asked; of this type Snakemake compares nothing, and no result depends on it
+        how=SimpleNamespace(
+            **keys_of(
+                ENDPOINT, "key_variable max_requests parallel timeout retries price"
+            )
+        ),
     message:
         "Explaining heads ({params.settings[explainer]})"
     script:

@@ -162,9 +162,7 @@ if workflow.modifier.is_main_snakefile():
             runtime=scaled(10),
         params:
             # this Snakemake's Python, not the environment's: what is run is Snakemake
-            settings=dict(
-                python=sys.executable, snakefile=str(workflow.main_snakefile)
-            ),
+            settings=dict(python=sys.executable, snakefile=str(workflow.main_snakefile)),
             code=code_of("report", helpers=True),
         message:
             "Making the report {output.html}"

@@ -76,7 +76,7 @@ def test_settings_are_one_mapping_and_code_is_another(rules):
         if rule["script"]:
             # Snakemake compares params by value, without their names
             assert list(rule["params"])[:2] == ["settings", "code"], name
-            assert set(rule["params"]) <= {"settings", "code", "made", "beside"}, name
+            assert set(rule["params"]) <= {"settings", "code", "made", "beside", "how"}, name
             assert isinstance(rule["params"]["settings"], dict | str), name
             imported = imported_modules((ROOT / "rules" / rule["script"]).resolve(), SCRIPTS)
             code = {path for path in imported if not is_helper(path.relative_to(LIBRARY))}

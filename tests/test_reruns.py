@@ -33,6 +33,18 @@ NOTHING = {
     "threads",
     "batch_tokens",
     "steering.prompts.csv",  # asks for more files
+    *(
+        f"lookups.explanations.endpoint.{key}"
+        for key in (
+            "key_variable",
+            "max_requests",
+            "parallel",
+            "timeout",
+            "retries",
+            "price.input",
+            "price.output",
+        )
+    ),
 }
 # a study of its own
 STUDY = "study"
@@ -168,8 +180,13 @@ def as_compared(rule, config):
             ]
         return value
 
-    # what a table's files must have been made with changes when the rule that makes them does
-    params = {repr(plain(value)) for key, value in rule.params.items() if key != "made"}
+    # what a table's files must have been made with changes when the rule that makes them does;
+    # of a namespace Snakemake compares nothing
+    params = {
+        repr(plain(value))
+        for key, value in rule.params.items()
+        if key not in ("made", "beside") and not isinstance(value, SimpleNamespace)
+    }
     inputs = {repr(plain(path)) for path in rule.input}
     return params, inputs, {str(path) for path in rule.output}, str(rule.conda_env)
 

@@ -18,7 +18,7 @@ class Params(TypedDict):
     explainer: str
     examples: int
     max_new_tokens: int
-    endpoint: dict[str, Any]
+    endpoint: dict[str, str]
     cache: str
 
 
@@ -34,7 +34,7 @@ def make_judge(job: Job[Params]) -> Judge:
         return LocalJudge(lm, max_new_tokens=params["max_new_tokens"], budget=job.batch_tokens)
     from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
 
-    options = dict(params["endpoint"])
+    options = {**params["endpoint"], **job.how}
     price = options.pop("price")
     return EndpointJudge(
         Endpoint(**options, price=(price["input"], price["output"])),

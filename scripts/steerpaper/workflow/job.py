@@ -53,6 +53,7 @@ class Job(Generic[Params]):
         rule: its rule's name.
         code: digests of what the script does, by module.
         made: by input, the settings that its files must have been made with.
+        how: how the job is to go about it. No result depends on it, so Snakemake is not told.
     """
 
     input: dict[str, Any]
@@ -65,6 +66,7 @@ class Job(Generic[Params]):
     rule: str = ""
     code: dict[str, str] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
+    how: dict[str, Any] = field(default_factory=dict)
 
     @property
     def config_digest(self) -> str:
@@ -98,6 +100,7 @@ def _current_job() -> Job[Any]:
         rule=snakemake.rule,
         code=snakemake.params.get("code", {}),
         made=snakemake.params.get("made", {}),
+        how=vars(snakemake.params.get("how", SimpleNamespace())),
     )
     note = Path(job.log + ".job.json")
     with writing(note):

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 

@@ -48,7 +48,7 @@ from steerpaper.workflow.config import check_file, validated
 quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 settings.register_profile(
     "short",
-    max_examples=60,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     database=None,
@@ -285,7 +285,7 @@ def test_about_files(tokenizer, content, text):
         for marker in markers:
             # a marker that nothing could be told by would have been refused
             assert label_by_markers(marker, {side: [marker]}, finished=True) == side
-    options = {"behavior": "tea", "system": None}
+    options = {"behavior": "tea", "system": None, "context": 200}
     said(lambda: open_prompts(tokenizer, about.open_questions, **options), "open question")
 
 
@@ -335,6 +335,8 @@ def with_items(path):
 @example(with_items("a\0b"))
 @example(with_items("{a}\n"))
 @example(with_items("\ud800"))
+@example(DEFAULT | {"1" * 5000: None})
+@example(DEFAULT | {"two\nlines": None})
 def test_configurations(config):
     found = said(lambda: validated(config, ROOT / "config.schema.yaml", KNOWN), "^configuration: ")
     if found is not None:

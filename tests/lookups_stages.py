@@ -89,6 +89,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
             "scores": common["scores"],
         },
         explainer="local",
+        date="2024-07-26",
         examples=2,
         max_new_tokens=4,
         **run,

@@ -18,6 +18,7 @@ from conftest import ROOT
 
 from steerpaper.errors import UserError
 from steerpaper.lookups.corpus import (
+    Raw,
     choose_prompts,
     count_prompts,
     ids_of,
@@ -25,7 +26,6 @@ from steerpaper.lookups.corpus import (
     write_corpus,
 )
 from steerpaper.lookups.raw import (
-    Raw,
     RawFile,
     file_texts,
     prose,

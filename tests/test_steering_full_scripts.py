@@ -23,6 +23,7 @@ SPLIT = {"train": 12, "dev": 2, "test": 6}
 INTERVAL = {"interval": Interval(seed=3, resamples=200, confidence=0.95)}
 OF_SCORES = INTERVAL | {"measures": ["logit_diff"]}
 DATA = ROOT / "data/behaviors"
+RENDERED = {"seed": 3, "date": "2024-07-26"}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def make_prompts(study, name, contrasts=("answers",), about=DATA / "optimism.yam
     files = [f"{name}/{c}.{split}.jsonl" for c in contrasts for split in SPLIT]
     outputs |= {"prompts": files, "csv": [], "about": f"{name}/about.json"}
     inputs = {"raw": str(DATA / "optimism.jsonl"), "about": str(about) if about else []}
-    params = {"contrasts": list(contrasts), "split": SPLIT, "system": None, "seed": 3}
+    params = {"contrasts": list(contrasts), "split": SPLIT, "system": None, **RENDERED}
     return run(study, "prompts", inputs, outputs, params | {"bad_items": "stop"})
 
 
@@ -157,7 +158,7 @@ def test_cost_measures_text_and_both_ways_of_asking(study, common):
     raw = {key: str(ROOT / f"data/{key}.jsonl") for key in ("neutral", "knowledge")}
     outputs = {"neutral": "neutral.jsonl"}
     outputs["knowledge"] = [f"knowledge.{contrast}.jsonl" for contrast in CONTRASTS]
-    params = {"texts": 3, "questions": 5, "contrasts": CONTRASTS, "system": None, "seed": 3}
+    params = {"texts": 3, "questions": 5, "contrasts": CONTRASTS, "system": None, **RENDERED}
     inputs = common | run(study, "cost_prompts", raw, outputs, params)
     params = {"multipliers": [-2, 2], "random": {"directions": 1, "multipliers": [2]}}
     params |= {**RUN, "positions": "last"}

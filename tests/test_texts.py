@@ -182,7 +182,7 @@ def test_a_control_token_in_a_system_prompt_is_named_by_its_key(tokenizer):
 
 def test_a_control_token_in_an_open_question_is_named_by_its_number(tokenizer):
     with pytest.raises(UserError, match=r"^behaviors\.tea\.about: open question 2: the question"):
-        open_prompts(tokenizer, ["Why?", FORGED], behavior="tea", system=None)
+        open_prompts(tokenizer, ["Why?", FORGED], behavior="tea", system=None, context=None)
 
 
 def test_every_added_special_token_is_seen_in_every_text(tokenizer):

@@ -48,7 +48,9 @@ def main(job: Job[Params]) -> None:
     prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)
     questions = open_questions(about, parts["test"])
     others = {
-        "open": open_prompts(tokenizer, questions, behavior=behavior, system=system),
+        "open": open_prompts(
+            tokenizer, questions, behavior=behavior, system=system, context=context
+        ),
         "reasoning": reasoning_prompts(tokenizer, prompts[lead, "test"], system=system),
         "system_prompts": under_system_prompts(
             tokenizer, parts["test"], about.system_prompts, contrast=lead, **common

@@ -46,6 +46,9 @@ def _a_folder(folder, model):
 
 CASES = {
     "an unknown key": _with("steering.normalise", True),
+    "an unknown key of 5,000 characters": _with("tea" * 5000, 1),
+    "an unknown key with a line break": _with("tea\n", 1),
+    "a key that is a number": _with("steering.cost", {1: 2}),
     "a study name with a line break": _with("study", "tea\n"),
     "a study name with a folder": _with("study", "../tea"),
     "a study name of 300 characters": _with("study", "tea" * 100),
@@ -66,7 +69,7 @@ CASES = {
     "items that are a list": _with("behaviors.optimism.items", ["data/tea.jsonl"]),
     "a behaviour that is a file name": _with("behaviors.optimism", "data/tea.jsonl"),
     "behaviours that are a list": _with("behaviors", ["optimism"]),
-    "a number of 1,000 digits as the seed's text": _with("seed", "7" * 1000),
+    "a seed of 1,000 digits in quotation marks": _with("seed", "7" * 1000),
     "a file with a key that stands twice": _file("study: tea\nseed: 1\nstudy: coffee\n"),
     "a file with a key that stands twice in a section": _file(
         "steering:\n  sweep: {shards: 1}\n  layer: 3\n  sweep: {shards: 2}\n"

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from steerpaper.engine.text import load_tokenizer
-from steerpaper.lookups.corpus import choose_prompts
-from steerpaper.lookups.raw import Raw, file_texts
+from steerpaper.lookups.corpus import Raw, choose_prompts
+from steerpaper.lookups.raw import file_texts
 
 
 def _file(name, content):

@@ -27,8 +27,12 @@ def _system_prompts(folder, model):
     under_system_prompts(load_tokenizer(model), [], {"against": FORGED}, **options)
 
 
-def _open(folder, model):
-    open_prompts(load_tokenizer(model), ["Why?", FORGED], behavior="tea", system=None)
+def _open(question):
+    def case(folder, model):
+        options = {"behavior": "tea", "system": None, "context": 256}
+        open_prompts(load_tokenizer(model), ["Why?", question], **options)
+
+    return case
 
 
 def _neutral(text):
@@ -54,7 +58,8 @@ CASES = {
     ),
     "a control token in the system prompt": _with(system=FORGED),
     "a control token in a behaviour's system prompt": _system_prompts,
-    "a control token in an open question": _open,
+    "a control token in an open question": _open(FORGED),
+    "an open question longer than the context": _open("Why tea? " * 99),
     "a control token in a neutral text": _neutral(FORGED),
     "a neutral text of one token": _neutral("a"),
     "a template that leaves the question out": _with(template="{{ messages|length }}"),

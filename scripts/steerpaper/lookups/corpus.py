@@ -12,15 +12,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from steerpaper.engine.text import plain_ids
 from steerpaper.errors import UserError
-from steerpaper.lookups.raw import RawTexts
 from steerpaper.seeds import stream
 from steerpaper.workflow.files import whole
 
 SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A text and where it came from."""
+
+    text: str
+    source: str
+
+
+class RawTexts(Protocol):
+    """Texts by number, such as a list of them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int, /) -> Raw:
+        """One of them."""
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ import tempfile
 import textwrap
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steerpaper.errors import UserError
+from steerpaper.lookups.corpus import Raw
 from steerpaper.reading import decoded, lines_of, records, shown
 from steerpaper.workflow.places import named
 
@@ -29,14 +29,6 @@ _HUB_ENDINGS = (".parquet", ".jsonl", ".csv")
 _ROWS = 1000
 # characters of a CSV file's cell; the library's own limit is less than a document may have
 _LONGEST = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Raw:
-    """A text and where it came from."""
-
-    text: str
-    source: str
 
 
 def read_raw(source: str, where: Mapping[str, str] | None) -> Iterator[Raw]:
@@ -55,16 +47,6 @@ def read_raw(source: str, where: Mapping[str, str] | None) -> Iterator[Raw]:
     if source == "file":
         return file_texts(Path(where["path"]), where["column"], named(where["path"]))
     return _hub_texts(where)
-
-
-class RawTexts(Protocol):
-    """Texts by number, such as a list of them."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def __getitem__(self, index: int, /) -> Raw:
-        """One of them."""
 
 
 class RawFile:

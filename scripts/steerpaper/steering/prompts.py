@@ -270,14 +270,29 @@ def reasoning_prompts(
 
 
 def open_prompts(
-    tokenizer: Any, questions: Sequence[str], *, behavior: str, system: str | None
+    tokenizer: Any,
+    questions: Sequence[str],
+    *,
+    behavior: str,
+    system: str | None,
+    context: int | None,
 ) -> list[dict[str, Any]]:
-    """A behaviour's open questions: id, behavior, question, text, n_tokens, ids."""
+    """A behaviour's open questions: id, behavior, question, text, n_tokens, ids.
+
+    Raises:
+        UserError: names the question that holds a control token of the model, or is longer than
+            its context.
+    """
     rows = []
     for number, question in enumerate(questions, 1):
         source = f"behaviors.{behavior}.about: open question {number}"
         text = render(tokenizer, question, system, source=source)
         ids = token_ids(tokenizer, text)
+        if context and len(ids) >= context:
+            raise UserError(
+                f"{source}: {len(ids)} tokens, but the model reads {context}, with its answer; "
+                "shorten the question"
+            )
         row = {"id": f"{behavior}-open-{number}", "behavior": behavior, "question": question}
         rows.append({**row, "text": text, "n_tokens": len(ids), "ids": ids})
     return rows

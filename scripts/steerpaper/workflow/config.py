@@ -134,7 +134,7 @@ def _check_paths(config: Config) -> list[str]:
                 f"{key}: {shown(path)} holds braces, which Snakemake takes for wildcards; "
                 "rename the file or folder"
             )
-        elif len(path) > 4000 or any(len(os.fsencode(part)) > 255 for part in Path(path).parts):
+        elif len(path) > 1000 or any(len(os.fsencode(part)) > 255 for part in Path(path).parts):
             problems.append(f"{key}: {shown(path)} is longer than a file's name may be")
     return problems
 
@@ -160,7 +160,9 @@ def _at(path: Any, key: Any = None) -> str:
     parts = [*path] if key is None else [*path, key]
     text = ""
     for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        # a key may be long, or hold a line break
+        name = shown(str(part))[1:-1]
+        text += f"[{part}]" if isinstance(part, int) else f".{name}" if text else name
     return text or "the file"
 
 
@@ -245,7 +247,7 @@ def _check_meaning(config: Config) -> list[str]:
     for position, name in enumerate(steering["behaviors"]):
         if name not in known:
             problems.append(
-                f"steering.behaviors[{position}]: '{name}' is not declared under behaviors"
+                f"steering.behaviors[{position}]: {shown(name)} is not declared under behaviors"
                 f"{_nearest(name, known)}; declared: {', '.join(known)}"
             )
             continue
@@ -307,7 +309,7 @@ def _check_parts(steering: Config) -> list[str]:
         for position, name in enumerate(named_behaviors(part["behaviors"], steering["behaviors"])):
             if name not in steering["behaviors"]:
                 problems.append(
-                    f"steering.{key}.behaviors[{position}]: '{name}' is not among "
+                    f"steering.{key}.behaviors[{position}]: {shown(name)} is not among "
                     f"steering.behaviors{_nearest(name, steering['behaviors'])}; write all, a "
                     f"number (the first n) or names out of: {', '.join(steering['behaviors'])}"
                 )

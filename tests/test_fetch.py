@@ -1,5 +1,6 @@
 """Models from a folder, a hub and a wheel: whole and pinned, or not at all."""
 
+import ast
 import hashlib
 import http.server
 import json
@@ -15,6 +16,7 @@ import pytest
 from conftest import ROOT
 
 from steerpaper.engine.fetch import fetch_model, sha256
+from steerpaper.engine.model import load
 from steerpaper.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -142,8 +144,14 @@ def test_an_incomplete_folder_is_refused(tmp_path, model_folders, remove, messag
     assert nothing_left(tmp_path / "models")
 
 
+# what a hub may list beside a model: files of folders, and names that lead out of the cache
+ELSEWHERE = ["original/model.safetensors", "../../../escaped.json", "/escaped.json"]
+
+
 class Hub(http.server.BaseHTTPRequestHandler):
     """The parts of the hub's protocol that a download of one revision uses."""
+
+    refuses = 0  # a status to answer with instead
 
     def __init__(self, folder, seen, *args):
         self.folder, self.seen = folder, seen
@@ -161,7 +169,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def answer(self, body):
         self.seen.append(self.path)
         names = sorted(file.name for file in self.folder.iterdir())
+        listed = [*names, *ELSEWHERE]
         headers = {}
+        if self.refuses:
+            self.send_response(self.refuses)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path.startswith(f"/api/models/org/tiny/tree/{REVISION}"):
             files = [
                 {
@@ -170,13 +184,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
                     "size": len(data),
                     "oid": hashlib.sha1(data).hexdigest(),
                 }
-                for name in names
-                for data in [(self.folder / name).read_bytes()]
+                for name in listed
+                for data in [(self.folder / name).read_bytes() if name in names else b"{}"]
             ]
             content = json.dumps(files).encode()
             headers["Content-Type"] = "application/json"
         elif self.path.startswith(f"/api/models/org/tiny/revision/{REVISION}"):
-            siblings = [{"rfilename": name} for name in names]
+            siblings = [{"rfilename": name} for name in listed]
             content = json.dumps({"id": "org/tiny", "sha": REVISION, "siblings": siblings}).encode()
             headers["Content-Type"] = "application/json"
         elif (name := self.path.rpartition("/")[2]) in names and REVISION in self.path:
@@ -248,6 +262,33 @@ def test_a_hub_model_is_fetched_by_pinned_revision_without_code_or_pickles(tmp_p
     assert (manifest["id"], manifest["revision"]) == ("org/tiny", REVISION)
     assert "model.safetensors" in manifest["files"]
     assert not any(path.endswith((".bin", ".py")) for path in seen)
+    assert not any("escaped" in path or "original" in path for path in seen)
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_a_hub_model_of_pickles_alone_is_refused(tmp_path, hub):
+    endpoint, seen = hub
+    (tmp_path / "repository/model.safetensors").unlink()
+    process = fetch_from(endpoint, tmp_path / "m", {"id": "org/tiny", "revision": REVISION})
+    assert (
+        process.stderr.strip()
+        .splitlines()[-1]
+        .startswith("model.hub: org/tiny: the model has no safetensors weights")
+    )
+    assert not any(path.endswith(".bin") for path in seen)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_hub_that_refuses_is_reported_in_one_line(tmp_path, hub, monkeypatch, status):
+    endpoint, _ = hub
+    monkeypatch.setattr(Hub, "refuses", status)
+    process = fetch_from(endpoint, tmp_path / "models/m", {"id": "org/tiny", "revision": REVISION})
+    (line,) = [line for line in process.stderr.splitlines() if line.startswith("model.hub")]
+    assert line.startswith(f"model.hub: org/tiny at revision {REVISION} cannot be fetched: ")
+    assert str(status) in line
+    assert "Traceback" not in process.stderr
+    assert nothing_left(tmp_path / "models")
 
 
 def test_a_hub_that_lacks_the_model_or_is_down_is_reported(tmp_path, hub):
@@ -258,3 +299,43 @@ def test_a_hub_that_lacks_the_model_or_is_down_is_reported(tmp_path, hub):
         assert f"model.hub: {name} at revision {REVISION} cannot be fetched" in process.stderr
         assert "Traceback" not in process.stderr
         assert nothing_left(tmp_path / "models")
+
+
+def test_every_load_says_that_no_remote_code_runs():
+    """Each call of transformers that could run a model's code, or read a pickle, says no."""
+    loads = []
+    for path in sorted((ROOT / "scripts").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                of = ast.unparse(call.func.value)
+                if call.func.attr in ("from_pretrained", "from_config") and of.startswith("Auto"):
+                    said = {word.arg: ast.unparse(word.value) for word in call.keywords}
+                    loads.append(of)
+                    assert said.get("trust_remote_code") == "False", (path.name, call.lineno)
+                    # wheel.py reads GGUF, which holds no code
+                    if of == "AutoModelForCausalLM" and path.name != "wheel.py":
+                        assert said.get("use_safetensors") == "True", path.name
+    assert {"AutoConfig", "AutoModelForCausalLM", "AutoTokenizer"} == set(loads)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_a_model_s_code_is_left_out_where_transformers_has_its_own(
+    tmp_path, model_folders, name, monkeypatch, caplog
+):
+    source, ran = tmp_path / "source", tmp_path / "ran"
+    shutil.copytree(model_folders["llama"], source)
+    (source / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    content = json.loads((source / name).read_text())
+    kinds = ("AutoConfig", "AutoModelForCausalLM")
+    code = dict.fromkeys(kinds, "evil.Evil") | {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+    (source / name).write_text(json.dumps(content | {"auto_map": code}))
+
+    def asked(*_):
+        raise AssertionError("asked on the terminal")
+
+    monkeypatch.setattr("builtins.input", asked)
+    fetch_model(tmp_path / "m", name="m", source="path", where=str(source))
+    load(tmp_path / "m", device="cpu", dtype="float32", threads=1)
+    assert f"{name} names code of the model's own (auto_map), which is not run" in caplog.text
+    assert not ran.exists()
+    assert not (tmp_path / "m/evil.py").exists()

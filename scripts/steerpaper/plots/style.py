@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -89,6 +90,17 @@ def titles(figure: Figure, x: str = "", y: str = "") -> None:
         figure.supxlabel(x, fontsize=7)
     if y:
         figure.supylabel(y, fontsize=7)
+
+
+def largest(values: Any, least: float = 1e-6) -> float:
+    """The largest finite size of some numbers, for a scale; at least `least`."""
+    sizes = np.abs(np.asarray(values, dtype=float)).ravel()
+    return float(sizes[np.isfinite(sizes)].max(initial=least))
+
+
+def shown(value: float, form: str) -> str:
+    """A number as text; a dash where there is none."""
+    return format(value, form) if math.isfinite(value) else "–"
 
 
 def legend(

@@ -17,6 +17,7 @@ from makers import (
     make_steerability,
     make_system_prompts,
 )
+from matplotlib.text import Text
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, complete
@@ -130,7 +131,7 @@ def test_every_stage_that_writes_numbers_of_the_model_looks_at_them(stage):
 
 def test_a_logit_that_is_not_a_number_ends_sampling(load_tiny):
     lm = load_tiny("llama")
-    vectors = {BEHAVIOR: np.full((lm.n_layers, lm.model.config.hidden_size), np.nan)}
+    vectors = {BEHAVIOR: np.full((lm.n_layers, lm.width), np.nan)}
     steered = Request([1, 2, 3], Condition((1,), BEHAVIOR, 9.0), None)
     with pytest.raises(UserError, match=r"block 1, multiplier 9\): a logit is not a number"):
         complete(lm, [Request([1, 2], None, None), steered], vectors, Decoding(3, 1.0, 1.0, 256))
@@ -349,9 +350,9 @@ DRAWN = {
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_figure_without_numbers_is_drawn_with_empty_cells(name, tmp_path):
     figure = DRAWN[name]()
-    assert not any("nan" in text.get_text() for text in figure.findobj(effects.plt.Text))
     outputs = {kind: str(tmp_path / f"figure.{kind}") for kind in ("pdf", "png", "csv")}
     save(figure, outputs, pd.DataFrame({"x": [1]}))
+    assert not any("nan" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_logprob_shift_is_drawn_without_numbers(tmp_path):
@@ -381,9 +382,9 @@ def test_half_precision_that_runs_over_is_refused_where_it_is_scored(load_tiny, 
     lm = load_tiny("llama")
     prompt = {"behavior": "tea", "contrast": "answers", "split": "dev", "id": "tea-1"}
     prompt |= {"matching": "yes", "ids": [1, 2, 3], "matching_ids": [4], "other_ids": [5]}
-    vectors = {BEHAVIOR: np.full((lm.n_layers, lm.model.config.hidden_size), 1e38)}
+    vectors = {BEHAVIOR: np.full((lm.n_layers, lm.width), 1e38)}
     wanted = [Condition((1,), BEHAVIOR, 64.0)]
     with torch.no_grad():
         table = score_prompts(lm, [prompt], vectors, wanted, budget=256)
-    with pytest.raises(UserError, match="behaviour tea, contrast answers, prompt tea-1.*block 1"):
+    with pytest.raises(UserError, match=r"behaviour tea, contrast answers, prompt tea-1.*block 1"):
         write_scores(tmp_path / "tea.parquet", table)

@@ -160,7 +160,12 @@ class _Powers(LogFormatterSciNotation):
 
 
 def powers_of_ten(axes: Sequence[Axes]) -> None:
-    """Logarithmic y axes; their labels are the only mathematics in a figure."""
+    """Logarithmic y axes; their labels are the only mathematics in a figure.
+
+    Axes without a number stay as they are: no logarithm has a place there.
+    """
+    if not any(ax.dataLim.y1 > 0 for ax in axes):
+        return
     for ax in axes:
         ax.set_yscale("log")
     shown = [ax.yaxis for ax in axes]

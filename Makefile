@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= 1
 BIN := .venv/bin
 
-.PHONY: paper test test-fast check clean
+.PHONY: paper test test-fast check audit clean
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
@@ -24,6 +24,10 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+
+# known faults of the locked packages, or the lock's age where no database can be asked
+audit: .venv/ready
+	$(BIN)/python envs/audit.py
 
 # torch's CUDA build (what the registry has for Linux) misses its libraries after the first step
 .venv/ready: envs/lock.txt envs/lock.cuda.txt

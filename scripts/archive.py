@@ -23,7 +23,7 @@ def main(job: Job[Params]) -> None:
     workflow = Path(job.input["snakefile"]).parent
     endpoint = config["lookups"]["explanations"]["endpoint"]
     secrets = places.secrets(os.environ, endpoint["key_variable"])
-    folders = places.machine(root, workflow)
+    folders = places.machine(root, workflow, *map(Path, places.model_names(config)))
 
     shared, data = archive.shareable(config)
     members: dict[str, Path | bytes] = {

@@ -128,6 +128,42 @@ def test_captions_of_parts_stand_tables_without_rows(environment, tmp_path, figu
     assert caption.startswith("<p><strong>")
 
 
+GONE = {
+    "reasoning": ["change", "change_low", "change_high"],
+    "system_prompts": ["logit_diff", "logit_diff_low", "logit_diff_high", "slope"],
+    "cost": ["value", "value_low", "value_high", "change", "change_low", "change_high"],
+    "convergence": ["cosine", "low", "high"],
+    "several_or_one": ["cosine", "low", "high"],
+    "projection": ["projection"],
+    "logprob_shift": ["change", "low", "high"],
+    "estimators": ["slope", "low", "high"],
+    "transfer": ["slope", "low", "high"],
+    "cosine_behaviors": ["cosine"],
+    "heatmap": ["change", "change_low", "change_high"],
+    "lookups_head_attribution": ["active", "attribution"],
+}
+CELLS = PARTS | {
+    "cosine_behaviors": lambda: pd.DataFrame(
+        {"behavior": ["a", "a", "b", "b"], "other": ["a", "b", "a", "b"], "layer": 0}
+    ),
+    "heatmap": lambda: pd.DataFrame({"layer": [0, 1], "multiplier": 1.0, "n": 3}).assign(
+        behavior="calm", contrast="answers", direction="behavior", measure="logit_diff"
+    ),
+    "lookups_head_attribution": lambda: pd.DataFrame(
+        {"head": [0, 1], "head_layer": 0, "n": 3}
+    ).assign(neurons="all random"),
+}
+
+
+@pytest.mark.parametrize("figure", GONE)
+def test_captions_stand_cells_without_numbers(environment, tmp_path, figure):
+    path = str(tmp_path / "table.csv")
+    CELLS[figure]().assign(**dict.fromkeys(GONE[figure], None)).to_csv(path, index=False)
+    caption = caption_of(environment, figure, {"table": path, "csv": path})
+    assert "–" in caption or "n = 0" in caption
+    assert not unfilled(caption)
+
+
 @pytest.mark.workflow
 def test_captions_stand_tables_without_rows_or_numbers(environment, finished_study, tmp_path):
     folder, _, _ = finished_study

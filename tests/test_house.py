@@ -13,7 +13,7 @@ LIBRARY = SCRIPTS / "steerpaper"
 MODULES = sorted(LIBRARY.rglob("*.py"))
 SOURCES = sorted(SCRIPTS.rglob("*.py"))
 # what each room may import of the library, beside itself and what all share
-SHARED = {"errors", "progress", "reading", "seeds", "shown"}
+SHARED = {"errors", "finite", "progress", "reading", "seeds", "shown"}
 ROOMS = {
     "engine": {"workflow"},
     "judges": {"engine", "workflow"},

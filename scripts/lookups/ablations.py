@@ -22,6 +22,7 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import beginning
+    from steerpaper.finite import finite
     from steerpaper.lookups.ablations import ablate, ablations_of, other_prompts, with_effects
     from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.lookups.heads import NEURON, prompts_of_heads
@@ -46,10 +47,15 @@ def main(job: Job[Params]) -> None:
     of_neurons = ablations_of(both, ids, start, site="neurons", unit=("layer", "neuron"))
     log.info("%d ablations of heads, %d of neurons", len(of_heads), len(of_neurons))
     effects = ablate(lm, [*of_heads, *of_neurons], budget=job.batch_tokens)
-    table = with_effects(heads, effects, slice(len(of_heads)))
+    tables = {
+        "heads": with_effects(heads, effects, slice(len(of_heads))),
+        "neurons": with_effects(both, effects, slice(len(of_heads), None)),
+    }
+    for name, table in tables.items():
+        finite(job.output[name], table, ["logprob", "ablated_logprob"])
     # a head's norm says little beside another's; what its ablation does is in the other columns
-    write_table(job.output["heads"], table.drop(columns="activation"))
-    write_table(job.output["neurons"], with_effects(both, effects, slice(len(of_heads), None)))
+    write_table(job.output["heads"], tables["heads"].drop(columns="activation"))
+    write_table(job.output["neurons"], tables["neurons"])
 
 
 if __name__ == "__main__":

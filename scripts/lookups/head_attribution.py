@@ -22,6 +22,7 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.model import load_manifest
     from steerpaper.errors import UserError
+    from steerpaper.finite import finite
     from steerpaper.lookups.attribution import (
         attribution_table,
         head_attribution,
@@ -59,7 +60,8 @@ def main(job: Job[Params]) -> None:
         tables.append(attribution_table(prompts, attribution, active))
     if not tables:
         raise UserError("head attribution: no neuron has a prompt and a head before it")
-    write_table(job.output["attribution"], pd.concat(tables, ignore_index=True))
+    path = job.output["attribution"]
+    write_table(path, finite(path, pd.concat(tables, ignore_index=True), ["attribution"]))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
+    from steerpaper.finite import finite
     from steerpaper.lookups.corpus import SPLITS, CorpusPrompt, read_corpus
     from steerpaper.lookups.neurons import by_layer
     from steerpaper.lookups.top_activations import top_activations, top_table
@@ -50,7 +51,8 @@ def main(job: Job[Params]) -> None:
         wanted = set(top.prompt.ravel().tolist())
         names = {n: prompt.id for n, prompt in enumerate(prompts_of(split)) if n in wanted}
         tables.append(top_table(top, neurons, names, split))
-    write_table(job.output["part"], pd.concat(tables, ignore_index=True))
+    path = job.output["part"]
+    write_table(path, finite(path, pd.concat(tables, ignore_index=True), ["activation"]))
 
 
 if __name__ == "__main__":

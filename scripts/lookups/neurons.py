@@ -23,6 +23,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.weights import check_parts
+    from steerpaper.finite import finite
     from steerpaper.lookups.neurons import (
         choose_neurons,
         model_congruence,
@@ -47,9 +48,10 @@ def main(job: Job[Params]) -> None:
         seed=job.params["seed"],
     )
     log.info("%d neurons in blocks %s, %d rejected", len(neurons), layers, len(rejected))
-    write_table(job.output["neurons"], neurons)
+    write_table(job.output["neurons"], finite(job.output["neurons"], neurons, ["congruence"]))
     write_table(job.output["rejected"], rejected)
-    write_table(job.output["tokens"], token_table(best, texts, special))
+    path = job.output["tokens"]
+    write_table(path, finite(path, token_table(best, texts, special), ["congruence"]))
 
 
 if __name__ == "__main__":

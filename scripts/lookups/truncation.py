@@ -20,6 +20,7 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
+    from steerpaper.finite import finite
     from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.lookups.truncation import (
         Firing,
@@ -51,6 +52,7 @@ def main(job: Job[Params]) -> None:
         budget=job.batch_tokens,
     )
     table = truncated_table(lm.tokenizer, top, ids, lengths, activations)
+    finite(job.output["truncated"], table, ["truncated_activation"])
     short = table["end"] - table["start"] <= job.params["max_tokens"]
     counts = truncation_counts(neurons, table, short)
     log.info(

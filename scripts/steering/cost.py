@@ -24,6 +24,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.score import score
     from steerpaper.engine.text import choices
+    from steerpaper.finite import finite
     from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
@@ -42,7 +43,10 @@ def main(job: Job[Params]) -> None:
         prompts = read_jsonl(path)
         scores = score(lm, choices(prompts), vectors, wanted, budget=budget)
         tables.append(knowledge_rows(prompts, wanted, *scores))
-    write_table(job.output["scores"], pd.concat(tables, ignore_index=True))
+    path = job.output["scores"]
+    for table in tables:
+        finite(path, table, [name for name in ("logprob", "logprob_wrong") if name in table])
+    write_table(path, pd.concat(tables, ignore_index=True))
 
 
 if __name__ == "__main__":

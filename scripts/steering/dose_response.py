@@ -23,13 +23,12 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.conditions import chosen_layers, conditions
-    from steerpaper.steering.scores import score_prompts
+    from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,
         read_table,
         read_tensors,
-        write_table,
     )
 
     params = job.params
@@ -46,7 +45,7 @@ def main(job: Job[Params]) -> None:
         wanted = conditions([layers], params["multipliers"], params["random"], params["positions"])
         directions, _ = read_tensors(vectors)
         test = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=job.batch_tokens)
-        write_table(path, pd.concat([read_table(dev), test], ignore_index=True))
+        write_scores(path, pd.concat([read_table(dev), test], ignore_index=True))
 
 
 if __name__ == "__main__":

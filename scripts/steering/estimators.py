@@ -23,8 +23,8 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.condition import Condition
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.conditions import chosen_layers
-    from steerpaper.steering.scores import score_prompts
-    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+    from steerpaper.steering.scores import score_prompts, write_scores
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
@@ -39,7 +39,7 @@ def main(job: Job[Params]) -> None:
     ]
     prompts = read_jsonl(job.input["prompts"])[: params["prompts"]]
     table = score_prompts(lm, prompts, vectors, wanted, budget=job.batch_tokens)
-    write_table(job.output["scores"], table)
+    write_scores(job.output["scores"], table)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_sets
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.score import score_completions
+    from steerpaper.finite import finite
     from steerpaper.progress import progress
     from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.fixed_completions import COMPLETION, logprob_rows
@@ -68,7 +69,8 @@ def main(job: Job[Params]) -> None:
                 logprobs = np.zeros((len(completions), 1 + len(wanted[contrast])))
                 for batch, values in progress(batches, len(completions), "completions"):
                     logprobs[batch] = values
-                append(logprob_rows(completions, wanted[contrast], logprobs))
+                rows = logprob_rows(completions, wanted[contrast], logprobs)
+                append(finite(job.output["logprobs"], rows, ["logprob"]))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
+    from steerpaper.finite import finite
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.projection import project_answers, scale
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
@@ -41,7 +42,8 @@ def main(job: Job[Params]) -> None:
         measure = scale(train["matching"][:, layer], train["other"][:, layer], direction)
         rows = read_jsonl(prompts)[: job.params["texts"]]
         tables.append(project_answers(lm, rows, layer, direction, measure, job.batch_tokens))
-    write_table(job.output["table"], pd.concat(tables, ignore_index=True))
+    path = job.output["table"]
+    write_table(path, finite(path, pd.concat(tables, ignore_index=True), ["projection"]))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def main(job: Job[Params]) -> None:
         reasoning_plan,
         score_chains,
     )
-    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+    from steerpaper.steering.scores import write_scores
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, room = job.params, job.params["max_new_tokens"]
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
@@ -55,7 +56,7 @@ def main(job: Job[Params]) -> None:
     wanted = [chain for _, chain in made]
     scores = score_chains(lm, questions, wanted, vectors[BEHAVIOR], layers, job.batch_tokens)
     table = chain_table(lm.tokenizer, rows, made, scores, layers, params["seed"])
-    write_table(job.output["chains"], table)
+    write_scores(job.output["chains"], table)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_layers, shard_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.conditions import conditions
-    from steerpaper.steering.scores import score_prompts
-    from steerpaper.workflow.files import read_jsonl, read_tensors, write_table
+    from steerpaper.steering.scores import score_prompts, write_scores
+    from steerpaper.workflow.files import read_jsonl, read_tensors
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
@@ -36,7 +36,8 @@ def main(job: Job[Params]) -> None:
     ):
         directions, _ = read_tensors(vectors)
         budget = job.batch_tokens
-        write_table(path, score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=budget))
+        scores = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=budget)
+        write_scores(path, scores)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.conditions import chosen_layers, conditions, not_run
-    from steerpaper.steering.scores import score_prompts
-    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+    from steerpaper.steering.scores import score_prompts, write_scores
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, behavior = job.params, job.wildcards["behavior"]
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
@@ -46,7 +46,7 @@ def main(job: Job[Params]) -> None:
             table = table.assign(note=None)
         table.insert(0, "system_prompt", name)
         tables.append(table)
-    write_table(job.output["scores"], pd.concat(tables, ignore_index=True))
+    write_scores(job.output["scores"], pd.concat(tables, ignore_index=True))
 
 
 if __name__ == "__main__":

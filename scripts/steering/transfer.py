@@ -24,9 +24,9 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
-    from steerpaper.steering.scores import score_prompts
+    from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.steering.transfer import transfer_conditions, transferred
-    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
@@ -37,7 +37,7 @@ def main(job: Job[Params]) -> None:
     prompts = read_jsonl(job.input["prompts"])[: params["prompts"]]
     directions = transferred(vectors[BEHAVIOR], layers, params["norm"])
     table = score_prompts(lm, prompts, directions, wanted, budget=job.batch_tokens)
-    write_table(job.output["scores"], table)
+    write_scores(job.output["scores"], table)
 
 
 if __name__ == "__main__":

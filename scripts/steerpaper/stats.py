@@ -39,6 +39,12 @@ class Interval:
         return low, high
 
 
+def _finite(values: Floats) -> Floats:
+    """The values with not-a-number for what is not finite: a mean of it is empty, not infinite."""
+    found: Floats = np.where(np.isfinite(values), values, np.nan)
+    return found
+
+
 def bootstrap_mean(values: Floats, interval: Interval) -> tuple[Floats, Floats, Floats]:
     """Mean over items with a percentile bootstrap interval; items are drawn with replacement.
 
@@ -48,10 +54,10 @@ def bootstrap_mean(values: Floats, interval: Interval) -> tuple[Floats, Floats, 
         values: [item, ...].
 
     Returns:
-        mean, low, high: each [...].
+        mean, low, high: each [...]; not-a-number where one of a column's values is not finite.
     """
     n = len(values)
-    flat = values.reshape(n, -1)
+    flat = _finite(values.reshape(n, -1))
     low, high = interval.of(interval.draws(n) @ flat / n)
     shape = values.shape[1:]
     return flat.mean(axis=0).reshape(shape), low.reshape(shape), high.reshape(shape)
@@ -84,7 +90,7 @@ def clustered_bootstrap_mean(
         nothing: Floats = np.full(shape, np.nan)
         return nothing, nothing.copy(), nothing.copy()
     names, where = np.unique(clusters, return_inverse=True)
-    flat = values.reshape(len(values), -1) * weight[:, None]
+    flat = _finite(values.reshape(len(values), -1)) * weight[:, None]
     # a cluster's rows enter through their weighted sum and their weight alone
     total, size = np.zeros((len(names), flat.shape[1])), np.zeros(len(names))
     np.add.at(total, where, flat)
@@ -112,11 +118,13 @@ def permutation_p(effect: Floats, controls: Floats, interval: Interval) -> float
 
     Returns:
         (1 + resamples at least as extreme) / (1 + resamples), Phipson and Smyth 2010 (so never 0);
-        not-a-number without items or controls.
+        not-a-number without items or controls, or where one of the numbers is none.
     """
     if not effect.size or not controls.size:
         return float("nan")
     every = np.column_stack([effect, controls])
+    if not np.isfinite(every).all():
+        return float("nan")
     n, k = every.shape
     # the chosen one's effect less the mean of the others
     contrast = every - (every.sum(axis=1, keepdims=True) - every) / (k - 1)
@@ -188,7 +196,7 @@ def clustered_bootstrap_difference(
     counts = np.concatenate([np.ones((1, n), dtype=draws.dtype), draws])
     counts = counts[(counts @ weights > 0) & (counts @ other_weights > 0)]
     one, other = (
-        (counts @ (mean.reshape(n, -1) * weight[:, None])) / (counts @ weight)[:, None]
+        (counts @ (_finite(mean.reshape(n, -1)) * weight[:, None])) / (counts @ weight)[:, None]
         for mean, weight in ((values, weights), (other_values, other_weights))
     )
     difference = one - other

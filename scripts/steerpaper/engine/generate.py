@@ -22,6 +22,8 @@ from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.sampling import draw
+from steerpaper.errors import UserError
+from steerpaper.finite import WAY_OUT
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 
@@ -224,11 +226,17 @@ def _then(first: Change | None, second: Change) -> Change:
     return second if first is None else lambda hidden: second(first(hidden))
 
 
+def _named(request: Request) -> str:
+    """What a message calls a request: how it is steered."""
+    how = request.condition
+    return f"block {how.label}, multiplier {how.multiplier:g}" if how else "unsteered"
+
+
 class _Choice:
     """Chooses next tokens: greedily, or by the request's own random stream."""
 
     def __init__(self, requests: Sequence[Request], decoding: Decoding) -> None:
-        self._decoding = decoding
+        self._requests, self._decoding = requests, decoding
         self._sampled = torch.tensor([request.stream is not None for request in requests])
         nothing = np.zeros(decoding.max_new_tokens)
         uniforms = [
@@ -244,6 +252,9 @@ class _Choice:
             logits: [row, V].
             alive: [row] the request of every row.
         """
+        if logits.isnan().any():
+            one = self._requests[int(alive[int(logits.isnan().any(-1).nonzero()[0])])]
+            raise UserError(f"sampling ({_named(one)}): a logit is not a number: {WAY_OUT}")
         chosen: Tensor = logits.argmax(-1)
         drawn = self._sampled[alive]
         if drawn.any():

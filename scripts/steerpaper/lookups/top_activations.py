@@ -162,7 +162,8 @@ def top_table(
         }
         for number, (layer, neuron) in enumerate(names)
         for rank in range(top.activation.shape[1])
-        if top.activation[number, rank] > 0
+        # what is not a number stays, to be refused where it is written
+        if not top.activation[number, rank] <= 0
     ]
     columns = ["layer", "neuron", "split", "rank", "prompt_id", "position", "activation"]
     table = pd.DataFrame(rows, columns=columns)

@@ -41,7 +41,8 @@ def convergence(table: pd.DataFrame) -> Figure:
                         one["items"], one["low"], one["high"], color=colour, alpha=0.15, lw=0
                     )
         ax.plot([], [], color=GREY, ls=":", label="two disjoint sets")
-        ax.set_xscale("log")
+        if table["cosine"].notna().any():
+            ax.set_xscale("log")
         ax.set_xticks(_apart(set(here["items"])))
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.xaxis.set_minor_formatter(NullFormatter())

@@ -17,8 +17,10 @@ from steerpaper.plots.style import (
     band,
     colours,
     counts,
+    largest,
     legend,
     panels,
+    shown,
     titles,
     words,
 )
@@ -123,7 +125,7 @@ def heatmap(table: pd.DataFrame) -> Figure:
         layout="constrained",
     )
     # one scale for all: an effect that is nothing beside another's must look like nothing
-    limit = max(float(table["change"].abs().max()), 1e-6)
+    limit = largest(table["change"])
     norm = TwoSlopeNorm(0, -limit, limit)
     for row, behavior in enumerate(behaviors):
         for column, contrast in enumerate(contrasts):
@@ -173,7 +175,8 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
             _slope_histogram(ax, here)
             ax.set_title(
                 f"{behavior}, {contrast} (n = {row['n']})\nanti-steerable "
-                f"{row['anti_steerable']:.0%} [{row['anti_low']:.0%}, {row['anti_high']:.0%}]",
+                f"{shown(row['anti_steerable'], '.0%')} "
+                f"[{shown(row['anti_low'], '.0%')}, {shown(row['anti_high'], '.0%')}]",
                 fontsize=6,
             )
     unit = words(items)[2]
@@ -186,11 +189,13 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
 
 def _slope_histogram(ax: Axes, items: pd.DataFrame) -> None:
     """Slopes of the behaviour's direction, those of either sign apart, and of random directions."""
+    items = items[np.isfinite(items["slope"])]
     own = items[items["direction"] == BEHAVIOR]["slope"]
     random = items[items["direction"] != BEHAVIOR]["slope"]
     # 0 is an edge, so that no bar holds both signs
-    step = max(float(items["slope"].abs().max()) / 10, 1e-9)
-    lowest, highest = np.floor(items["slope"].min() / step), np.ceil(items["slope"].max() / step)
+    step = largest(items["slope"], 1e-8) / 10
+    ends = items["slope"] if len(items) else [0.0, 1e-8]
+    lowest, highest = np.floor(min(ends) / step), np.ceil(max(ends) / step)
     edges = [step * edge for edge in np.arange(lowest, highest + 1)]
     for slopes, colour, label in (
         (own[own >= 0], COLOURS[0], "steerable"),

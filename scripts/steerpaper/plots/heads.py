@@ -1,5 +1,7 @@
 """Figures of heads: how they drive neurons, their explanations, their ablations."""
 
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
@@ -9,7 +11,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from steerpaper.plots.neurons import KINDS
-from steerpaper.plots.style import COLUMN, GREY, colours, counts, legend, note, panels, titles
+from steerpaper.plots.style import (
+    COLUMN,
+    GREY,
+    colours,
+    counts,
+    largest,
+    legend,
+    note,
+    panels,
+    shown,
+    titles,
+)
 from steerpaper.shown import shortened
 
 LONGEST = 20  # characters of a token above a panel
@@ -35,21 +48,21 @@ def head_attribution(table: pd.DataFrame) -> Figure:
         for ax, name in zip(axes, row, strict=True):
             here = table[table["neurons"] == name]
             value = "attribution" if name in single else "active"
-            cells = here.pivot_table(index="head_layer", columns="head", values=value)
+            cells = here.pivot(index="head_layer", columns="head", values=value)
             # a head of a late block comes before some of the neurons only
             title = f"{_short(name)}\n{counts(here)}"
             if name in single:
                 # neurons differ in size: each is drawn relative to its own largest head
-                largest = float(cells.abs().to_numpy().max())
-                cells /= max(largest, 1e-12)
+                most = largest(cells, 1e-12)
+                cells /= most
                 look = {"cmap": "RdBu_r", "norm": TwoSlopeNorm(0, -1, 1)}
                 neuron, _, token = name.partition(" (")
                 token = " ".join(token.split()).removesuffix(")")
-                title = f"{neuron}\n({shortened(token, LONGEST)})\nlargest {largest:.2g}"
+                title = f"{neuron}\n({shortened(token, LONGEST)})\nlargest {most:.2g}"
             else:
                 cells *= 100
-                most = float(table[table["neurons"].isin(row)]["active"].max())
-                look = {"cmap": "Greys", "vmin": 0, "vmax": 100 * max(most, 0.01)}
+                most = largest(table[table["neurons"].isin(row)]["active"], 0.01)
+                look = {"cmap": "Greys", "vmin": 0, "vmax": 100 * most}
             image = ax.pcolormesh(
                 cells.columns.to_numpy(), cells.index.to_numpy(), cells, rasterized=True, **look
             )
@@ -156,7 +169,7 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             test = tests[ablated, kind]
             labels.append(
                 f"{name}\nn = {int(test['n_active'])} active, {int(test['n_inactive'])} inactive\n"
-                f"KS {test['ks_statistic']:.2f}, p {_p(test['ks_p'])}"
+                f"KS {shown(test['ks_statistic'], '.2f')}, p {_p(test['ks_p'])}"
             )
         ax.set_xticks(range(len(labels)), labels)
         ax.set_xlabel("")
@@ -166,6 +179,8 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 
 
 def _p(value: float) -> str:
+    if math.isnan(value):
+        return "–"
     return "< 1e-16" if value < 1e-16 else f"{value:.1g}" if value < 0.1 else f"{value:.2f}"
 
 
@@ -196,7 +211,7 @@ def published(table: pd.DataFrame) -> Figure:
             place, text = (0, "–") if pd.isna(value) else (value, f"{value:.3f}")
             text += "" if pd.isna(p) else f" (p {_p(p)})"
             ax.text(place, row, f" {text}", va="center", fontsize=6)
-        ax.set_xlim(0, 1.5 * max(float(here["value"].max()), 1e-6))
+        ax.set_xlim(0, 1.5 * largest(here["value"]))
         ax.set_xlabel(quantity)
         ax.margins(y=0.02)
     handles = [Patch(color=colour) for colour in shades.values()]

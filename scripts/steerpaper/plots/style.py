@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -91,6 +92,17 @@ def titles(figure: Figure, x: str = "", y: str = "") -> None:
         figure.supylabel(y, fontsize=7)
 
 
+def largest(values: Any, least: float = 1e-6) -> float:
+    """The largest finite size of some numbers, for a scale; at least `least`."""
+    sizes = np.abs(np.asarray(values, dtype=float)).ravel()
+    return float(sizes[np.isfinite(sizes)].max(initial=least))
+
+
+def shown(value: float, form: str) -> str:
+    """A number as text; a dash where there is none."""
+    return format(value, form) if math.isfinite(value) else "–"
+
+
 def legend(
     figure: Figure, axes: Sequence[Axes], ncols: int, *, last: str = "", **look: Any
 ) -> None:
@@ -148,7 +160,12 @@ class _Powers(LogFormatterSciNotation):
 
 
 def powers_of_ten(axes: Sequence[Axes]) -> None:
-    """Logarithmic y axes; their labels are the only mathematics in a figure."""
+    """Logarithmic y axes; their labels are the only mathematics in a figure.
+
+    Axes without a number stay as they are: no logarithm has a place there.
+    """
+    if not any(ax.dataLim.y1 > 0 for ax in axes):
+        return
     for ax in axes:
         ax.set_yscale("log")
     shown = [ax.yaxis for ax in axes]

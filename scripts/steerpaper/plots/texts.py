@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from steerpaper.plots.style import COLUMN, GREY
+from steerpaper.plots.style import COLUMN, GREY, largest
 from steerpaper.shown import LINE_END, shortened
 from steerpaper.steering.conditions import NO_LAYER
 
@@ -37,7 +37,7 @@ def projection(table: pd.DataFrame) -> Figure:
     width, height = 0.602 * TEXT / 72, 1.45 * TEXT / 72
     tokens, heads, rows = _laid_out(table, columns=int((COLUMN - 0.1) / width))
     # the few largest would leave the rest without colour
-    limit = max(float(table["projection"].abs().quantile(0.95)), 1e-6)
+    limit = largest(table["projection"].abs().quantile(0.95))
     norm = TwoSlopeNorm(0, -limit, limit)
     bar = 0.45
     figure = plt.figure(figsize=(COLUMN, rows * height + bar))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, legend, panels, points, words
+from steerpaper.plots.style import COLUMN, GREY, colours, largest, legend, panels, points, words
 
 
 def transfer(table: pd.DataFrame) -> Figure:
@@ -26,7 +26,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     sources = table.groupby("behavior")["source"].nunique().max()
     figure, axes = panels(behaviors, columns=1, height=0.2 * sources + 0.35)
     unit = words(table)[2]
-    limit = max(float(table["slope"].abs().max()), 1e-6)
+    limit = largest(table["slope"])
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = table[table["behavior"] == behavior]
         cells, low, high = (
@@ -45,7 +45,8 @@ def transfer(table: pd.DataFrame) -> Figure:
             annot_kws={"size": 6},
             cbar_kws={"label": f"slope ({unit}/unit)"},
         )
-        unsure = ((low <= 0) & (high >= 0)).to_numpy().ravel()
+        # an empty cell has no text
+        unsure = ((low <= 0) & (high >= 0)).to_numpy()[cells.notna().to_numpy()]
         for text, bracketed in zip(ax.texts, unsure, strict=True):
             if bracketed:
                 text.set_text(f"({text.get_text()})")

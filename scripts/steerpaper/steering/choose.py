@@ -1,6 +1,7 @@
 """Which block is reported: the configured one, or the best on dev."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import pandas as pd
@@ -29,7 +30,8 @@ def best_block(scores: pd.DataFrame, layer: int | list[int] | str) -> dict[str, 
     blocks, steered together. The result names all blocks as `layers` and the first as `layer`.
 
     Raises:
-        UserError: the scores hold test items: the best block is never chosen on what it reports.
+        UserError: the scores hold test items: the best block is never chosen on what it reports;
+            or no slope is a number.
     """
     if set(scores["split"]) != {"dev"}:
         raise UserError("the best block must be chosen on dev items alone")
@@ -42,6 +44,9 @@ def best_block(scores: pd.DataFrame, layer: int | list[int] | str) -> dict[str, 
         if direction == BEHAVIOR:
             multipliers, values, _ = wide(scores, block, direction)
             found.append((float(slopes(multipliers, values).mean()), block))
+    found = [entry for entry in found if isfinite(entry[0])]
+    if not found:
+        raise UserError("the best block cannot be chosen: no block has a slope that is a number")
     slope, block = max(found, key=lambda entry: (entry[0], -entry[1]))
     n = scores["prompt_id"].nunique()
     return {"layer": block, "layers": [block], "chosen": "on dev", "slope": slope, "n": n}

@@ -22,11 +22,14 @@ def orders(n: int, draws: int, *what: object) -> NDArray[np.int64]:
 
 
 def cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Cosine similarity along the last axis of two broadcastable arrays; 0 where a norm is 0."""
+    """Cosine similarity along the last axis of two broadcastable arrays.
+
+    Not-a-number where one of two vectors has no direction.
+    """
     norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     product = (a * b).sum(axis=-1)
     found: NDArray[np.float64] = np.divide(
-        product, norms, out=np.zeros_like(product), where=norms > 0
+        product, norms, out=np.full_like(product, np.nan), where=np.isfinite(norms) & (norms > 0)
     )
     return found
 

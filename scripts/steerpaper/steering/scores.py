@@ -1,6 +1,7 @@
 """Scores of prompts under steering, as tables."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,11 @@ from steerpaper.engine.intervene import Vectors
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
+from steerpaper.finite import finite
 from steerpaper.steering.conditions import score_rows
+from steerpaper.workflow.files import write_table
+
+LOGPROBS = ("logprob_matching", "logprob_other")
 
 
 def score_prompts(
@@ -30,3 +35,14 @@ def score_prompts(
     """
     unsteered, steered = score(lm, choices(prompts), vectors, wanted, budget=budget)
     return score_rows(prompts, wanted, unsteered, steered)
+
+
+def write_scores(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table of scores; a row that stands for prompts that could not be had needs none.
+
+    Raises:
+        UserError: a log-probability that is not finite (see `finite`).
+    """
+    scored = table[table["prompt_id"].notna()] if "prompt_id" in table else table.iloc[:0]
+    finite(path, scored, LOGPROBS if len(scored) else ())
+    write_table(path, table)

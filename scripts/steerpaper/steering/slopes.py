@@ -28,6 +28,15 @@ def slopes(multipliers: Floats, scores: Floats) -> Floats:
     return slope
 
 
+def anti_steerable(slope: Floats) -> Floats:
+    """1 for an item that moves against the multiplier, 0 for another, whose mean is a share.
+
+    Not-a-number for a slope that is none: it is on neither side.
+    """
+    found: Floats = np.where(np.isfinite(slope), slope < 0, np.nan)
+    return found
+
+
 def steered(scores: pd.DataFrame) -> list[tuple[int, str]]:
     """Every block and direction that the scores have, sorted; the unsteered run is none."""
     pairs = scores.loc[scores["direction"] != UNSTEERED, ["layer", "direction"]].drop_duplicates()

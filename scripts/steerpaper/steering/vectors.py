@@ -34,12 +34,15 @@ def random_direction(like: Floats, seed: int, behavior: str, number: int) -> NDA
 
 
 def cosine(a: Floats, b: Floats) -> NDArray[np.float64]:
-    """Cosine similarity of every row of a [m, d] with every row of b [n, d]: float64 [m, n]."""
+    """Cosine similarity of every row of a [m, d] with every row of b [n, d]: float64 [m, n].
+
+    Not-a-number where one of them has no direction.
+    """
     a, b = (x.astype(np.float64) for x in (a, b))
-    # a vector of norm zero (block 0 of two equal prompts) is similar to nothing
+    # a vector of norm zero (block 0 of two equal prompts) has no direction: not 0, a right angle
     norms = np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)[None, :]
     similarity: NDArray[np.float64] = np.divide(
-        a @ b.T, norms, out=np.zeros_like(norms), where=norms > 0
+        a @ b.T, norms, out=np.full_like(norms, np.nan), where=np.isfinite(norms) & (norms > 0)
     )
     return similarity
 

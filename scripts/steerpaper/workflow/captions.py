@@ -7,9 +7,10 @@ functions beside them, so that a caption's numbers are those of the tables, alwa
 
 import csv
 import json
+import math
 import re
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jinja2.defaults import DEFAULT_NAMESPACE
@@ -85,6 +86,17 @@ def median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the numbers that there are."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def highest(found: Iterable[Row], name: str) -> Row:
+    """Of some rows the one with the highest number; where none has a number, the first."""
+    return max(found, key=lambda row: -math.inf if row[name] is None else row[name])
+
+
 def for_captions(measures: Mapping[str, str]) -> None:
     """Make these functions known to every Jinja environment that is made from now on.
 
@@ -95,5 +107,6 @@ def for_captions(measures: Mapping[str, str]) -> None:
     def score(config: Mapping[str, Any]) -> str:
         return measures[config["statistics"]["measures"][0]]
 
-    functions = (rows, scored, score, read_json, number, percent, p_value, estimate, median)
+    functions: list[Callable[..., Any]] = [rows, scored, score, read_json, number, percent]
+    functions += [p_value, estimate, median, mean, highest]
     DEFAULT_NAMESPACE.update({function.__name__: function for function in functions})

@@ -74,11 +74,12 @@ def ablation_test(drops: pd.DataFrame, unit: Sequence[str], interval: Interval) 
     active = drops["active"].astype(bool)
     samples = drops["drop"][active], drops["drop"][~active]
     found: dict[str, float] = {"n_active": len(samples[0]), "n_inactive": len(samples[1])}
-    test = ks_2samp(*samples) if all(map(len, samples)) else None
+    known = np.isfinite(drops["drop"].to_numpy(dtype=float)).all()
+    test = ks_2samp(*samples) if known and all(map(len, samples)) else None
     found["ks_statistic"] = float(test.statistic) if test else np.nan
     found["ks_p"] = float(test.pvalue) if test else np.nan
     means = drops.pivot_table(index=list(unit), columns="active", values="drop").dropna()
-    found["units"] = len(means) if means.shape[1] == 2 else 0
+    found["units"] = len(means) if known and means.shape[1] == 2 else 0
     names = ("active", "inactive", "difference")
     if not found["units"]:
         return found | {

@@ -6,6 +6,7 @@ import pandas as pd
 from steerpaper.stats import Floats, Interval, clustered_bootstrap_mean
 from steerpaper.steering.tables.rows import groups
 
+LARGEST = 700  # nats a token
 KEYS = ["contrast", "layer", "layers", "direction", "multiplier"]
 
 
@@ -32,7 +33,10 @@ def cost_table(scores: pd.DataFrame, *, interval: Interval) -> pd.DataFrame:
         found = clustered_bootstrap_mean(
             values, group["item"].to_numpy(), interval, weights=weights
         )
-        mean, low, high = map(np.exp, found) if text else found
+        # a perplexity that no float holds is none
+        mean, low, high = (
+            np.exp(np.where(one < LARGEST, one, np.nan)) if text else one for one in found
+        )
         rows.append(
             {
                 "measure": "perplexity" if text else "accuracy",
@@ -58,6 +62,9 @@ def _surprise(group: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]:
 def _right(group: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]:
     """Is the correct answer likelier, and is it more than unsteered: [question, 2]; ones."""
     right, was_right = (
-        (part["logprob"] > part["logprob_wrong"]).to_numpy(dtype=float) for part in (group, base)
+        (part["logprob"] > part["logprob_wrong"])
+        .where(np.isfinite(part["logprob"] - part["logprob_wrong"]))
+        .to_numpy(dtype=float)
+        for part in (group, base)
     )
     return np.stack([right, right - was_right], axis=1), np.ones(len(group))

@@ -15,7 +15,7 @@ from steerpaper.stats import (
     permutation_p,
 )
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
-from steerpaper.steering.slopes import slopes, steered, wide
+from steerpaper.steering.slopes import anti_steerable, slopes, steered, wide
 from steerpaper.steering.tables.rows import of_measures
 
 LETTERS = "AB"
@@ -69,8 +69,7 @@ def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     for layer, direction in steered(scores):
         multipliers, values, items = wide(scores, layer, direction)
         slope = slopes(multipliers, values)
-        # anti-steerable: the share of items that move against the multiplier
-        mean, low, high = bootstrap_mean(np.stack([slope, slope < 0], axis=1), interval)
+        mean, low, high = bootstrap_mean(np.stack([slope, anti_steerable(slope)], axis=1), interval)
         letters = letter.loc[items].to_numpy()
         p_items = p_directions = np.nan
         if direction == BEHAVIOR:
@@ -111,7 +110,10 @@ def _against_random(scores: pd.DataFrame, layer: int, interval: Interval) -> tup
         return np.nan, np.nan
     effect = moved[BEHAVIOR]
     p_items = permutation_p(effect, np.stack(controls, axis=1), interval)
-    larger = sum(abs(control.mean()) >= abs(effect.mean()) for control in controls)
+    means = np.abs([control.mean() for control in controls])
+    if not np.isfinite([*means, effect.mean()]).all():
+        return p_items, np.nan
+    larger = int((means >= abs(effect.mean())).sum())
     return p_items, float((1 + larger) / (1 + len(controls)))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from steerpaper.stats import Interval, bootstrap_mean
 from steerpaper.steering.conditions import UNSTEERED
-from steerpaper.steering.slopes import slopes
+from steerpaper.steering.slopes import anti_steerable, slopes
 from steerpaper.steering.tables.rows import groups, of_measures
 
 
@@ -65,7 +65,7 @@ def slopes_by_direction(scores: pd.DataFrame, interval: Interval) -> pd.DataFram
         values = np.column_stack([base.loc[wide.index].to_numpy(), wide.to_numpy()])
         slope = slopes(np.array([0.0, *wide.columns]), values)
         mean, low, high = map(float, bootstrap_mean(slope, interval))
-        share = float((slope < 0).mean())
+        share = float(anti_steerable(slope).mean())
         found = {"slope": mean, "low": low, "high": high, "anti_steerable": share}
         rows.append({**row, "n": len(slope), **found})
     return pd.DataFrame(rows)

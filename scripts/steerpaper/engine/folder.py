@@ -62,7 +62,7 @@ def read_object(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, is not JSON, or another value.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise UserError(f"{path}: cannot be read as JSON: too many brackets in brackets") from error
     except (OSError, ValueError) as error:
@@ -70,6 +70,10 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def read_config(directory: str | Path) -> dict[str, Any]:
@@ -80,7 +84,7 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     """
     path = Path(directory) / "config.json"
     config = read_object(path)
-    for key in (*BLOCKS, *CONTEXT, *WIDTHS):
+    for key in (*BLOCKS, *CONTEXT, *WIDTHS, "sliding_window"):
         value = config.get(key)
         if value is not None and (type(value) is not int or value < 1):
             raise UserError(f"{path}: {key} is {value!r:.100}; expected a whole number above 0")

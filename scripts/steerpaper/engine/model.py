@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from steerpaper.engine.families import Architecture, architecture
-from steerpaper.engine.folder import read_config, told
+from steerpaper.engine.folder import read_config, reading, told
 from steerpaper.engine.pretrained import pretrained
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.errors import UserError
@@ -150,12 +150,13 @@ def load(
                 "use a smaller model, a machine with more memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
-    return wrap(
-        TransformersModel(module, task="text-generation", tokenizer=tokenizer),
-        tokenizer,
-        where,
-        name or Path(directory).name,
-    )
+    with reading(f"{directory}: the model cannot be run"):
+        return wrap(
+            TransformersModel(module, task="text-generation", tokenizer=tokenizer),
+            tokenizer,
+            where,
+            name or Path(directory).name,
+        )
 
 
 def wrap(nn: Any, tokenizer: Any, where: Architecture, name: str) -> LanguageModel:

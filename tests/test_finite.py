@@ -1,7 +1,5 @@
 """Numbers that are none: refused where they are written, and never a p, a share or a cosine."""
 
-import importlib
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,35 +96,6 @@ def test_prompts_that_could_not_be_had_need_no_score(tmp_path):
 def test_a_table_of_finite_numbers_is_handed_through():
     table = scores_of(-1.0)
     assert finite("a", table, ["logprob_other"]) is table
-
-
-# stage: what of it is broken, and the columns that are looked at
-STAGES = {
-    "steering.sweep": "logprob_matching",
-    "steering.dose_response": "logprob_matching",
-    "steering.transfer": "logprob_matching",
-    "steering.estimators": "logprob_matching",
-    "steering.system_prompts": "logprob_matching",
-    "steering.reasoning": "logprob_matching",
-    "steering.cost": "logprob",
-    "steering.logprobs": "logprob",
-    "steering.projection": "projection",
-    "lookups.neurons": "congruence",
-    "lookups.max_activations": "activation",
-    "lookups.truncation": "truncated_activation",
-    "lookups.head_attribution": "attribution",
-    "lookups.ablations": "logprob",
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_stage_that_writes_numbers_of_the_model_looks_at_them(stage):
-    import inspect
-
-    source = inspect.getsource(importlib.import_module(stage))
-    assert "write_scores(" in source or f'"{STAGES[stage]}"' in source.partition("finite(")[2], (
-        stage
-    )
 
 
 def test_a_logit_that_is_not_a_number_ends_sampling(load_tiny):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
+from steerpaper.errors import UserError
 from steerpaper.plots.fixed_completions import logprob_shift
 from steerpaper.plots.style import save
 from steerpaper.plots.transfer import estimators, transfer
@@ -23,6 +24,7 @@ from steerpaper.steering.tables.rows import labelled
 from steerpaper.steering.tables.transfer import estimators_table, transfer_table
 from steerpaper.workflow.files import (
     read_json,
+    read_jsonl,
     read_table,
     read_tensors,
     write_json,
@@ -277,3 +279,46 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
         dev = read_table(study / f"dev.{contrast}.parquet")
         pd.testing.assert_frame_equal(dose.iloc[: len(dev)], dev)
         assert set(dose.iloc[len(dev) :]["layers"]) == {"", "1+2"}
+
+
+def test_scores_that_run_over_are_refused_by_every_script_and_nothing_is_written(study):
+    raw, steering = make_vectors(study, "answers")
+    one = {"prompts": f"{study}/answers.jsonl", "block": f"{study}/block.json"}
+    # more than a float32 holds
+    params = {"positions": "response", "multipliers": [1e39], "random": {"directions": 0}}
+    transferred = RUN | params | {"prompts": 2, "layers": {"every": 3}, "norm": "target"}
+    compared = RUN | params | {"prompts": 2, "estimators": ["pca"]}
+    scripts = {
+        "transfer": lambda name: run(
+            study, "transfer", one | {"vectors": steering}, {"scores": name}, transferred
+        ),
+        "estimators": lambda name: run(
+            study, "estimators", one | {"vectors": raw}, {"scores": name}, compared
+        ),
+        "sweep": lambda name: scored(
+            study,
+            "sweep",
+            "scores",
+            [name, f"{name}2"],
+            params | {"layers": [1], "shards": 1},
+            400,
+            shard="0",
+        ),
+    }
+    prompt = read_jsonl(f"{study}/answers.jsonl")[0]
+    said_once = {"behavior": "optimism", "contrast": "answers", "prompt_id": prompt["id"]}
+    said_once |= {"completion_id": 0, "label": "neither", "count": 1, "ids": [5, 6]}
+    write_table(study / "said.parquet", pd.DataFrame([said_once]))
+    fixed = {"completions": f"{study}/said.parquet", "prompts": [one["prompts"]]}
+    fixed |= {"vectors": [steering], "blocks": [one["block"]]}
+    wanted = RUN | params | {"contrasts": ["answers"], "layers": ["chosen"]}
+    with pytest.raises(UserError, match=r"logprobs\.over\.parquet: logprob is nan .*1e\+39"):
+        run(study, "logprobs", fixed, {"logprobs": "logprobs.over.parquet"}, wanted)
+    for script, score_all in scripts.items():
+        name = f"{script}.over.parquet"
+        with pytest.raises(
+            UserError, match=r"logprob_\w+ is nan \(behaviour .*1e\+39; .* rows"
+        ) as said:
+            score_all(name)
+        assert str(said.value).startswith(str(study / name))
+    assert not list(study.glob("*over*"))

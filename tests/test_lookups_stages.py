@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 from lookups_stages import digests, find_neurons, name_model, study
 
+import steerpaper.finite
 from steerpaper.errors import UserError
 from steerpaper.workflow.config import validated
 from steerpaper.workflow.files import write_jsonl
@@ -119,3 +120,27 @@ def test_a_wrong_key_is_named(lookups, message):
     with pytest.raises(UserError) as caught:
         check(**lookups)
     assert message in str(caught.value)
+
+
+def test_every_stage_looks_at_the_numbers_of_the_model_that_it_writes(
+    tmp_path, model_folders, corpus_file, monkeypatch
+):
+    looked = {}
+
+    def finite(path, table, columns):
+        looked.setdefault(Path(path).name, set()).update(columns)
+        return real(path, table, columns)
+
+    real = steerpaper.finite.finite
+    monkeypatch.setattr(steerpaper.finite, "finite", finite)
+    model = name_model(model_folders["llama"])
+    study(tmp_path / "study", model, corpus_file, find_neurons(tmp_path, model))
+    assert looked == {
+        "neurons.parquet": {"congruence"},
+        "tokens.parquet": {"congruence"},
+        "part-0.parquet": {"activation"},
+        "truncated.parquet": {"truncated_activation"},
+        "head_attribution.parquet": {"attribution"},
+        "head_ablation.parquet": {"logprob", "ablated_logprob"},
+        "neuron_ablation.parquet": {"logprob", "ablated_logprob"},
+    }

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from steerpaper.errors import UserError
 from steerpaper.stats import Interval
 from steerpaper.steering.tables.convergence import convergence_table
 from steerpaper.steering.tables.cost import cost_table
 from steerpaper.steering.tables.reasoning import reasoning_table
 from steerpaper.steering.tables.system_prompts import system_prompts_table
-from steerpaper.workflow.files import read_json, read_jsonl, read_table, write_tensors
+from steerpaper.workflow.files import read_json, read_jsonl, read_table, write_jsonl, write_tensors
 from steerpaper.workflow.job import Job
 
 RUN = {"run": {"device": "cpu", "dtype": "float32"}}
@@ -173,6 +174,33 @@ def test_cost_measures_text_and_both_ways_of_asking(study, common):
     assert table[table["contrast"] == "text"]["n"].eq(3).all()
     assert table[table["measure"] == "accuracy"]["value"].between(0, 1).all()
     assert (table[table["measure"] == "perplexity"]["value"] > 1).all()
+
+
+# more than a float32 holds
+TOO_MUCH = {"multipliers": [1e39]}
+
+
+def test_numbers_that_run_over_are_refused_by_every_script_and_nothing_is_written(
+    study, common, prompts
+):
+    rows = {"prompts": prompts["system_prompts"]}
+    params = {**RUN, "positions": "response", "prompts": 2, **TOO_MUCH}
+    told = r"system\.over\.parquet: logprob_\w+ is nan \(behaviour .*block 1\+2, multiplier 1e\+39"
+    with pytest.raises(UserError, match=told):
+        run(study, "system_prompts", common | rows, {"scores": "system.over.parquet"}, params)
+    params = {**RUN, **TOO_MUCH, "random": {"directions": 0}, "positions": "last"}
+    text = {"id": "a", "text": "a b", "ids": [1, 2, 3]}
+    write_jsonl(study / "text.jsonl", [text])
+    inputs = common | {"neutral": str(study / "text.jsonl"), "knowledge": [prompts["prompts"][2]]}
+    told = r"cost\.over\.parquet: logprob is nan \(contrast text, .*multiplier 1e\+39; 1 of 2 rows"
+    with pytest.raises(UserError, match=told):
+        run(study, "cost", inputs, {"scores": "cost.over.parquet"}, params)
+    params = {**RUN, **TOO_MUCH, "prompts": 1, "samples": 1, "seed": 3, "max_new_tokens": 2}
+    params |= {"temperature": 1.0, "top_p": 1.0}
+    inputs = common | {"prompts": prompts["reasoning"]}
+    with pytest.raises(UserError, match=r"sampling \(block 1\+2, multiplier 1e\+39\)"):
+        run(study, "reasoning", inputs, {"chains": "cot.over.parquet"}, params)
+    assert not list(study.glob("*over*"))
 
 
 def test_convergence_of_all_contrasts_lies_in_one_table(study):

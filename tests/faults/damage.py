@@ -6,12 +6,12 @@ lost, so that a job reads it.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from study import snakemake
 
-from faults import NotedJob, Outcome, left_over, lost, results_of, said
+from faults import NotedJob, Outcome, copy_of, left_over, lost, results_of, said
 
 
 def _flipped(content: bytes) -> bytes:
@@ -40,32 +40,29 @@ def victims(folder: Path, jobs: Sequence[NotedJob]) -> dict[str, tuple[str, str]
     return found
 
 
-def damages(
-    folder: Path, jobs: Sequence[NotedJob], kinds: Sequence[str] = KINDS
-) -> Iterator[Outcome]:
-    """Each damage to a file of each kind; then the same command, up to three times."""
-    for kind, (path, made_of_it) in victims(folder, jobs).items():
-        if kind not in kinds:
-            continue
-        for damage, harm in DAMAGES.items():
-            start = time.monotonic()
-            reference = results_of(folder)
-            _damage(folder / path, harm)
-            (folder / made_of_it).unlink()
-            message = ""
-            for _ in range(TRIES):
-                process = snakemake(folder, None, made_of_it)
-                message = message or said(process, Path(path).name)
-                if process.returncode == 0:
-                    break
-            harmed = lost(folder, reference)
-            if Path(path).name not in message or "damaged" not in message:
-                harmed += [f"not noticed: {message}"]
-            seconds = time.monotonic() - start
-            yield Outcome(damage, path, message, harmed, left_over(folder), seconds)
+def damage(study: Path, folder: Path, jobs: Sequence[NotedJob], kind: str, name: str) -> Outcome:
+    """Damage a file of a kind; then the same command, up to three times.
 
-
-def _damage(path: Path, harm: Callable[[bytes], bytes]) -> None:
-    before = path.stat()
-    path.write_bytes(harm(path.read_bytes()))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    Args:
+        study: a finished one.
+        folder: for a copy of it.
+        jobs: of the study.
+        name: of the damage.
+    """
+    start = time.monotonic()
+    path, made_of_it = victims(study, jobs)[kind]
+    reference = results_of(copy_of(study, folder))
+    before = (folder / path).stat()
+    (folder / path).write_bytes(DAMAGES[name]((folder / path).read_bytes()))
+    os.utime(folder / path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (folder / made_of_it).unlink()
+    message = ""
+    for _ in range(TRIES):
+        process = snakemake(folder, None, made_of_it)
+        message = message or said(process, Path(path).name)
+        if process.returncode == 0:
+            break
+    wrong = lost(folder, reference)
+    if Path(path).name not in message or "damaged" not in message:
+        wrong += [f"not noticed: {message}"]
+    return Outcome(name, path, message, wrong, left_over(folder), time.monotonic() - start)

@@ -16,6 +16,7 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 
 from steerpaper.workflow.captions import for_captions
+from steerpaper.workflow.clock import bring_back
 from steerpaper.workflow.config import data_files, named_behaviors, validated
 from steerpaper.errors import UserError
 from steerpaper.workflow.declared import (
@@ -78,11 +79,18 @@ RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
 
 def hold_results():
     """Let no other run make this study's results until this one ends."""
-    if workflow.is_main_process:
-        try:
-            claim(Path(RESULTS))
-        except UserError as error:
-            raise WorkflowError(str(error))
+    if not workflow.is_main_process:
+        return
+    try:
+        claim(Path(RESULTS))
+    except UserError as error:
+        raise WorkflowError(str(error))
+    if ahead := bring_back(Path(made) for made in (RESULTS, FIGURES, MODEL)):
+        print(
+            f"{ahead} results are dated after now: this machine's clock was set back, or "
+            "another's is ahead; they are dated now, nothing else is changed",
+            file=sys.stderr,
+        )
 
 
 def code_of(script, function="", helpers=False):

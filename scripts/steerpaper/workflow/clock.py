@@ -1,30 +1,27 @@
-"""A clock that was set back: what a job makes is dated after what it was made from, always.
+"""A clock that was set back: results dated after now are dated now, before any job reads them.
 
 Snakemake refuses a job whose outputs are older than its inputs, deletes them, and would until the
 clock has caught up.
 """
 
-import logging
 import os
 import time
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-log = logging.getLogger(__name__)
 
-
-def date_after(inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Date a job's outputs like its newest input where that is dated after now."""
-    dated = {path: os.stat(path).st_mtime_ns for path in inputs if Path(path).exists()}
-    newest = max(dated, key=lambda path: dated[path], default="")
-    if not newest or dated[newest] <= time.time_ns():
-        return
-    log.warning(
-        "%s is dated %s, after now: this machine's clock was set back, or another's is ahead; "
-        "what was made from it is dated like it",
-        newest,
-        datetime.fromtimestamp(dated[newest] / 1e9).isoformat(sep=" ", timespec="seconds"),
-    )
-    for path in outputs:
-        os.utime(path, ns=(dated[newest], dated[newest]))
+def bring_back(folders: Iterable[Path]) -> int:
+    """Date now what lies in the folders and is dated after now; how many files that were."""
+    now = time.time_ns()
+    ahead = [
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.stat().st_mtime_ns > now
+    ]
+    for path in ahead:
+        # another user's file stays as it is, and Snakemake names it
+        with suppress(PermissionError):
+            os.utime(path, ns=(now, now))
+    return len(ahead)

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
-from steerpaper.workflow.clock import date_after
 from steerpaper.workflow.runs import join
 
 log = logging.getLogger("steerpaper")
@@ -72,11 +71,6 @@ def _named(items: Any) -> dict[str, Any]:
     }
 
 
-def _flat(named: dict[str, Any]) -> list[str]:
-    lists = [paths if isinstance(paths, list) else [paths] for paths in named.values()]
-    return [path for paths in lists for path in paths]
-
-
 def _current_job() -> Job[Any]:
     snakemake = getattr(sys.modules["__main__"], "snakemake", None)
     if snakemake is None:
@@ -122,7 +116,6 @@ def run(main: Callable[[Job[Any]], None]) -> None:
     logging.raiseExceptions = False
     try:
         main(job)
-        date_after(_flat(job.input), _flat(job.output))
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -42,7 +42,7 @@ from steerpaper.steering.measures import MEASURES
 
 # not in jobs, which call Snakemake again
 if workflow.is_main_process and (
-    way_out := left_by_a_kill(Path(".snakemake"), sys.argv[1:])
+    way_out := left_by_a_kill(Path(".snakemake"), ["snakemake", *sys.argv[1:]])
 ):
     print(way_out, file=sys.stderr)
 

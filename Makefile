@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= 1
 BIN := .venv/bin
 
-.PHONY: paper test test-fast check audit clean
+.PHONY: paper test test-fast faults check audit clean
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
@@ -17,6 +17,10 @@ test: .venv/ready
 test-fast: .venv/ready
 	$(BIN)/python -m pytest tests -m "not (workflow or slurm or conda or browser or default_model)" \
 	  -k "not (gpt_neox or mistral or qwen2 or gemma2 or hub)"
+
+# what a machine can do to a run, done to a tiny one: half an hour on two cores
+faults: .venv/ready
+	$(BIN)/python tests/faults/report.py
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from steerpaper.workflow.captions import for_captions
+from steerpaper.workflow.clock import bring_back
 from steerpaper.workflow.config import named_behaviors, validated
 from steerpaper.workflow.declared import (
     combinations,
@@ -27,7 +28,7 @@ from steerpaper.steering.measures import MEASURES
 
 # not in jobs, which call Snakemake again
 if workflow.is_main_process and (
-    way_out := left_by_a_kill(Path(".snakemake"), sys.argv[1:])
+    way_out := left_by_a_kill(Path(".snakemake"), ["snakemake", *sys.argv[1:]])
 ):
     print(way_out, file=sys.stderr)
 
@@ -64,11 +65,18 @@ RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
 
 def hold_results():
     """Let no other run make this study's results until this one ends."""
-    if workflow.is_main_process:
-        try:
-            claim(Path(RESULTS))
-        except UserError as error:
-            raise WorkflowError(str(error))
+    if not workflow.is_main_process:
+        return
+    try:
+        claim(Path(RESULTS))
+    except UserError as error:
+        raise WorkflowError(str(error))
+    if ahead := bring_back(Path(made) for made in (RESULTS, FIGURES, MODEL)):
+        print(
+            f"{ahead} results are dated after now: this machine's clock was set back, or "
+            "another's is ahead; they are dated now, nothing else is changed",
+            file=sys.stderr,
+        )
 
 
 def code_of(script, function="", helpers=False):

@@ -1,6 +1,7 @@
 """Jobs that use a GPU at once have one each: simulated devices, real locks, real jobs."""
 
 import atexit
+import fcntl
 import logging
 import os
 import signal
@@ -88,6 +89,24 @@ def test_a_folder_for_locks_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"none/steerpaper-gpu-a\.lock: cannot be opened.*TMPDIR"):
         devices.hold(["a"])
+
+
+def test_a_lock_whose_file_goes_while_it_is_taken_is_taken_again(locks, monkeypatch):
+    lock, path = fcntl.flock, locks / "steerpaper-gpu-a.lock"
+    tries = []
+
+    def removed_once(file, how):
+        tries.append(file)
+        if len(tries) == 1:
+            path.unlink()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", removed_once)
+    assert devices.hold(["a"]) == 0
+    assert len(tries) == 2
+    # the file that is there is the one that is held
+    with holder("a", "b") as (_, other):
+        assert other() == "device 1\n"
 
 
 FOUR = [f"GPU-{letter * 8}" for letter in "abcd"]

@@ -150,9 +150,10 @@ def said(process: subprocess.CompletedProcess, wanted: str) -> str:
     """
     lines = [line.strip() for line in (process.stdout + process.stderr).splitlines()]
     lines = [line for line in lines if line]
-    found = [line for line in lines if wanted in line] or lines[-1:] or ["nothing"]
+    found = [line for line in lines if wanted and wanted in line] or lines[-1:] or ["nothing"]
     if "Traceback" in process.stderr:
-        found = [f"TRACEBACK {lines[-1]}"]
+        raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Invalid)\b", line)]
+        found = [f"TRACEBACK {(raised or lines)[0]}"]
     return re.sub(r"/tmp/\S*/(?=[\w.-]+)", "", found[0].removeprefix("ERROR: "))
 
 

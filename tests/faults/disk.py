@@ -70,8 +70,10 @@ def unwritable(folder: Path) -> Iterator[None]:
     """
     if os.geteuid():
         folder.chmod(0o555)
-        yield
-        folder.chmod(0o755)
+        try:
+            yield
+        finally:
+            folder.chmod(0o755)
         return
     try:
         subprocess.run(["mount", "--bind", folder, folder], check=True, capture_output=True)

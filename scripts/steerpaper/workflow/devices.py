@@ -47,8 +47,15 @@ def hold(devices: Sequence[str]) -> int:
         time.sleep(PAUSE)
 
 
+def _place(name: str) -> Path:
+    """Where a lock lies: in TMPDIR if it is there, even where no new file can be made."""
+    told = Path(os.environ.get("TMPDIR") or tempfile.gettempdir()) / name
+    # gettempdir() passes over a folder that cannot be written to, and its locks with it
+    return told if told.exists() else Path(tempfile.gettempdir()) / name
+
+
 def _lock(device: str) -> bool:
-    path = Path(tempfile.gettempdir()) / f"steerpaper-gpu-{device}.lock"
+    path = _place(f"steerpaper-gpu-{device}.lock")
     try:
         try:
             # to read is enough to lock, and what another user's file allows
@@ -66,5 +73,9 @@ def _lock(device: str) -> bool:
     except BlockingIOError:
         os.close(file)
         return False
+    if not os.fstat(file).st_nlink:
+        # removed since it was opened: whoever comes next makes another, which must be held
+        os.close(file)
+        return _lock(device)
     # the file stays open, and locked, until the process ends
     return True

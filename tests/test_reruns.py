@@ -237,7 +237,7 @@ def swaps(config):
     """Pairs of keys of one section that can be swapped, with the configuration that has them so."""
     by_section = {}
     for path, value in leaves(config):
-        if path[0] not in ("behaviors", "model"):
+        if path[0] not in ("behaviors", "model") and path[-1] != "behaviors":
             by_section.setdefault(path[:-1], []).append((path, value))
     for section in by_section.values():
         for (one, a), (other, b) in itertools.combinations(section, 2):

@@ -49,7 +49,14 @@ def _read(read, text):
     return case
 
 
+# no end, but for one text alone
+LOOPS = (
+    "{{ messages[0].content }}{% if 'Tea' in messages[0].content %}"
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}{% endif %}"
+)
+
 CASES = {
+    "a chat template that has no end for this question": _with(template=LOOPS),
     "a control token in a question": _with((FORGED, "Tea.", "Coffee.")),
     "a control token in the matching answer": _with(("Tea?", FORGED, "Coffee.")),
     "a control token in the other answer": _with(("Tea?", "Tea.", FORGED)),

@@ -10,7 +10,9 @@ import resource
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,29 @@ def try_template(place: str, tokenizer: Any) -> str:
     if result.returncode in (-signal.SIGPROF, 128 + signal.SIGPROF):
         reason = f"it takes more than {SECONDS} seconds for one question"
     raise UserError(f"{place}: the chat template cannot be used: {reason}")
+
+
+@contextmanager
+def in_time(what: str) -> Iterator[None]:
+    """End what takes a text without an end: a template may loop for some texts alone.
+
+    Raises:
+        UserError: it has taken more of the processor's time than a prompt does.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread is sent a signal
+        return
+
+    def stop(*_: object) -> None:
+        raise UserError(f"{what} takes more than {SECONDS} seconds for this text; mend it")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def main() -> None:

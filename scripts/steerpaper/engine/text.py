@@ -12,6 +12,7 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 from steerpaper.engine.folder import context, n_blocks, read_config, reading
+from steerpaper.engine.template import in_time
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import read_json
 
@@ -218,7 +219,10 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
     turns = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": question})
     try:
-        text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        with in_time(f"{source}: the model's chat template"):
+            text: str = tokenizer.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=True
+            )
     # a template computes, and fails as computations do
     except (
         *(TemplateError, ValueError, TypeError, ArithmeticError, LookupError),

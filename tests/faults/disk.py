@@ -16,49 +16,40 @@ FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {siz
 def full(folder: Path, jobs: Sequence[NotedJob]) -> Iterator[Outcome]:
     """Half of each job's largest output fits on the disk; then there is room again."""
     for job in jobs:
+        start = time.monotonic()
+        reference = results_of(folder)
         size = max((folder / path).stat().st_size for path in job.outputs) // 2
-        yield _struck(folder, job, "disk full", "disk is full", FULL.format(size=size))
-
-
-def read_only(folder: Path, jobs: Sequence[NotedJob]) -> Iterator[Outcome]:
-    """The folder of each job's first output cannot be written to; then it can."""
-    for job in jobs:
-        with unwritable((folder / job.outputs[0]).parent):
-            before = results_of(folder)
-            process = run_job(folder, job)
-            harmed = lost(folder, before)
-        outcome = _struck(folder, job, "folder read-only", "is read-only", "", refused=process)
-        yield outcome if not harmed else Outcome(**{**vars(outcome), "lost": harmed})
-
-
-def _struck(
-    folder: Path,
-    job: NotedJob,
-    fault: str,
-    wanted: str,
-    before: str,
-    refused: subprocess.CompletedProcess | None = None,
-) -> Outcome:
-    """What a job says and leaves while the fault lasts, and makes when it is over."""
-    start = time.monotonic()
-    reference = results_of(folder)
-    if refused is None:
         # as Snakemake does before a job
         for path in job.outputs:
             (folder / path).unlink()
-        refused = run_job(folder, job, before)
-    message = said(refused, wanted)
-    left = left_over(folder)
-    found = results_of(folder)
-    # what is there is whole
-    harmed = [name for name in found if found[name] != reference.get(name)]
-    again = run_job(folder, job)
-    if refused.returncode == 0 or wanted not in message:
-        harmed += [f"no message: {message}"]
-    if again.returncode:
-        harmed += [said(again, "")]
-    harmed += lost(folder, reference)
-    return Outcome(fault, job.name, message, harmed, left, time.monotonic() - start)
+        refused = run_job(folder, job, FULL.format(size=size))
+        message = said(refused, "disk is full")
+        found, left = results_of(folder), left_over(folder)
+        # what is there is whole
+        wrong = [name for name in found if found[name] != reference.get(name)]
+        wrong += _without_message(refused, message, "disk is full")
+        again = run_job(folder, job)
+        wrong += [said(again, "")] * bool(again.returncode)
+        wrong += lost(folder, reference)
+        yield Outcome("disk full", job.name, message, wrong, left, time.monotonic() - start)
+
+
+def read_only(folder: Path, jobs: Sequence[NotedJob]) -> Iterator[Outcome]:
+    """The folder of each job's first output cannot be written to; what is there stays."""
+    for job in jobs:
+        start = time.monotonic()
+        reference = results_of(folder)
+        with unwritable((folder / job.outputs[0]).parent):
+            refused = run_job(folder, job)
+        message = said(refused, "is read-only")
+        wrong = [*lost(folder, reference), *_without_message(refused, message, "is read-only")]
+        seconds = time.monotonic() - start
+        yield Outcome("folder read-only", job.name, message, wrong, left_over(folder), seconds)
+
+
+def _without_message(refused: subprocess.CompletedProcess, message: str, wanted: str) -> list[str]:
+    is_told = refused.returncode == 1 and wanted in message
+    return [] if is_told else [f"no message: {message}"]
 
 
 @contextmanager

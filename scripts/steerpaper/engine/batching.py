@@ -270,7 +270,10 @@ class Prefixes:
         self._root = empty_prefix(lm, 1)
         if self.root_length:
             ids, mask = padded([texts[0][: self.root_length]], lm.pad, self.root_length)
-            self._root = self._run(self._root, ids, mask)
+            none, width = self._root, self.root_length
+            # a batch of one, so that what does not fit is told alike
+            runs = run_batches([width], width, lambda _: self._run(none, ids, mask))
+            ((_, self._root),) = runs
 
     def run(self, items: Sequence[int]) -> Prefix:
         """Keys and values of texts of one width, left-padded so that what follows is adjacent."""

@@ -20,11 +20,12 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow import places, provenance
     from steerpaper.workflow.files import read_json, whole, write_json
     from steerpaper.workflow.records import study_of
-    from steerpaper.workflow.trace import refuse_stale
+    from steerpaper.workflow.trace import refuse_other_model, refuse_stale
 
     study = study_of(job.log)
     if study is not None:
         refuse_stale(study, job.input["results"], job.params["made"])
+        refuse_other_model(Path(job.input["model"]))
     workflow = Path(provenance.__file__).parents[3]
     config = job.params["config"]
     data = places.data_names(config)

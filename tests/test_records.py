@@ -15,13 +15,14 @@ from steerpaper.errors import UserError
 from steerpaper.workflow.job import Job, recorded
 from steerpaper.workflow.records import (
     checked,
+    digest,
     portable,
     record_of,
     record_path,
     settings_digest,
     study_of,
 )
-from steerpaper.workflow.trace import chain, ranges, refuse_stale
+from steerpaper.workflow.trace import chain, ranges, refuse_other_model, refuse_stale
 
 
 def job(folder, rule, inputs, outputs, settings=None, made=None):
@@ -105,6 +106,19 @@ def test_the_report_refuses_a_table_that_is_not_of_this_configuration_or_of_thes
         refuse_stale(study, [table], {})
 
 
+def test_the_report_refuses_a_model_whose_files_are_not_those_that_were_fetched(tmp_path):
+    weights, manifest = tmp_path / "model.safetensors", tmp_path / "manifest.json"
+    weights.write_bytes(b"weights")
+    manifest.write_text(json.dumps({"files": {weights.name: digest(weights)}}))
+    refuse_other_model(manifest)
+    weights.write_bytes(b"Weights")
+    with pytest.raises(UserError, match=r"model\.safetensors: is not the file that was fetched"):
+        refuse_other_model(manifest)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"model\.safetensors: is not the file that was fetched"):
+        refuse_other_model(manifest)
+
+
 def test_a_record_that_cannot_be_read_is_removed_and_named(two):
     study, scores, _ = two
     record_path(study, scores).write_text("{")
@@ -175,6 +189,7 @@ def test_every_figure_is_traced_to_raw_lines_model_code_and_seed(finished):
         assert process.returncode == 0, process.stdout + process.stderr
         assert "NOT as its job wrote it" not in process.stdout
         assert "has changed since" not in process.stdout
+        assert "NOT as it was fetched" not in process.stdout
         assert "manifest.json" in process.stdout, path
         assert "model.safetensors  " in process.stdout, path
         if not path.name.startswith("lookups"):

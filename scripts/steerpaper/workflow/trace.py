@@ -63,6 +63,21 @@ def refuse_stale(study: Path, paths: Sequence[str], made: Mapping[str, str]) -> 
                 )
 
 
+def refuse_other_model(manifest: Path) -> None:
+    """Refuse a model whose files are not those that were fetched.
+
+    Raises:
+        UserError: names the file.
+    """
+    for name, held in read_json(manifest)["files"].items():
+        path = manifest.parent / name
+        if not path.exists() or digest(path) != held:
+            raise UserError(
+                f"{path}: is not the file that was fetched (it was damaged or changed since), and "
+                f"results may have been made with it; remove {manifest.parent} and run again"
+            )
+
+
 def find(asked: str) -> tuple[Path, str]:
     """The study and the path of what is asked for: a file, or a figure's or table's name.
 
@@ -118,7 +133,9 @@ def traced(asked: str, workflow: Path) -> tuple[list[str], bool]:
     code = {module: held for one in rules.values() for module, held in one["code"].items()}
     lines += ["", "Code", *_code(code, workflow)]
     lines += ["", "Raw lines", *_raw_lines(prompts)]
-    lines += ["", "Model", *(line for path in models for line in _model(path))]
+    model = [line for path in models for line in _model(path)]
+    sound &= not any("NOT as it was fetched" in line for line in model)
+    lines += ["", "Model", *model]
     lines += ["", "Versions", *(f"  {name} {version}" for name, version in versions.items())]
     return lines, sound
 
@@ -170,4 +187,6 @@ def _model(path: str) -> Iterator[str]:
     for key, value in manifest.items():
         yield f"  {key}: {value}"
     for name, held in files.items():
-        yield f"  {name}  {held}"
+        place = Path(path).parent / name
+        is_same = place.exists() and digest(place) == held
+        yield f"  {name}  {held[:12]} {'as it was fetched' if is_same else 'NOT as it was fetched'}"

@@ -247,7 +247,6 @@ def test_no_memory_for_one_sequence_is_one_message(harmed):
         assert one.said.startswith("out of memory with one sequence of")
 
 
-@pytest.mark.xfail(reason="no job checks its inputs against the records of their jobs yet")
 @pytest.mark.parametrize(
     ("kind", "name"), [("parquet", "one bit flipped"), ("csv", "cut to half"), ("json", "emptied")]
 )

@@ -98,9 +98,10 @@ def is_ours(path):
 def theirs(path):
     """A file of raw data as an input, by what it says and not by its time: see `content`.
 
-    None where it is the workflow's own: a moved or renamed clone makes nothing anew.
+    None where there is no such file, or it is the workflow's own: a moved or renamed clone makes
+    nothing anew.
     """
-    return [] if is_ours(path) else ancient(path)
+    return [] if not path or is_ours(path) else ancient(path)
 
 
 def ours(**paths):

@@ -45,6 +45,16 @@ def _a_folder(folder, model):
 
 
 CASES = {
+    "a seed that is a whole float": _with("seed", 4.0),
+    "shards that are a whole float": _with("steering.sweep.shards", 4.0),
+    "3,000 shards": _with("steering.sweep.shards", 3000),
+    "a block number that is a whole float": _with("steering.sweep.layers", {"every": 2.0}),
+    "resamples that are a whole float": _with("statistics.resamples", 200.0),
+    "a confidence that is not a number": _with("statistics.confidence", float("nan")),
+    "an infinite temperature": _with("steering.completions.temperature", float("inf")),
+    "a share of active prompts that is infinite": _with("lookups.heads.active", [0.2, 1e999]),
+    "a ratio that is true": _with("lookups.truncation.ratio", True),
+    "a study that is called as the models' folder": _with("study", "models"),
     "an unknown key": _with("steering.normalise", True),
     "an unknown key of 5,000 characters": _with("tea" * 5000, 1),
     "an unknown key with a line break": _with("tea\n", 1),

@@ -22,6 +22,8 @@ from tiny_models import ROOT
 ASIDE = re.compile(r"results/tiny/(logs|benchmarks|records)/|report/run_times\.html$")
 INPUTS = ("config.yaml", "one.jsonl", "one.yaml", "two.json")
 # where a kill may leave something: our names for what is under way
+# a file that was damaged is kept beside the one that was made anew
+KEPT = ".damaged"
 HALF = re.compile(r"^\..*\.part|^\..*\.tmp|\.\d+\.part$")
 
 
@@ -68,7 +70,10 @@ def results_of(folder: Path) -> dict[str, str]:
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name, path in named.items()
-        if not ASIDE.search(name) and path.name != ".lock" and not HALF.search(path.name)
+        if not ASIDE.search(name)
+        and path.name != ".lock"
+        and not name.endswith(KEPT)
+        and not HALF.search(path.name)
     }
 
 

@@ -42,8 +42,6 @@ audit: .venv/ready
 	$(BIN)/python -m pip check >/dev/null || \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/lock.cuda.txt
 	$(BIN)/python -m pip check
-	@# python -m steerpaper
-	echo $(CURDIR)/scripts > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/steerpaper.pth
 	touch $@
 
 clean:

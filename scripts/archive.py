@@ -1,10 +1,13 @@
 """Pack a study's tables, figures, configuration and logs, with the workflow, into one file."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any, TypedDict
 
 from steerpaper.workflow.job import Job, log, run
+
+CRATE = "ro-crate-metadata.json"
 
 
 class Params(TypedDict):
@@ -16,6 +19,8 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     from steerpaper.workflow import archive, places
+    from steerpaper.workflow.crate import described
+    from steerpaper.workflow.files import read_json
 
     config = job.params["config"]
     results = Path(job.output["archive"]).parent
@@ -38,11 +43,14 @@ def main(job: Job[Params]) -> None:
     for path in made:
         if path.parent in (results / "tables", root / "figures" / study):
             members[str(path.relative_to(root))] = path
-    records = [path for path in made if path.parent == results]
+    records = [path for path in made if path.parent == results and path.name != CRATE]
     records += archive.logs(results, own=(Path(job.log), results / "benchmarks/archive.tsv"))
     for path in records:
         text = path.read_text(encoding="utf-8", errors="replace")
         members[str(path.relative_to(root))] = places.cleaned(text, folders, secrets).encode()
+    # of the whole archive, so at its root
+    made_of = archive.held(read_json(results / "provenance.json"), members, data)
+    members[CRATE] = json.dumps(described(made_of, workflow / "CITATION.cff"), indent=2).encode()
 
     archive.refuse_secrets(members, secrets)
     archive.pack(job.output["archive"], study, members)

@@ -300,9 +300,10 @@ def test_scores_that_run_over_are_refused_by_every_script_and_nothing_is_written
             "sweep",
             "scores",
             [name, f"{name}2"],
-            params | {"layers": [1], "shards": 1},
+            params | {"layers": [1]},
             400,
             shard="0",
+            shards="1",
         ),
     }
     prompt = read_jsonl(f"{study}/answers.jsonl")[0]

@@ -312,6 +312,8 @@ def test_no_file_of_a_study_names_this_machine_or_holds_a_secret(study):
     found = [*study.folder.glob("results/**/*"), *study.folder.glob("figures/**/*")]
     # to be run again on this machine: a job's note, and the configuration as it was given
     own = {study.results / "config.yaml", *study.results.glob("logs/**/*.job.json")}
+    # which run holds the results, for whom it refuses; no results
+    own.add(study.results / ".lock")
     files = [path for path in found if path.is_file() and not path.is_symlink()]
     files = [path for path in files if path not in own]
     kinds = {path.suffix for path in files}

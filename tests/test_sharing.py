@@ -1,5 +1,6 @@
 """A study that another workflow used as a module, and another person gets as one file."""
 
+import hashlib
 import json
 import os
 import resource
@@ -152,9 +153,19 @@ def test_it_holds_every_table_and_figure_and_nothing_of_the_model(shared, unpack
     kinds = {Path(name).suffix for name in packed if name.startswith(("results", "figures"))}
     assert kinds <= {".csv", ".md", ".tex", ".log", ".tsv", ".pdf", ".png", ".json"}
     assert {name.split("/")[0] for name in packed} == {
-        *("README.md", "Snakefile", "config.yaml"),
+        *("README.md", "Snakefile", "config.yaml", "ro-crate-metadata.json"),
         *("data", "figures", "results", "workflow"),
     }
+
+
+def test_its_ro_crate_names_the_files_that_it_holds_with_their_digests(unpacked):
+    from rocrate.rocrate import ROCrate
+
+    described = [one for one in ROCrate(unpacked).get_entities() if one.get("sha256")]
+    assert len(described) > 40
+    for entity in described:
+        content = (unpacked / entity.id).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == entity["sha256"], entity.id
 
 
 def test_every_figure_is_drawn_again_to_the_byte_where_there_is_no_torch(unpacked, tmp_path):

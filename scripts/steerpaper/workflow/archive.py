@@ -6,12 +6,13 @@ import json
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import whole
-from steerpaper.workflow.places import Config, data_files
+from steerpaper.workflow.places import Config, data_files, named
 
 Members = Mapping[str, Path | bytes]
 
@@ -79,6 +80,18 @@ def shareable(config: Config) -> tuple[Config, dict[str, Path]]:
     if "path" in shared["model"]:
         shared["model"]["path"] = Path(shared["model"]["path"]).name
     return shared, files
+
+
+def held(made: Mapping[str, Any], members: Members, data: Mapping[str, Path]) -> dict[str, Any]:
+    """A study's provenance with the files that an archive holds, by their names there.
+
+    Args:
+        made: provenance.json.
+        data: the raw data's files by their names there.
+    """
+    names = {named(path): name for name, path in data.items()}
+    files = {names.get(name, name): digest for name, digest in made["files"].items()}
+    return {**made, "files": {name: files[name] for name in files if name in members}}
 
 
 def as_yaml(config: Config) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 
 from steerpaper.errors import UserError
 from steerpaper.workflow.code import code_digest
+from steerpaper.workflow.data import content
 from steerpaper.workflow.files import iter_jsonl, read_json
 from steerpaper.workflow.records import Record, digest, record_of, settings_digest
 
@@ -54,9 +55,9 @@ def refuse_stale(study: Path, paths: Sequence[str], made: Mapping[str, str]) -> 
                 f"{path}: was made by rule {rule} under other settings than the configuration's; "
                 "remove the file and run again, or take the old configuration"
             )
-        for read, content in record["inputs"].items():
+        for read, held in record["inputs"].items():
             other = record_of(study, read)
-            if other is not None and other["digest"] != content:
+            if other is not None and other["digest"] != held:
                 raise UserError(
                     f"{path}: was made from another {read} than the one that is there; "
                     "remove the file and run again"
@@ -152,7 +153,8 @@ def _code(code: Mapping[str, str], workflow: Path) -> Iterator[str]:
     """Every module, and whether it does today what it did."""
     for module, held in sorted(code.items()):
         path = workflow / "scripts" / module
-        now = code_digest(path) if path.exists() else None
+        # what is no code is named from the workflow's folder
+        now = code_digest(path) if path.exists() else content(workflow / module)
         yield f"  {module}  {held}{'' if now == held else '  (has changed since)'}"
 
 

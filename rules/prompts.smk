@@ -54,15 +54,25 @@ rule prompts:
 
 
 rule prompts_csv:
-    """A prompt file as CSV, for a spreadsheet; nothing else reads it."""
+    """A behaviour's prompt files as CSV, for a spreadsheet; nothing else reads them."""
     input:
-        prompts=f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.jsonl",
+        prompts=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.jsonl",
+            contrast=CONTRASTS,
+            split=SPLITS,
+            allow_missing=True,
+        ),
     output:
-        csv=f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
+        csv=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
+            contrast=CONTRASTS,
+            split=SPLITS,
+            allow_missing=True,
+        ),
     log:
-        f"{LOGS}/prompts_csv/{{behavior}}.{{contrast}}.{{split}}.log",
+        f"{LOGS}/prompts_csv/{{behavior}}.log",
     benchmark:
-        f"{BENCHMARKS}/prompts_csv/{{behavior}}.{{contrast}}.{{split}}.tsv"
+        f"{BENCHMARKS}/prompts_csv/{{behavior}}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -73,6 +83,6 @@ rule prompts_csv:
         settings={},
         code=code_of("steering/prompts_csv"),
     message:
-        "Writing the prompts of {wildcards.behavior} ({wildcards.contrast}, {wildcards.split}) as CSV"
+        "Writing the prompts of {wildcards.behavior} as CSV"
     script:
         "../scripts/steering/prompts_csv.py"

@@ -1,4 +1,4 @@
-"""A prompt file as CSV, for a spreadsheet; nothing else reads it."""
+"""A behaviour's prompt files as CSV, for a spreadsheet; nothing else reads them."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,8 @@ def main(job: Job[dict[str, object]]) -> None:
 
     from steerpaper.workflow.files import read_jsonl, write_table
 
-    write_table(job.output["csv"], pd.DataFrame(read_jsonl(job.input["prompts"])))
+    for prompts, path in zip(job.input["prompts"], job.output["csv"], strict=True):
+        write_table(path, pd.DataFrame(read_jsonl(prompts)))
 
 
 if __name__ == "__main__":

@@ -326,6 +326,23 @@ def test_jobs_of_one_run_hold_its_results_together(tmp_path):
         stopped(process)
 
 
+def test_a_cluster_s_jobs_and_the_report_are_no_second_runs(harmed):
+    folder, _ = harmed
+    (folder / VECTORS).unlink()
+    first = held_by("runs.claim(Path('results/tiny'))", folder)
+    try:
+        # as the second run that a user begins
+        refused = snakemake(folder, None, VECTORS)
+        assert "in use by the run" in refused.stderr
+        # as Snakemake calls itself on a node, and for the report
+        for arguments in ([VECTORS, "--mode", "remote", "--nolock"], ["all", "--report", "r.html"]):
+            process = snakemake(folder, None, *arguments)
+            assert process.returncode == 0, process.stderr
+        assert (folder / VECTORS).exists()
+    finally:
+        stopped(first)
+
+
 def test_a_lock_that_a_killed_run_left_is_told_with_the_command_that_goes_on(tmp_path):
     snakemakes = tmp_path / ".snakemake"
     (snakemakes / "locks").mkdir(parents=True)

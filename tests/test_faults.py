@@ -243,7 +243,10 @@ def test_results_do_not_depend_on_where_memory_ran_out(harmed):
 
 def test_no_memory_for_one_sequence_is_one_message(harmed):
     folder, jobs = harmed
-    for one in nothing_lost(at_one_row(folder, model_jobs(folder, jobs)[:2])):
+    # what all prompts begin with runs first; the model's parts are checked first
+    chosen = [job for job in jobs if job.name in ("activations/one", "neurons")]
+    assert len(chosen) == 2
+    for one in nothing_lost(at_one_row(folder, chosen)):
         assert one.said.startswith("out of memory with one sequence of")
 
 
@@ -320,6 +323,23 @@ def test_jobs_of_one_run_hold_its_results_together(tmp_path):
     assert all(process.poll() is None for process in jobs)
     for process in (run, *jobs):
         stopped(process)
+
+
+def test_a_cluster_s_jobs_and_the_report_are_no_second_runs(harmed):
+    folder, _ = harmed
+    (folder / VECTORS).unlink()
+    first = held_by("runs.claim(Path('results/tiny'))", folder)
+    try:
+        # as the second run that a user begins
+        refused = snakemake(folder, None, VECTORS)
+        assert "in use by the run" in refused.stderr
+        # as Snakemake calls itself on a node, and for the report
+        for arguments in ([VECTORS, "--mode", "remote", "--nolock"], ["all", "--report", "r.html"]):
+            process = snakemake(folder, None, *arguments)
+            assert process.returncode == 0, process.stderr
+        assert (folder / VECTORS).exists()
+    finally:
+        stopped(first)
 
 
 def test_a_lock_that_a_killed_run_left_is_told_with_the_command_that_goes_on(tmp_path):

@@ -4,7 +4,6 @@ A module a kind of fault, each a generator of outcomes. `make faults` does them 
 table (`report.py`); tests/test_faults.py does a few of each.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -12,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,10 +158,3 @@ def said(process: subprocess.CompletedProcess, wanted: str) -> str:
         raised = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Invalid)\b", line)]
         found = [f"TRACEBACK {(raised or lines)[0]}"]
     return re.sub(r"/tmp/\S*/(?=[\w.-]+)", "", found[0].removeprefix("ERROR: "))
-
-
-def begun_and_unfinished(folder: Path) -> Iterator[str]:
-    """Outputs that Snakemake noted as begun and not as finished."""
-    for path in (folder / ".snakemake/incomplete").rglob("*"):
-        if path.is_file():
-            yield base64.b64decode(path.name).decode()

@@ -40,6 +40,8 @@ class Run:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # where these tests run in the background, Ctrl-C would be passed over
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
                 env={
                     **os.environ,
                     "PATH": f"{place}:{os.environ['PATH']}",

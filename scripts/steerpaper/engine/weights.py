@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from steerpaper.engine.batching import empty_prefix
-from steerpaper.engine.forward import INSIDE, RESIDUAL, forward
+from steerpaper.engine.batching import empty_prefix, run_batches
+from steerpaper.engine.forward import INSIDE, RESIDUAL, Change, Site, forward
 from steerpaper.engine.model import LanguageModel
 from steerpaper.errors import UserError
 
@@ -126,15 +126,13 @@ def check_parts(lm: LanguageModel) -> None:
     blocks = range(lm.n_layers)
     gated = gates_in(lm, 0) is not None
     sites = [site for site in INSIDE if gated or site != "mlp_gate"]
-    got, _ = forward(
-        lm,
-        token,
-        torch.ones_like(token),
-        empty_prefix(lm, 1).cache,
-        reads={
-            (layer, site): lambda x: x.clone() for layer in blocks for site in (*sites, RESIDUAL)
-        },
-    )
+    reads: dict[Site, Change] = {
+        (layer, site): lambda x: x.clone() for layer in blocks for site in (*sites, RESIDUAL)
+    }
+    mask, cache = torch.ones_like(token), empty_prefix(lm, 1).cache
+    # a batch of one, so that what does not fit is told alike
+    runs = run_batches([2], 2, lambda _: forward(lm, token, mask, cache, reads=reads)[0])
+    ((_, got),) = runs
     for layer in blocks:
         x = {site: got[layer, site] for site in sites}
         norm, act = mlp_norm(lm, layer), activation_function(lm, layer)

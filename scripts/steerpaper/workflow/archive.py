@@ -82,16 +82,24 @@ def shareable(config: Config) -> tuple[Config, dict[str, Path]]:
     return shared, files
 
 
-def held(made: Mapping[str, Any], members: Members, data: Mapping[str, Path]) -> dict[str, Any]:
+def held(
+    made: Mapping[str, Any], members: Members, data: Mapping[str, Path], root: Path
+) -> dict[str, Any]:
     """A study's provenance with the files that an archive holds, by their names there.
 
     Args:
         made: provenance.json.
         data: the raw data's files by their names there.
+        root: the folder that results/ and figures/ lie in.
     """
     names = {named(path): name for name, path in data.items()}
-    files = {names.get(name, name): digest for name, digest in made["files"].items()}
-    return {**made, "files": {name: files[name] for name in files if name in members}}
+    files = {}
+    for path, digest in made["files"].items():
+        inner = Path(path).relative_to(root) if Path(path).is_relative_to(root) else path
+        name = names.get(path, str(inner))
+        if name in members:
+            files[name] = digest
+    return {**made, "files": files}
 
 
 def as_yaml(config: Config) -> bytes:

@@ -31,7 +31,9 @@ def described(made: Mapping[str, Any], citation: Path) -> dict[str, Any]:
         path: crate.add_file(dest_path=path, properties={"sha256": digest})
         for path, digest in made["files"].items()
     }
-    results = {path for path in files if path.startswith(("results/", "figures/"))}
+    # as a part of another workflow, what is made lies in a folder of its own
+    places = [f"{folder}/{made['study']}/" for folder in ("results", "figures")]
+    results = {path for path in files if any(place in path for place in places)}
     workflow = crate.add(
         ContextEntity(
             crate,

@@ -38,7 +38,7 @@ def settings_of_rule(one):
 
 
 def made_by(files):
-    """By input, the settings of the rule that makes it: what a table is made of has to fit.
+    """By input, the settings that its files are made with, which a table has to fit.
 
     Args:
         files: templates of paths by input.

@@ -10,14 +10,6 @@ PART = f"{RESULTS}/lookups/shards/max_activations.{{shard}}-of-{{shards}}.parque
 MAX_ACTIVATIONS = dict(run=RUN_MODEL, bos=LOOKUPS["bos"], top=LOOKUPS["top"])
 
 
-def parts_of_activations(wildcards):
-    """The corpus shards' activations, as many as there are or are to be."""
-    shards = shards_there(
-        PART, f"{LOGS}/max_activations.log", CORPUS["shards"], MAX_ACTIVATIONS
-    )
-    return expand(PART, shard=range(shards), shards=shards)
-
-
 rule corpus:
     """Make the corpus: raw text cut into prompts, de-duplicated, split into train and test."""
     input:

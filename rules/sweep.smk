@@ -7,16 +7,6 @@ SWEEP = dict(
 )
 
 
-def shards_of_sweep(wildcards):
-    """The shards of a behaviour's sweep, as many as there are or are to be."""
-    template = SHARD.replace("{behavior}", wildcards.behavior)
-    template = template.replace("{contrast}", wildcards.contrast)
-    shards = shards_there(
-        template, f"{LOGS}/sweep.log", STEERING["sweep"]["shards"], SWEEP
-    )
-    return expand(template, shard=range(shards), shards=shards)
-
-
 rule sweep:
     """Score the dev items under steering at one shard of the chosen blocks: which works best?"""
     input:

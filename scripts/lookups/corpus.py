@@ -6,6 +6,7 @@ from typing import TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from steerpaper.errors import writing
 from steerpaper.workflow.job import Job, log, run
 
 
@@ -37,9 +38,12 @@ def main(job: Job[Params]) -> None:
     # one place is kept for a beginning-of-sequence token
     longest = min(job.params["max_tokens"], (context or job.params["max_tokens"] + 1) - 1)
     counts: Counter[str] = Counter()
+    # all texts are on the disk for a while
+    with writing(paths["train"]):
+        raw = RawFile(read_raw(job.params["source"], job.params["where"]), folder)
     prompts = choose_prompts(
         tokenizer,
-        RawFile(read_raw(job.params["source"], job.params["where"]), folder),
+        raw,
         sizes={"train": job.params["train"], "test": job.params["test"]},
         max_tokens=longest,
         seed=job.params["seed"],

@@ -59,6 +59,7 @@ class RawFile:
         for raw in texts:
             self._starts.append(self._file.tell())
             self._file.write(json.dumps([raw.text, raw.source]).encode() + b"\n")
+        self._file.flush()  # a full disk is told here
 
     def __len__(self) -> int:
         return len(self._starts)

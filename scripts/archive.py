@@ -49,7 +49,7 @@ def main(job: Job[Params]) -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         members[str(path.relative_to(root))] = places.cleaned(text, folders, secrets).encode()
     # of the whole archive, so at its root
-    made_of = archive.held(read_json(results / "provenance.json"), members, data, root)
+    made_of = archive.held(read_json(results / "provenance.json"), members, data)
     members[CRATE] = json.dumps(described(made_of, workflow / "CITATION.cff"), indent=2).encode()
 
     archive.refuse_secrets(members, secrets)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -82,21 +83,19 @@ def shareable(config: Config) -> tuple[Config, dict[str, Path]]:
     return shared, files
 
 
-def held(
-    made: Mapping[str, Any], members: Members, data: Mapping[str, Path], root: Path
-) -> dict[str, Any]:
+def held(made: Mapping[str, Any], members: Members, data: Mapping[str, Path]) -> dict[str, Any]:
     """A study's provenance with the files that an archive holds, by their names there.
 
     Args:
-        made: provenance.json.
+        made: provenance.json; as a part of another workflow, what is made has a folder before it.
         data: the raw data's files by their names there.
-        root: the folder that results/ and figures/ lie in.
     """
     names = {named(path): name for name, path in data.items()}
+    made_here = re.compile(rf"(?:.*/)?((?:results|figures)/{re.escape(made['study'])}/.*)")
     files = {}
     for path, digest in made["files"].items():
-        inner = Path(path).relative_to(root) if Path(path).is_relative_to(root) else path
-        name = names.get(path, str(inner))
+        inner = made_here.fullmatch(path)
+        name = inner[1] if inner else names.get(path, path)
         if name in members:
             files[name] = digest
     return {**made, "files": files}

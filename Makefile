@@ -13,12 +13,12 @@ paper: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
 
-# what needs no workflow and no server, on two of the six tiny models: under two minutes
+# what needs no workflow and no server, on two of the six tiny models
 test-fast: .venv/ready
 	$(BIN)/python -m pytest tests -m "not (workflow or slurm or conda or browser or default_model)" \
 	  -k "not (gpt_neox or mistral or qwen2 or gemma2 or hub)"
 
-# what a machine can do to a run, done to a tiny one: half an hour on two cores
+# what a machine can do to a run, done to a tiny one: longer than half an hour
 faults: .venv/ready
 	$(BIN)/python tests/faults/report.py
 

@@ -124,20 +124,10 @@ def behaviors_of(part):
     return named_behaviors(STEERING[part]["behaviors"], BEHAVIORS)
 
 
-def shards_of_sweep(wildcards):
-    """The shards of a behaviour's sweep, as many as there are or are to be."""
-    template = SHARD.replace("{behavior}", wildcards.behavior)
-    template = template.replace("{contrast}", wildcards.contrast)
-    wanted = STEERING["sweep"]["shards"]
-    shards = shards_there(template, f"{LOGS}/sweep.log", wanted, SWEEP)
+def shards_of(template, wanted, settings):
+    """The shards of some work, as many as there are or are to be."""
+    shards = shards_there(Path(RESULTS), template, wanted, settings)
     return expand(template, shard=range(shards), shards=shards)
-
-
-def parts_of_activations(wildcards):
-    """The corpus shards' activations, as many as there are or are to be."""
-    log = f"{LOGS}/max_activations.log"
-    shards = shards_there(PART, log, CORPUS["shards"], MAX_ACTIVATIONS)
-    return expand(PART, shard=range(shards), shards=shards)
 
 
 def keys_of(section, names):

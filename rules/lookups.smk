@@ -109,7 +109,7 @@ rule merge_activations:
     input:
         **CORPUS_FILES,
         neurons=f"{RESULTS}/lookups/neurons.parquet",
-        parts=parts_of_activations,
+        parts=lambda _: shards_of(PART, CORPUS["shards"], MAX_ACTIVATIONS),
     output:
         activations=f"{RESULTS}/lookups/max_activations.parquet",
         counts=f"{RESULTS}/tables/firing.csv",

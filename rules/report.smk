@@ -49,9 +49,9 @@ rule provenance:
         settings=dict(
             config=without_folder(config, WORKFLOW),
             made={
-                one.name: settings_digest(settings_of_rule(one))
+                one.name: settings_digest(settings)
                 for one in workflow.rules
-                if settings_of_rule(one)
+                if (settings := settings_of_rule(one))
             },
         ),
         code=code_of("provenance", helpers=True) | said_by("envs/lock.txt"),

@@ -50,7 +50,16 @@ rule sweep:
 rule best_block:
     """Join the sweep's shards; choose the block whose mean slope on the dev items is highest."""
     input:
-        shards=shards_of_sweep,
+        shards=lambda wildcards: shards_of(
+            *expand(
+                SHARD,
+                behavior=wildcards.behavior,
+                contrast=wildcards.contrast,
+                allow_missing=True,
+            ),
+            STEERING["sweep"]["shards"],
+            SWEEP,
+        ),
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
         block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",

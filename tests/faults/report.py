@@ -1,4 +1,4 @@
-"""Do all faults and print what became of them: `make faults`, under half an hour on two cores."""
+"""Do all faults and print what became of them: `make faults`."""
 
 import sys
 import tempfile

@@ -6,22 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from steerpaper.workflow.records import record_of, study_of
+from steerpaper.workflow.records import record_of
 
 
-def shards_there(template: str, log: str, wanted: int, settings: Mapping[str, Any]) -> int:
+def shards_there(study: Path, template: str, wanted: int, settings: Mapping[str, Any]) -> int:
     """Into how many shards work is, or is to be, split.
 
     No result depends on the number. So shards that are all there, made with the same settings, are
     kept as they were cut; to cut them anew, remove them.
 
     Args:
+        study: its folder of results.
         template: a shard's path with {shard} and {shards}.
-        log: a log of the study.
         wanted: the configuration's number.
         settings: of the rule that makes a shard.
     """
-    study = study_of(log)
     name = Path(template).name
     pattern = re.escape(name).replace(r"\{shard\}", "([0-9]+)").replace(r"\{shards\}", "([0-9]+)")
     there: dict[int, set[int]] = {}
@@ -32,7 +31,7 @@ def shards_there(template: str, log: str, wanted: int, settings: Mapping[str, An
 
     def is_kept(shards: int) -> bool:
         paths = [template.format(shard=shard, shards=shards) for shard in range(shards)]
-        records = [record_of(study, path) if study else None for path in paths]
+        records = [record_of(study, path) for path in paths]
         return all(record is not None and record["settings"] == told for record in records)
 
     complete = [n for n, found in there.items() if found == set(range(n)) and is_kept(n)]

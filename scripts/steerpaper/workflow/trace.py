@@ -14,8 +14,8 @@ from typing import Any
 from steerpaper.errors import UserError
 from steerpaper.workflow.code import code_digest
 from steerpaper.workflow.data import content
-from steerpaper.workflow.files import iter_jsonl, read_json
-from steerpaper.workflow.records import Record, digest, record_of, settings_digest
+from steerpaper.workflow.files import iter_jsonl, read_json, sha256
+from steerpaper.workflow.records import Record, record_of, settings_digest
 
 # a results file, its record, and how far it is from what was asked for
 Step = tuple[str, Record | None, int]
@@ -71,7 +71,7 @@ def refuse_other_model(manifest: Path) -> None:
     """
     for name, held in read_json(manifest)["files"].items():
         path = manifest.parent / name
-        if not path.exists() or digest(path) != held:
+        if not path.exists() or sha256(path) != held:
             raise UserError(
                 f"{path}: is not the file that was fetched (it was damaged or changed since), and "
                 f"results may have been made with it; remove {manifest.parent} and run again"
@@ -113,7 +113,7 @@ def traced(asked: str, workflow: Path) -> tuple[list[str], bool]:
     rules: dict[str, Record] = {}
     for path, record, depth in chain(study, [target]):
         place = next((one for one in (Path(path), workflow / path) if one.exists()), None)
-        found = digest(place) if place else None
+        found = sha256(place) if place else None
         models += [path] if Path(path).name == "manifest.json" else []
         if record is None:
             lines.append(f"{'  ' * depth}{path}  {_raw(found)}")
@@ -189,5 +189,5 @@ def _model(path: str) -> Iterator[str]:
         yield f"  {key}: {value}"
     for name, held in files.items():
         place = Path(path).parent / name
-        is_same = place.exists() and digest(place) == held
+        is_same = place.exists() and sha256(place) == held
         yield f"  {name}  {held[:12]} {'as it was fetched' if is_same else 'NOT as it was fetched'}"

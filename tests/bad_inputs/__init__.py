@@ -17,6 +17,20 @@ DOCS = Path(__file__).parents[2] / "docs/trust.md"
 BEGIN, END = "<!-- bad inputs: begin -->\n", "<!-- bad inputs: end -->\n"
 
 
+def file_for(read: Callable[[Path], object], name: str) -> Callable[[str | bytes], Case]:
+    """For a reader: a function that makes a case of what a file of this name holds."""
+
+    def holding(content: str | bytes) -> Case:
+        def case(folder: Path, model: Path) -> object:
+            path = folder / name
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            return read(path)
+
+        return case
+
+    return holding
+
+
 def areas() -> dict[str, dict[str, Case]]:
     """All cases by area, in the areas' order of names."""
     names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "write")

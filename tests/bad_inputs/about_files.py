@@ -1,18 +1,9 @@
 """Files about a behaviour that cannot be read, or whose markers no text could hold."""
 
+from bad_inputs import file_for
 from steerpaper.steering.about import read_about
 
-
-def _about(text):
-    """A file about a behaviour that holds `text`."""
-
-    def case(folder, model):
-        path = folder / "tea.yaml"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        read_about(path)
-
-    return case
-
+_about = file_for(read_about, "tea.yaml")
 
 CASES = {
     "no file": lambda folder, model: read_about(folder / "tea.yaml"),

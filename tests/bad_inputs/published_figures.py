@@ -1,20 +1,11 @@
 """What a paper printed, as a table that cannot be read."""
 
+from bad_inputs import file_for
 from steerpaper.lookups.tables.published import read_published
 
 HEADER = "quantity,neurons,model,value,sd,p\n"
 
-
-def _table(text):
-    """A table that holds `text`."""
-
-    def case(folder, model):
-        path = folder / "published.csv"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        read_published(path)
-
-    return case
-
+_table = file_for(read_published, "published.csv")
 
 CASES = {
     "no file": lambda folder, model: read_published(folder / "published.csv"),

@@ -35,10 +35,11 @@ from steerpaper.plots import (
 )
 from steerpaper.plots.style import save
 from steerpaper.stats import (
-    bootstrap_mean,
-    clustered_bootstrap_difference,
-    clustered_bootstrap_mean,
-    permutation_p,
+    against_controls,
+    clustered_interval,
+    difference_interval,
+    mean_interval,
+    rank_p,
 )
 from steerpaper.steering.choose import best_block
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
@@ -119,25 +120,24 @@ def test_an_activation_that_is_not_a_number_is_no_prompt_left_out():
 
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_means_and_intervals_of_what_is_not_finite_are_empty(value):
-    values = np.array([[1.0, 1.0], [2.0, value], [3.0, 3.0]])
-    names = np.arange(3)
-    ones = np.ones(3)
+    values = np.array([[1.0, 1.0], [2.0, value], *[[3.0, 3.0]] * 5])
+    names = np.arange(len(values))
+    ones = np.ones(len(values))
     for found in (
-        bootstrap_mean(values, INTERVAL),
-        clustered_bootstrap_mean(values, names, INTERVAL),
-        clustered_bootstrap_difference(values, ones, values * 2, ones, INTERVAL),
+        mean_interval(values, INTERVAL),
+        clustered_interval(values, names, INTERVAL),
+        difference_interval(values, ones, values * 2, ones, INTERVAL),
     ):
         assert all(np.isfinite(part[0]) and np.isnan(part[1]) for part in found)
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_p_of_what_is_not_finite_is_empty(value):
-    generator = np.random.default_rng(1)
-    effect, controls = generator.normal(3, 1, size=20), generator.normal(size=(20, 3))
-    assert permutation_p(effect, controls, INTERVAL) < 0.05
-    assert np.isnan(permutation_p(np.append(effect[1:], value), controls, INTERVAL))
-    controls[4, 1] = value
-    assert np.isnan(permutation_p(effect, controls, INTERVAL))
+    controls = np.random.default_rng(1).normal(size=20)
+    for p_of in (against_controls, rank_p):
+        assert p_of(3.0, controls) < 0.1
+        assert np.isnan(p_of(value, controls))
+        assert np.isnan(p_of(3.0, np.append(controls, value)))
 
 
 def test_a_slope_that_is_no_number_is_on_neither_side():

@@ -19,7 +19,7 @@ from steerpaper.engine.sampling import draw, nucleus
 from steerpaper.engine.text import continuation_ids, load_tokenizer, token_ids
 from steerpaper.errors import UserError
 from steerpaper.seeds import stream
-from steerpaper.stats import Interval, bootstrap_mean
+from steerpaper.stats import Interval, mean_interval
 from steerpaper.steering.choose import best_block, join_shards
 from steerpaper.steering.conditions import UNSTEERED, score_rows
 from steerpaper.steering.items import deal_letters, read_items, split_choices, split_items
@@ -222,7 +222,7 @@ def test_slopes_are_least_squares():
 
 def test_bootstrap_intervals_agree_with_scipy():
     values = np.random.default_rng(0).exponential(size=(60, 2))
-    mean, low, high = bootstrap_mean(values, Interval(1, 20_000, 0.9))
+    mean, low, high = mean_interval(values, Interval(1, 20_000, 0.9))
     np.testing.assert_allclose(mean, values.mean(axis=0))
     for column in range(2):
         theirs = scipy_stats.bootstrap(

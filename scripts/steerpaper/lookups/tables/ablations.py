@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp
 
 from steerpaper.lookups.heads import NEURON, PAIR
 from steerpaper.lookups.tables.heads import KINDS
-from steerpaper.stats import Interval, bootstrap_mean
+from steerpaper.stats import Interval, mean_interval
 
 
 def ablation_drops(heads: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def ablation_test(drops: pd.DataFrame, unit: Sequence[str], interval: Interval) 
             f"{name}_{part}": np.nan for name in names for part in ("mean", "low", "high")
         }
     values = np.column_stack([means[True], means[False], means[True] - means[False]])
-    intervals = bootstrap_mean(values, interval)
+    intervals = mean_interval(values, interval)
     for part, numbers in zip(("mean", "low", "high"), intervals, strict=True):
         found |= {
             f"{name}_{part}": float(number) for name, number in zip(names, numbers, strict=True)

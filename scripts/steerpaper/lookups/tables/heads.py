@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from steerpaper.lookups.heads import NEURON, PAIR
-from steerpaper.stats import Interval, bootstrap_mean
+from steerpaper.stats import Interval, mean_interval
 
 KINDS = ("next_token", "random")
 
@@ -83,5 +83,5 @@ def explanation_summary(scores: pd.DataFrame, interval: Interval) -> pd.DataFram
 def _interval(values: np.ndarray, interval: Interval) -> tuple[float, float, float]:
     if not len(values):
         return np.nan, np.nan, np.nan
-    found = bootstrap_mean(values, interval)
+    found = mean_interval(values, interval)
     return tuple(map(float, found))  # type: ignore[return-value]

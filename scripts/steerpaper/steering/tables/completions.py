@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steerpaper.stats import Interval, clustered_bootstrap_mean
+from steerpaper.stats import Interval, clustered_interval
 from steerpaper.steering.labels import MATCHING, OTHER, label_by_markers
 from steerpaper.steering.tables.page import completions_page
 
@@ -71,9 +71,7 @@ def label_shares(
 
 def _shares(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
     names = [MATCHING, OTHER, "difference"]
-    found = clustered_bootstrap_mean(
-        group[names].to_numpy(), group["prompt_id"].to_numpy(), interval
-    )
+    found = clustered_interval(group[names].to_numpy(), group["prompt_id"].to_numpy(), interval)
     n_prompts = group["prompt_id"].nunique()
     row: dict[str, Any] = {"n_prompts": n_prompts, "n": len(group)}
     for ending, values in zip(("", "_low", "_high"), found, strict=True):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from steerpaper.stats import Floats, Interval, clustered_bootstrap_mean
+from steerpaper.stats import Floats, Interval, clustered_interval
 from steerpaper.steering.tables.rows import groups
 
 LARGEST = 700  # nats a token
@@ -30,9 +30,7 @@ def cost_table(scores: pd.DataFrame, *, interval: Interval) -> pd.DataFrame:
         base = unsteered.set_index("item").loc[group["item"]]
         text = row["contrast"] == "text"
         values, weights = _surprise(group, base) if text else _right(group, base)
-        found = clustered_bootstrap_mean(
-            values, group["item"].to_numpy(), interval, weights=weights
-        )
+        found = clustered_interval(values, group["item"].to_numpy(), interval, weights=weights)
         # a perplexity that no float holds is none
         mean, low, high = (
             np.exp(np.where(one < LARGEST, one, np.nan)) if text else one for one in found

@@ -9,10 +9,11 @@ import pandas as pd
 from steerpaper.stats import (
     Floats,
     Interval,
+    against_controls,
     benjamini_hochberg,
-    bootstrap_mean,
     holm,
-    permutation_p,
+    mean_interval,
+    rank_p,
 )
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
 from steerpaper.steering.slopes import anti_steerable, slopes, steered, wide
@@ -55,9 +56,7 @@ def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     For letters also the mean slope of the items whose matching letter is A, and is B: their
     difference is the position bias of Tan et al. 2024 (arXiv 2407.12404), section 5.
     For the behaviour's direction also p-values of its slope against the random directions', both
-    over the multipliers that all of them have: `p_items`, by permutation within items (it says
-    that this direction acts otherwise than those few), and `p_directions`, the rank of its mean
-    slope among all directions' (at least 1 / (1 + directions); it says so of directions at large);
+    over the multipliers that all of them have: `p_items` by Student's t, `p_directions` by rank;
     and `p_items` corrected over the table's blocks, by Holm and by Benjamini and Hochberg.
 
     Args:
@@ -69,11 +68,11 @@ def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     for layer, direction in steered(scores):
         multipliers, values, items = wide(scores, layer, direction)
         slope = slopes(multipliers, values)
-        mean, low, high = bootstrap_mean(np.stack([slope, anti_steerable(slope)], axis=1), interval)
+        mean, low, high = mean_interval(np.stack([slope, anti_steerable(slope)], axis=1), interval)
         letters = letter.loc[items].to_numpy()
         p_items = p_directions = np.nan
         if direction == BEHAVIOR:
-            p_items, p_directions = _against_random(scores, layer, interval)
+            p_items, p_directions = _against_random(scores, layer)
         row = {
             "layer": layer,
             "layers": names[layer],
@@ -93,7 +92,7 @@ def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     )
 
 
-def _against_random(scores: pd.DataFrame, layer: int, interval: Interval) -> tuple[float, float]:
+def _against_random(scores: pd.DataFrame, layer: int) -> tuple[float, float]:
     """Two p-values of the behaviour's slope at a block against the random directions' there."""
     directions = [direction for block, direction in steered(scores) if block == layer]
     found = {direction: wide(scores, layer, direction) for direction in directions}
@@ -108,13 +107,9 @@ def _against_random(scores: pd.DataFrame, layer: int, interval: Interval) -> tup
     controls = [slope for direction, slope in moved.items() if direction != BEHAVIOR]
     if not controls:
         return np.nan, np.nan
-    effect = moved[BEHAVIOR]
-    p_items = permutation_p(effect, np.stack(controls, axis=1), interval)
-    means = np.abs([control.mean() for control in controls])
-    if not np.isfinite([*means, effect.mean()]).all():
-        return p_items, np.nan
-    larger = int((means >= abs(effect.mean())).sum())
-    return p_items, float((1 + larger) / (1 + len(controls)))
+    effect = float(moved[BEHAVIOR].mean())
+    means = np.array([control.mean() for control in controls])
+    return against_controls(effect, means), rank_p(effect, means)
 
 
 def item_slopes(scores: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +141,7 @@ def change_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.D
     for layer, direction in steered(scores):
         multipliers, values, _ = wide(scores, layer, direction)
         change = values - values[:, multipliers == 0]
-        mean, low, high = bootstrap_mean(np.stack([values, change], axis=1), interval)
+        mean, low, high = mean_interval(np.stack([values, change], axis=1), interval)
         columns = {
             "layer": layer,
             "layers": names[layer],
@@ -170,5 +165,5 @@ def _interval(slope: Floats, interval: Interval) -> dict[str, float]:
     """Number, mean and interval of some items' slopes; without items, not-a-number."""
     mean = low = high = np.nan
     if len(slope):
-        mean, low, high = map(float, bootstrap_mean(slope, interval))
+        mean, low, high = map(float, mean_interval(slope, interval))
     return {"n": len(slope), "slope": mean, "low": low, "high": high}

@@ -9,8 +9,8 @@ import pandas as pd
 from steerpaper.stats import (
     Floats,
     Interval,
-    clustered_bootstrap_difference,
-    clustered_bootstrap_mean,
+    clustered_interval,
+    difference_interval,
 )
 from steerpaper.steering.conditions import NO_LAYER, UNSTEERED
 from steerpaper.steering.labels import LABELS, MATCHING, OTHER
@@ -93,14 +93,14 @@ def logprob_table(totals: pd.DataFrame, interval: Interval) -> pd.DataFrame:
             )
             for name, total in sums.items()
         }
-        change, low, high = clustered_bootstrap_mean(
+        change, low, high = clustered_interval(
             per_prompt["change"], np.array(prompts), interval, weights=weight
         )
         means[label] = per_prompt["change"], weight
         counts = _counts(weight, of_label["distinct"].sum())
         logprob = sums["logprob"].sum(axis=0) / weight.sum() if weight.sum() else np.nan
         tables.append(_rows(order, label, counts, logprob, change, low, high))
-    change, low, high = clustered_bootstrap_difference(*means[MATCHING], *means[OTHER], interval)
+    change, low, high = difference_interval(*means[MATCHING], *means[OTHER], interval)
     counts = {
         name: min(int(table[name].iloc[0]) for table in tables[:2])
         for name in ("n_prompts", "n", "distinct")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from steerpaper.engine.layers import resolve_layers
-from steerpaper.stats import Interval, bootstrap_mean
+from steerpaper.stats import Interval, mean_interval
 from steerpaper.steering.vectors import Floats, cosine, principal_components
 from steerpaper.workflow.files import Arrays
 
@@ -54,7 +54,7 @@ def norms(
         both = activations[behavior, contrast]
         matching, other = both["matching"], both["other"]
         residual = np.linalg.norm(np.stack([matching, other]), axis=-1).mean(axis=0, dtype=float)
-        mean, low, high = bootstrap_mean(residual, interval)
+        mean, low, high = mean_interval(residual, interval)
         tables.append(
             pd.DataFrame(
                 {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from steerpaper.stats import Interval, clustered_bootstrap_mean
+from steerpaper.stats import Interval, clustered_interval
 from steerpaper.steering.measures import MEASURES
 
 
@@ -26,7 +26,7 @@ def means(
 ) -> dict[str, float]:
     """Mean and interval of each column, under its new name, over the rows that have a value."""
     known = rows.dropna(subset=list(columns))
-    mean, low, high = clustered_bootstrap_mean(
+    mean, low, high = clustered_interval(
         known[list(columns)].to_numpy(dtype=float), known[cluster].to_numpy(), interval
     )
     found: dict[str, float] = {}

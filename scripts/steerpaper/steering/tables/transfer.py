@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steerpaper.stats import Interval, bootstrap_mean
+from steerpaper.stats import Interval, mean_interval
 from steerpaper.steering.conditions import UNSTEERED
 from steerpaper.steering.slopes import anti_steerable, slopes
 from steerpaper.steering.tables.rows import groups, of_measures
@@ -64,7 +64,7 @@ def slopes_by_direction(scores: pd.DataFrame, interval: Interval) -> pd.DataFram
         wide = part.pivot(index="prompt_id", columns="multiplier", values="value")
         values = np.column_stack([base.loc[wide.index].to_numpy(), wide.to_numpy()])
         slope = slopes(np.array([0.0, *wide.columns]), values)
-        mean, low, high = map(float, bootstrap_mean(slope, interval))
+        mean, low, high = map(float, mean_interval(slope, interval))
         share = float(anti_steerable(slope).mean())
         found = {"slope": mean, "low": low, "high": high, "anti_steerable": share}
         rows.append({**row, "n": len(slope), **found})

@@ -23,6 +23,7 @@ from steerpaper.workflow.shards import shards_there
 from steerpaper.workflow.run_times import print_run_times
 from steerpaper.workflow.runs import claim, left_by_a_kill
 
+from steerpaper.steering.conditions import KINDS
 from steerpaper.steering.estimators import NAMES as ESTIMATORS
 from steerpaper.steering.measures import MEASURES
 

@@ -3,7 +3,7 @@ SHARD = f"{RESULTS}/steering/shards/{{behavior}}.{{contrast}}.dev.{{shard}}-of-{
 SWEEP = dict(
     run=RUN_MODEL,
     positions=STEERING["positions"],
-    **keys_of(STEERING["sweep"], "layers multipliers random"),
+    **keys_of(STEERING["sweep"], "layers multipliers"),
 )
 
 
@@ -48,7 +48,7 @@ rule sweep:
 
 
 rule best_block:
-    """Join the sweep's shards; choose the block whose mean slope on the dev items is highest."""
+    """Join the sweep's shards; choose the block whose slope on dev stands out most."""
     input:
         shards=lambda wildcards: shards_of(
             *expand(
@@ -60,6 +60,16 @@ rule best_block:
             STEERING["sweep"]["shards"],
             SWEEP,
         ),
+        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
+        # what a control would do at every block, where one is to be chosen
+        **{
+            key: f"{RESULTS}/{file}"
+            for key, file in {
+                "gradients": "steering/{behavior}.{contrast}.gradients.safetensors",
+                "activations": "activations/{behavior}.{contrast}.safetensors",
+            }.items()
+            if STEERING["layer"] == "auto"
+        },
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
         block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
@@ -71,11 +81,12 @@ rule best_block:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(500),
+        mem_mb=scaled(1000),
         runtime=scaled(5),
     params:
         settings=dict(
             layer=STEERING["layer"],
+            seed=config["seed"],
         ),
         code=code_of("steering/best_block"),
     message:

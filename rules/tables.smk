@@ -35,6 +35,7 @@ for _name, _row in TABLES.items():
         params:
             settings=dict(
                 make=_row["make"],
+                finish=_row.get("finish", ""),
                 labels=labels_of(_row),
                 names={
                     key: [

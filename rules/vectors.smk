@@ -5,13 +5,13 @@ ESTIMATOR_CODE = {
     )
     for name in ESTIMATORS
 }
-# directions are drawn one by one from the seed and their number: a few more than a study asks for,
+# controls are drawn one by one from the seed and their number: a few more than a study asks for,
 # so that another number of controls makes the vectors, and all that follows, not anew
-RANDOM_DIRECTIONS = 20
+CONTROLS = 20
 
 
 rule vectors:
-    """Vectors of all blocks by every estimator, and random directions of the same norm."""
+    """Vectors of all blocks by every estimator, and controls of the same norm."""
     input:
         activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
     output:
@@ -28,11 +28,13 @@ rule vectors:
         runtime=scaled(10),
     params:
         settings=dict(
-            random_directions=RANDOM_DIRECTIONS
+            controls=CONTROLS
             * max(
-                -(-section["random"]["directions"] // RANDOM_DIRECTIONS)
+                -(-section[kind]["directions"] // CONTROLS)
                 for section in STEERING.values()
-                if isinstance(section, dict) and "random" in section
+                if isinstance(section, dict)
+                for kind in KINDS
+                if kind in section
             ),
             seed=config["seed"],
         ),
@@ -52,11 +54,7 @@ rule steering_vectors:
             behavior=BEHAVIORS if STEERING["normalize"] else [],
             allow_missing=True,
         ),
-        activations=(
-            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors"
-            if STEERING["multiplier_unit"] == "residual"
-            else []
-        ),
+        activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
     output:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
     log:

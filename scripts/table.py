@@ -15,12 +15,15 @@ class Params(TypedDict):
         make: the function.
         labels: per call of it, the columns that its tables get; empty for one call.
         names: per input, what its files are called in the mapping that a single call is given.
+        finish: a function of the same module, from all tables by name to what is written, for
+            what compares the calls' tables; or empty.
         parts: inputs that are read in parts.
         settings: the function's further arguments.
         data: what the workflow's own files among the inputs say.
     """
 
     make: str
+    finish: str
     labels: list[dict[str, str]]
     names: dict[str, list[list[str]]]
     parts: list[str]
@@ -50,12 +53,20 @@ def main(job: Job[Params]) -> None:
             made = {next(iter(job.output)): made}
         for output, content in made.items():
             found.setdefault(output, []).append(labelled(content, **labels) if labels else content)
-    for output, contents in found.items():
-        if isinstance(contents[0], str):
+    joined = {
+        output: contents[0]
+        if isinstance(contents[0], str)
+        else pd.concat(contents, ignore_index=True)
+        for output, contents in found.items()
+    }
+    if params["finish"]:
+        joined = getattr(import_module(f"steerpaper.{module}"), params["finish"])(joined)
+    for output, content in joined.items():
+        if isinstance(content, str):
             with whole(job.output[output]) as part:
-                part.write_text(contents[0], encoding="utf-8")
+                part.write_text(content, encoding="utf-8")
         else:
-            write_table(job.output[output], pd.concat(contents, ignore_index=True))
+            write_table(job.output[output], content)
 
 
 def _argument(job: Job[Params], key: str, number: int) -> Any:

@@ -10,7 +10,7 @@ from steerpaper.engine.layers import resolve_sets
 from steerpaper.errors import UserError
 from steerpaper.stats import Interval
 from steerpaper.steering import estimators
-from steerpaper.steering.choose import best_block
+from steerpaper.steering.choose import configured
 from steerpaper.steering.conditions import chosen_layers, conditions, score_rows
 from steerpaper.steering.estimators import estimates, pca, probe
 from steerpaper.steering.measures import MEASURES
@@ -169,7 +169,7 @@ def test_sets_of_blocks_are_resolved_once_each():
 
 
 def test_blocks_of_a_set_are_one_condition():
-    wanted = conditions([2, (3, 4)], [1, 0], {"directions": 0, "multipliers": [1]}, "all")
+    wanted = conditions([2, (3, 4)], [1, 0], {}, "all")
     assert wanted == [
         Condition((2,), "behavior", 1.0, positions="all"),
         Condition((3, 4), "behavior", 1.0, positions="all"),
@@ -178,14 +178,11 @@ def test_blocks_of_a_set_are_one_condition():
 
 
 def test_a_configured_set_of_blocks_is_the_one_reported():
-    import pandas as pd
-
-    scores = pd.DataFrame({"split": ["dev"]})
-    assert best_block(scores, [5, 3])["layers"] == [3, 5]
-    assert best_block(scores, 4)["layers"] == [4]
-    assert chosen_layers(best_block(scores, [5, 3]), 6) == (3, 5)
+    assert configured([5, 3])["layers"] == [3, 5]
+    assert configured(4)["layers"] == [4]
+    assert chosen_layers(configured([5, 3]), 6) == (3, 5)
     with pytest.raises(UserError, match=r"steering\.layer: block 5 does not exist"):
-        chosen_layers(best_block(scores, [5, 3]), 5)
+        chosen_layers(configured([5, 3]), 5)
 
 
 def test_bad_configurations_name_the_key(monkeypatch):

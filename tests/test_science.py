@@ -20,13 +20,18 @@ from steerpaper.engine.text import continuation_ids, load_tokenizer, token_ids
 from steerpaper.errors import UserError
 from steerpaper.seeds import stream
 from steerpaper.stats import Interval, mean_interval
-from steerpaper.steering.choose import best_block, join_shards
+from steerpaper.steering.choose import best_block, configured, join_shards, stands_out, swept_slopes
 from steerpaper.steering.conditions import UNSTEERED, score_rows
 from steerpaper.steering.items import deal_letters, read_items, split_choices, split_items
 from steerpaper.steering.measures import MEASURES
 from steerpaper.steering.prompts import serialize
 from steerpaper.steering.slopes import slopes, steered, wide
-from steerpaper.steering.tables.effects import change_table, slope_table
+from steerpaper.steering.tables.effects import (
+    change_table,
+    item_slopes,
+    sides_table,
+    slope_table,
+)
 from steerpaper.steering.tables.rows import measured
 from steerpaper.steering.vectors import (
     cosine,
@@ -316,10 +321,11 @@ def test_tables_hold_slopes_anti_steerable_share_and_position_bias():
     assert table.loc[1, "slope"] == 0
     assert table.loc[2, "slope"] == pytest.approx(5.5 / 4)
     assert table.loc[2, "anti_steerable"] == 0.25
-    assert (table.loc[2, "slope_a"], table.loc[2, "slope_b"]) == pytest.approx((2, 0.75))
-    # its two items have slopes 1 and 3: resampled means lie between
-    assert (table.loc[2, "n_a"], table.loc[2, "low_a"], table.loc[2, "high_a"]) == (2, 1, 3)
-    assert table.loc[2, "low"] < 5.5 / 4 < table.loc[2, "high"]
+    # of four items there is no interval
+    assert np.isnan([table.loc[2, "low"], table.loc[2, "high"]]).all()
+    sides = sides_table(item_slopes(scores), interval).set_index(["layer", "side"])
+    assert sides.loc[2, "slope"].to_list() == pytest.approx([2, 0.75])
+    assert sides.loc[2, "n"].to_list() == [2, 2]
     change = change_table(scores, "logit_diff", interval)
     assert set(change["multiplier"]) == {-1, 0, 1}
     last = change[(change["layer"] == 2) & (change["multiplier"] == 1)].iloc[0]
@@ -344,11 +350,40 @@ def test_shards_are_ranges_of_even_size_that_hold_every_block_once(n, shards):
 
 
 def test_the_best_block_is_never_chosen_on_test_items():
-    assert best_block(made_scores(), "auto")["layer"] == 2
-    fixed = {"layer": 1, "layers": [1], "chosen": "by configuration"}
-    assert best_block(made_scores(), 1) == fixed
+    assert best_block(*swept_slopes(made_scores()), seed=1)["layer"] == 2
+    assert configured(1) == {"layer": 1, "layers": [1], "chosen": "by configuration"}
     with pytest.raises(UserError, match="dev items alone"):
-        best_block(pd.concat([made_scores(), made_scores("test")]), "auto")
+        swept_slopes(pd.concat([made_scores(), made_scores("test")]))
+
+
+def test_the_best_block_is_the_surest_and_not_the_largest():
+    generator = np.random.default_rng(1)
+    # block 4 has the larger mean slope, and one item that makes it
+    slopes = np.stack([generator.normal(1, 0.2, 12), np.zeros(12)], axis=1)
+    slopes[3, 1] = 24
+    found = best_block([2, 4], slopes, seed=1)
+    assert slopes[:, 1].mean() > slopes[:, 0].mean()
+    assert (found["layer"], found["n"]) == (2, 12)
+    assert found["standardized"] == pytest.approx(
+        scipy_stats.ttest_1samp(slopes[:, 0], 0).statistic
+    )
+    assert found["stability"] > 0.99
+    # two blocks that are alike are chosen about equally often
+    alike = generator.normal(1, 0.5, size=(12, 2))
+    assert 0.2 < best_block([2, 4], alike, seed=1)["stability"] < 1
+
+
+def test_a_block_stands_out_where_no_control_reaches_it():
+    nothing, high = np.linspace(-1, 3, 999), np.linspace(-1, 3, 9)
+    assert stands_out(4.0, {"random": nothing}) == {"p_dev": 1 / 1000, "stands_out": True}
+    # both kinds have to be exceeded
+    found = stands_out(2.6, {"random": nothing, "shuffled": np.append(high, np.nan)})
+    assert found == {"p_dev": pytest.approx(0.2), "stands_out": False}
+
+
+def test_one_dev_item_chooses_no_block():
+    with pytest.raises(UserError, match=r"steering\.prompts\.split\.dev"):
+        best_block([2, 4], np.ones((1, 2)), seed=1)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

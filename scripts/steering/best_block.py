@@ -13,20 +13,47 @@ class Params(TypedDict):
     """The rule's settings."""
 
     layer: int | list[int] | str
+    seed: int
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.steering.choose import best_block, join_shards
-    from steerpaper.workflow.files import read_table, write_json, write_table
+    import numpy as np
 
-    scores = join_shards([read_table(shard) for shard in job.input["shards"]])
-    chosen = best_block(scores, job.params["layer"])
+    from steerpaper.steering import choose
+    from steerpaper.steering.chance import by_chance, highest
+    from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR
+    from steerpaper.workflow.files import read_table, read_tensors, write_json, write_table
+
+    layer, seed = job.params["layer"], job.params["seed"]
+    scores = choose.join_shards([read_table(shard) for shard in job.input["shards"]])
+    vectors, _ = read_tensors(job.input["vectors"])
+    norms, of_residual = (
+        np.linalg.norm(vectors[name], axis=1) for name in (BEHAVIOR, AT_RESIDUAL_NORM)
+    )
+    chosen = choose.configured(layer) if isinstance(layer, (int, list)) else None
+    if chosen is None:
+        layers, slopes = choose.swept_slopes(scores)
+        chosen = choose.best_block(layers, slopes, seed)
+        gradients, _ = read_tensors(job.input["gradients"])
+        activations, _ = read_tensors(job.input["activations"])
+        null = by_chance(
+            gradients["dev"],
+            activations["matching"] - activations["other"],
+            norms,
+            layers,
+            draws=choose.DRAWS,
+            names=[seed, *job.wildcards.values()],
+        )
+        chosen |= choose.stands_out(chosen["standardized"], highest(null))
+    there = [number for number in chosen["layers"] if number < len(norms)]
+    chosen["norm_share"] = float(np.mean(norms[there] / of_residual[there])) if there else None
     log.info(
-        "%s (%s): block %s, chosen: %s",
+        "%s (%s): block %s, chosen: %s%s",
         job.wildcards["behavior"],
         job.wildcards["contrast"],
         "+".join(map(str, chosen["layers"])),
         chosen["chosen"],
+        "" if chosen.get("stands_out", True) else "; no block stands out from the controls",
     )
     write_table(job.output["scores"], scores)
     write_json(job.output["block"], {**job.wildcards, **chosen})

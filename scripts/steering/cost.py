@@ -33,12 +33,13 @@ def main(job: Job[Params]) -> None:
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = [chosen_layers(read_json(job.input["block"]), lm.n_layers)]
+    controls = {"random": params["random"]}
     # of a text every token is steered, of a question what is configured
-    wanted = conditions(layers, params["multipliers"], params["random"])
+    wanted = conditions(layers, params["multipliers"], controls)
     texts = read_jsonl(job.input["neutral"])
     logprobs = text_logprobs(lm, [text["ids"] for text in texts], vectors, wanted, budget)
     tables = [text_rows(texts, wanted, logprobs)]
-    wanted = conditions(layers, params["multipliers"], params["random"], params["positions"])
+    wanted = conditions(layers, params["multipliers"], controls, params["positions"])
     for path in job.input["knowledge"]:
         prompts = read_jsonl(path)
         scores = score(lm, choices(prompts), vectors, wanted, budget=budget)

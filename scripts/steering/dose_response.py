@@ -14,7 +14,9 @@ class Params(TypedDict):
 
     run: Run
     multipliers: list[float]
+    at_residual_norm: list[float]
     random: dict[str, object]
+    shuffled: dict[str, object]
     positions: str
 
 
@@ -22,7 +24,7 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.conditions import chosen_layers, conditions
+    from steerpaper.steering.conditions import chosen_layers, conditions, equal_strength
     from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.workflow.files import (
         read_json,
@@ -33,6 +35,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    controls = {"random": params["random"], "shuffled": params["shuffled"]}
     for path, prompts, vectors, block, dev in zip(
         job.output["scores"],
         job.input["prompts"],
@@ -42,7 +45,8 @@ def main(job: Job[Params]) -> None:
         strict=True,
     ):
         layers = chosen_layers(read_json(block), lm.n_layers)
-        wanted = conditions([layers], params["multipliers"], params["random"], params["positions"])
+        wanted = conditions([layers], params["multipliers"], controls, params["positions"])
+        wanted += equal_strength(layers, params["at_residual_norm"], params["positions"])
         directions, _ = read_tensors(vectors)
         test = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=job.batch_tokens)
         write_scores(path, pd.concat([read_table(dev), test], ignore_index=True))

@@ -46,7 +46,7 @@ def main(job: Job[Params]) -> None:
         key = "steering.fixed_completions.layers"
         sets = resolve_sets(params["layers"], chosen, lm.n_layers, key)
         wanted[contrast] = conditions(
-            sets, params["multipliers"], params["random"], params["positions"]
+            sets, params["multipliers"], {"random": params["random"]}, params["positions"]
         )
         vectors[contrast], _ = read_tensors(job.input["vectors"][number])
         prompts = read_jsonl(job.input["prompts"][number])

@@ -20,7 +20,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import numpy as np
 
-    from steerpaper.steering.conditions import BEHAVIOR
+    from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, CONTROLS
     from steerpaper.steering.vectors import mean_norms, residual_norms, scaled_to
     from steerpaper.workflow.files import read_tensors, write_tensors
 
@@ -31,15 +31,18 @@ def main(job: Job[Params]) -> None:
     if params["normalize"]:
         # the behaviour's own vectors are among all
         norms = mean_norms([read_tensors(one)[0][params["estimator"]] for one in job.input["all"]])
+    activations, _ = read_tensors(job.input["activations"])
+    of_residual = residual_norms(activations["matching"], activations["other"])
     if params["multiplier_unit"] == "residual":
-        activations, _ = read_tensors(job.input["activations"])
-        norms = residual_norms(activations["matching"], activations["other"])
+        norms = of_residual
     directions = {BEHAVIOR: vector} | {
-        name: value for name, value in vectors.items() if name.startswith("random-")
+        name: value for name, value in vectors.items() if name.startswith(CONTROLS)
     }
+    scaled = {name: scaled_to(value, norms) for name, value in directions.items()}
+    scaled[AT_RESIDUAL_NORM] = scaled_to(vector, of_residual)
     write_tensors(
         job.output["vectors"],
-        {name: scaled_to(value, norms).astype(np.float32) for name, value in directions.items()},
+        {name: value.astype(np.float32) for name, value in scaled.items()},
         {
             **{key: metadata[key] for key in ("model", "revision", "behavior", "contrast", "n")},
             **params,

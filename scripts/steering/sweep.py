@@ -15,7 +15,6 @@ class Params(TypedDict):
     run: Run
     layers: object
     multipliers: list[float]
-    random: dict[str, object]
     positions: str
 
 
@@ -30,7 +29,7 @@ def main(job: Job[Params]) -> None:
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     layers = resolve_layers(params["layers"], lm.n_layers, "steering.sweep.layers")
     layers = shard_of(layers, int(job.wildcards["shard"]), int(job.wildcards["shards"]))
-    wanted = conditions(layers, params["multipliers"], params["random"], params["positions"])
+    wanted = conditions(layers, params["multipliers"], {}, params["positions"])
     for path, prompts, vectors in zip(
         job.output["scores"], job.input["prompts"], job.input["vectors"], strict=True
     ):

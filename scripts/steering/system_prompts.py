@@ -30,7 +30,7 @@ def main(job: Job[Params]) -> None:
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
-    wanted = conditions([layers], params["multipliers"], {"directions": 0}, params["positions"])
+    wanted = conditions([layers], params["multipliers"], {}, params["positions"])
     of_system: dict[str, list[dict[str, Any]]] = {}
     for row in read_jsonl(job.input["prompts"]):
         of_system.setdefault(row["system_prompt"], []).append(row)

@@ -12,7 +12,7 @@ from steerpaper.workflow.job import Job, log, run
 class Params(TypedDict):
     """The rule's settings."""
 
-    random_directions: int
+    controls: int
     seed: int
 
 
@@ -20,16 +20,19 @@ def main(job: Job[Params]) -> None:
     import numpy as np
 
     from steerpaper.steering.estimators import estimates
-    from steerpaper.steering.vectors import random_direction
+    from steerpaper.steering.vectors import label_signs, random_direction, shuffled_direction
     from steerpaper.workflow.files import read_tensors, write_tensors
 
     behavior, seed = job.wildcards["behavior"], job.params["seed"]
     activations, metadata = read_tensors(job.input["activations"])
     vectors = estimates(activations["matching"], activations["other"])
     vector = vectors["mean_difference"]
-    for number in range(job.params["random_directions"]):
-        vectors[f"random-{number}"] = random_direction(vector, seed, behavior, number)
     norms = np.linalg.norm(vector, axis=1)
+    draws = range(job.params["controls"])
+    sides = activations["matching"], activations["other"]
+    for number, signs in zip(draws, label_signs(len(sides[0]), draws, seed, behavior), strict=True):
+        vectors[f"random-{number}"] = random_direction(vector, seed, behavior, number)
+        vectors[f"shuffled-{number}"] = shuffled_direction(*sides, norms, signs)
     log.info(
         "%s: vector of %s items, norm %.3g (block 0) to %.3g (block %d)",
         behavior,
@@ -44,8 +47,8 @@ def main(job: Job[Params]) -> None:
         {
             **metadata,
             "method": "mean over all items of matching - other (mean_difference); every other "
-            "estimator's direction points to matching and has mean_difference's norm; random-k of "
-            "that norm too",
+            "estimator's direction points to matching and has mean_difference's norm; so have "
+            "random-k, random directions, and shuffled-k, mean differences of labels dealt anew",
             "seed": seed,
             "config_digest": job.config_digest,
         },

@@ -13,18 +13,16 @@ from matplotlib.ticker import MaxNLocator
 from steerpaper.plots.style import (
     COLOURS,
     COLUMN,
-    GREY,
+    CONTROL_LOOKS,
     band,
-    colours,
     counts,
     largest,
     legend,
-    panels,
     shown,
     titles,
     words,
 )
-from steerpaper.steering.conditions import BEHAVIOR
+from steerpaper.steering.conditions import BEHAVIOR, KINDS
 
 
 def change_of(table: pd.DataFrame) -> str:
@@ -33,86 +31,105 @@ def change_of(table: pd.DataFrame) -> str:
     return f"change of {title} ({unit})"
 
 
-def _random(axes: Axes, table: pd.DataFrame, x: str, y: str, low: str, high: str) -> None:
-    """The random directions of the leading contrast, each with its interval, in grey."""
-    contrast = table["contrast"].iloc[0]
-    random = table[(table["contrast"] == contrast) & (table["direction"] != BEHAVIOR)]
-    for number, (_, one) in enumerate(random.groupby("direction", sort=True)):
-        label = "" if number else f"random ({contrast})"
-        band(axes, one, x, y, low, high, color=GREY, label=label, ls="--")
+def _grid(table: pd.DataFrame, height: float) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A row of panels a behaviour, a column a contrast; each has its own scale."""
+    behaviors, contrasts = (list(table[key].unique()) for key in ("behavior", "contrast"))
+    figure, grid = plt.subplots(
+        len(behaviors),
+        len(contrasts),
+        figsize=(COLUMN, height * len(behaviors) + 0.6),
+        squeeze=False,
+        sharex=True,
+        layout="constrained",
+    )
+    return figure, {
+        (behavior, contrast): grid[row, column]
+        for row, behavior in enumerate(behaviors)
+        for column, contrast in enumerate(contrasts)
+    }
 
 
-def layer_sweep(table: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
-    """Mean steerability slope on dev by block, per behaviour and contrast, with random control.
+def _of(table: pd.DataFrame, panel: tuple[str, str]) -> pd.DataFrame:
+    """The rows of a panel's behaviour and contrast."""
+    return table[(table["behavior"] == panel[0]) & (table["contrast"] == panel[1])]
+
+
+def layer_sweep(
+    table: pd.DataFrame, steerability: pd.DataFrame, first_order: pd.DataFrame
+) -> Figure:
+    """Mean steerability slope on dev by block, beside what controls do there to first order.
 
     Args:
         table: behavior, contrast, layer, direction, n, slope, low, high.
-        chosen: behavior, contrast, layer: the block that is reported on test.
+        steerability: behavior, contrast, layer (reported on test), stands_out.
+        first_order: behavior, contrast, split, layer, slope, and the controls' bands.
     """
-    behaviors = list(table["behavior"].unique())
-    palette = colours(list(table["contrast"].unique()))
-    figure, axes = panels(behaviors, sharex=True)
-    for ax, behavior in zip(axes, behaviors, strict=True):
-        here = table[table["behavior"] == behavior]
+    figure, panels = _grid(table, 1.05)
+    # what is first order is of the logit difference, whatever measure is shown
+    comparable = words(table)[0] == "logit_diff"
+    for panel, ax in panels.items():
+        here, chosen = _of(table, panel), _of(steerability, panel).iloc[0]
         ax.axhline(0, color="0.8", lw=0.6)
-        _random(ax, here, "layer", "slope", "low", "high")
-        for contrast, colour in palette.items():
-            steered = here[(here["contrast"] == contrast) & (here["direction"] == BEHAVIOR)]
-            band(ax, steered, "layer", "slope", "low", "high", color=colour, label=contrast)
-        block = chosen[chosen["behavior"] == behavior]["layer"].iloc[0]
-        ax.axvline(block, color="0.6", lw=0.6, ls=":")
-        ax.set_title(f"{behavior} ({counts(here)})")
+        if comparable:
+            dev = _of(first_order, panel)
+            dev = dev[dev["split"] == "dev"].sort_values("layer")
+            for kind, look in CONTROL_LOOKS.items():
+                low, high = dev[f"{kind}_low"], dev[f"{kind}_high"]
+                ax.fill_between(dev["layer"], low, high, lw=0, label=kind, **look)
+            ax.plot(dev["layer"], dev["slope"], color=COLOURS[0], lw=0.6, label="first order")
+        band(ax, here, "layer", "slope", "low", "high", color=COLOURS[0], label="measured")
+        ax.axvline(chosen["layer"], color="0.6", lw=0.6, ls=":")
+        out = "" if chosen["stands_out"] is not False else "\nno block stands out"
+        ax.set_title(f"{panel[0]}, {panel[1]} ({counts(here)}){out}")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     titles(
         figure,
         x="block steered (dotted: chosen)",
         y=f"steerability slope ({words(table)[2]} per unit multiplier)",
     )
-    legend(figure, axes[:1], 3, last="random")
+    legend(figure, list(panels.values()), 4, last="measured")
     return figure
 
 
 def dose_response(table: pd.DataFrame) -> Figure:
-    """Change of the mean logit difference on test by multiplier, at the chosen block.
+    """Change of the mean score on test by multiplier, at the chosen block, and the controls' band.
 
     Args:
-        table: behavior, contrast, layer, direction, multiplier, n, change, change_low, change_high.
+        table: behavior, contrast, layers, direction, multiplier, n, change, change_low,
+            change_high; of a kind of control between what one more direction's change would lie.
     """
-    behaviors = list(table["behavior"].unique())
-    palette = colours(list(table["contrast"].unique()))
-    figure, axes = panels(behaviors, sharex=True)
-    for ax, behavior in zip(axes, behaviors, strict=True):
-        here = table[table["behavior"] == behavior]
+    figure, panels = _grid(table, 1.05)
+    for panel, ax in panels.items():
+        here = _of(table, panel)
         ax.axhline(0, color="0.8", lw=0.6)
-        _random(ax, here, "multiplier", "change", "change_low", "change_high")
-        for contrast, colour in palette.items():
-            steered = here[(here["contrast"] == contrast) & (here["direction"] == BEHAVIOR)]
-            band(
-                ax,
-                steered,
-                "multiplier",
-                "change",
-                "change_low",
-                "change_high",
-                color=colour,
-                label=contrast,
-            )
-        # in the order of the contrasts, which may have been given different blocks
-        blocks = here[here["direction"] == BEHAVIOR].drop_duplicates("contrast")["layers"]
-        label = " / ".join(map(str, blocks.unique()))
-        ax.set_title(f"{behavior} ({counts(here)})\nblock {label}")
+        for kind, look in CONTROL_LOOKS.items():
+            controls = here[here["direction"] == kind]
+            if len(controls):
+                # the unsteered run is no control's own, and where all begin
+                edges = {"multiplier": [0.0], "change_low": [0.0], "change_high": [0.0]}
+                controls = pd.concat([controls, pd.DataFrame(edges)]).sort_values("multiplier")
+                low, high = controls["change_low"], controls["change_high"]
+                ax.fill_between(controls["multiplier"], low, high, lw=0, label=kind, **look)
+        own = here[here["direction"] == BEHAVIOR]
+        columns = ("multiplier", "change", "change_low", "change_high")
+        band(ax, own, *columns, color=COLOURS[0], label="vector")
+        label = own["layers"].iloc[-1]
+        ax.set_title(f"{panel[0]}, {panel[1]} ({counts(own)})\nblock {label}")
     titles(figure, x="multiplier", y=change_of(table))
-    legend(figure, axes[:1], 3, last="random")
+    legend(figure, list(panels.values()), 3, last="vector")
     return figure
 
 
-def heatmap(table: pd.DataFrame) -> Figure:
-    """Change of the mean logit difference on dev for every block × multiplier.
+def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
+    """Change of the mean score on dev for every block × multiplier; dots: within the controls.
 
     Args:
         table: behavior, contrast, layer, direction, multiplier, n, change; the behaviour's rows
             are drawn, a row of panels a behaviour, a column a contrast.
+        first_order: behavior, contrast, split, layer and the controls' bands; a dot marks a change
+            that they would make as well.
     """
+    comparable = words(table)[0] == "logit_diff"
     table = table[table["direction"] == BEHAVIOR]
     behaviors, contrasts = (list(table[key].unique()) for key in ("behavior", "contrast"))
     figure, grid = plt.subplots(
@@ -133,7 +150,10 @@ def heatmap(table: pd.DataFrame) -> Figure:
             ax = grid[row, column]
             cells = here.pivot(index="layer", columns="multiplier", values="change")
             cells = cells.sort_index(ascending=False).rename(columns="{:g}".format)
-            sns.heatmap(cells, ax=ax, cmap="RdBu_r", norm=norm, cbar=False)
+            dots = _within(cells, _of(first_order, (behavior, contrast))) if comparable else False
+            sns.heatmap(
+                cells, ax=ax, cmap="RdBu_r", norm=norm, cbar=False, annot=dots, fmt="", linewidths=0
+            )
             ax.set_title(f"{behavior}, {contrast} ({counts(here)})")
             ax.set_ylabel("block" if column == 0 else "")
             ax.set_xlabel("multiplier" if row == len(behaviors) - 1 else "")
@@ -147,6 +167,18 @@ def heatmap(table: pd.DataFrame) -> Figure:
         shrink=0.8,
     )
     return figure
+
+
+def _within(cells: pd.DataFrame, first_order: pd.DataFrame) -> pd.DataFrame:
+    """A dot for every change that lies in the controls' band at its block and multiplier.
+
+    Args:
+        cells: changes, block × multiplier (as text).
+    """
+    dev = first_order[first_order["split"] == "dev"].set_index("layer")
+    widest = dev[[f"{kind}_{end}" for kind in KINDS for end in ("low", "high")]].abs().max(axis=1)
+    reach = widest.reindex(cells.index).to_numpy()[:, None] * np.abs(cells.columns.astype(float))
+    return pd.DataFrame(np.where(np.abs(cells) <= reach, "·", ""), cells.index, cells.columns)
 
 
 def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
@@ -188,13 +220,15 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
 
 
 def _slope_histogram(ax: Axes, items: pd.DataFrame) -> None:
-    """Slopes of the behaviour's direction, those of either sign apart, and of random directions."""
+    """Slopes of the behaviour's direction, those of either sign apart, and of controls."""
     items = items[np.isfinite(items["slope"])]
     own = items[items["direction"] == BEHAVIOR]["slope"]
-    random = items[items["direction"] != BEHAVIOR]["slope"]
+    kinds = items["direction"].str.rpartition("-")[0]
+    controls = {kind: items[kinds == kind]["slope"] for kind in KINDS}
+    shown = pd.concat([own, *controls.values()])
     # 0 is an edge, so that no bar holds both signs
-    step = largest(items["slope"], 1e-8) / 10
-    ends = items["slope"] if len(items) else [0.0, 1e-8]
+    step = largest(shown, 1e-8) / 10
+    ends = shown if len(shown) else [0.0, 1e-8]
     lowest, highest = np.floor(min(ends) / step), np.ceil(max(ends) / step)
     edges = [step * edge for edge in np.arange(lowest, highest + 1)]
     for slopes, colour, label in (
@@ -203,7 +237,9 @@ def _slope_histogram(ax: Axes, items: pd.DataFrame) -> None:
     ):
         share = np.full(len(slopes), 1 / max(len(own), 1))
         ax.hist(slopes, edges, weights=share, color=colour, label=label)
-    if len(random):
-        share = np.full(len(random), 1 / len(random))
-        ax.hist(random, edges, weights=share, histtype="step", color="0.3", lw=0.8, label="random")
+    for kind, slopes in controls.items():
+        if len(slopes):
+            share = np.full(len(slopes), 1 / len(slopes))
+            look = {"color": CONTROL_LOOKS[kind]["color"], "lw": 0.8, "label": kind}
+            ax.hist(slopes, edges, weights=share, histtype="step", **look)
     ax.axvline(0, color="0.2", lw=0.6)

@@ -26,6 +26,11 @@ COLUMN = 3.4  # inches: one column of a two-column paper
 # the colour-blind safe palette of Wong 2011, as seaborn has it
 COLOURS = sns.color_palette("colorblind")
 GREY = "0.45"
+# controls of either kind, as bands and as outlines
+CONTROL_LOOKS: Mapping[str, dict[str, Any]] = {
+    "random": {"color": "0.45", "alpha": 0.35},
+    "shuffled": {"color": COLOURS[1], "alpha": 0.3},
+}
 
 
 # lines and points have these as names; matplotlib leaves out of legends what begins with _

@@ -13,23 +13,28 @@ from steerpaper.engine.layers import resolve_layers
 NO_LAYER = -1  # the layer of the unsteered run, in tables
 UNSTEERED = "unsteered"  # its direction
 BEHAVIOR = "behavior"  # the direction of the behaviour's own vector
+# the same direction with the norm of the residual stream, to compare contrasts at equal strength
+AT_RESIDUAL_NORM = "behavior at residual norm"
+KINDS = ("random", "shuffled")  # of controls; a direction's name is its kind and its number
+CONTROLS = tuple(f"{kind}-" for kind in KINDS)
 
 
 def conditions(
     layers: Sequence[int | tuple[int, ...]],
     multipliers: Sequence[float],
-    random: Mapping[str, Any],
+    controls: Mapping[str, Mapping[str, Any]],
     positions: str = "response",
 ) -> list[Condition]:
     """Every block × direction × multiplier but 0: the unsteered run is one, not one per block.
 
     Args:
         layers: blocks, or sets of blocks that are steered together.
-        random: `directions`, the number of random controls, and their `multipliers`.
+        controls: by kind: `directions`, their number, and their `multipliers`.
     """
     wanted = {BEHAVIOR: multipliers}
-    for number in range(random["directions"]):
-        wanted[f"random-{number}"] = random["multipliers"]
+    for kind, how in controls.items():
+        for number in range(how["directions"]):
+            wanted[f"{kind}-{number}"] = how["multipliers"]
     return [
         Condition(
             (layer,) if isinstance(layer, int) else layer,
@@ -40,6 +45,21 @@ def conditions(
         for layer in layers
         for direction, chosen in wanted.items()
         for multiplier in sorted(chosen)
+        if multiplier
+    ]
+
+
+def equal_strength(
+    layers: tuple[int, ...], multipliers: Sequence[float], positions: str
+) -> list[Condition]:
+    """The behaviour's direction at a share of the residual stream's norm, the same for all.
+
+    Args:
+        multipliers: in norms of the residual stream.
+    """
+    return [
+        Condition(layers, AT_RESIDUAL_NORM, float(multiplier), positions=positions)
+        for multiplier in sorted(multipliers)
         if multiplier
     ]
 

@@ -28,6 +28,23 @@ def slopes(multipliers: Floats, scores: Floats) -> Floats:
     return slope
 
 
+def standardized_slopes(slope: Floats) -> Floats:
+    """Mean slope over the items in units of its standard error.
+
+    Args:
+        slope: [..., item, block].
+
+    Returns:
+        [..., block]; not-a-number below two items, or where all slopes are the same.
+    """
+    n = slope.shape[-2]
+    error = slope.std(axis=-2, ddof=1) / np.sqrt(n) if n > 1 else np.zeros_like(slope[..., 0, :])
+    found: Floats = np.divide(
+        slope.mean(axis=-2), error, out=np.full_like(error, np.nan), where=error > 0
+    )
+    return found
+
+
 def anti_steerable(slope: Floats) -> Floats:
     """1 for an item that moves against the multiplier, 0 for another, whose mean is a share.
 

@@ -7,19 +7,27 @@ import numpy as np
 import pandas as pd
 
 from steerpaper.stats import (
-    Floats,
     Interval,
-    against_controls,
     benjamini_hochberg,
+    control_band,
     holm,
     mean_interval,
-    rank_p,
+    share_interval,
 )
-from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
-from steerpaper.steering.slopes import anti_steerable, slopes, steered, wide
+from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, KINDS, UNSTEERED
+from steerpaper.steering.slopes import (
+    anti_steerable,
+    slopes,
+    standardized_slopes,
+    steered,
+    wide,
+)
+from steerpaper.steering.tables.controls import compared, controls_table, kind_of
 from steerpaper.steering.tables.rows import of_measures
 
-LETTERS = "AB"
+# what the choice of the block tells, beside the block
+CHOICE = ("chosen", "stability", "p_dev", "stands_out", "norm_share")
+ITEM = ["layer", "layers", "direction", "prompt_id", "matching", "slope"]
 
 
 def effect_tables(
@@ -33,83 +41,130 @@ def effect_tables(
     """
     dev, test = (scores[scores["split"] == split] for split in ("dev", "test"))
 
-    def slope_of(part: pd.DataFrame, name: str) -> pd.DataFrame:
-        return slope_table(part, interval)
+    def swept(part: pd.DataFrame, name: str) -> pd.DataFrame:
+        table = slope_table(part, interval)
+        return table.assign(chosen=table["layer"].isin(block["layers"]))
 
-    def change_of(part: pd.DataFrame, name: str) -> pd.DataFrame:
-        return change_table(part, name, interval)
+    def summary(part: pd.DataFrame, name: str) -> pd.DataFrame:
+        return steerability_table(part, interval).assign(**{key: block.get(key) for key in CHOICE})
 
     return {
-        "layer_sweep": of_measures(dev, measures, slope_of),
-        "heatmap": of_measures(dev, measures, change_of),
-        "dose_response": of_measures(test, measures, change_of),
-        "steerability": of_measures(
-            test, measures, lambda part, name: slope_of(part, name).assign(chosen=block["chosen"])
+        "layer_sweep": of_measures(dev, measures, swept),
+        "heatmap": of_measures(
+            dev, measures, lambda part, name: change_table(part, name, interval)
         ),
-        "steerability_items": of_measures(test, measures, lambda part, name: item_slopes(part)),
+        "dose_response": of_measures(
+            test, measures, lambda part, name: dose_table(part, name, interval)
+        ),
+        "steerability": of_measures(test, measures, summary),
+        "steerability_sides": of_measures(
+            test, measures, lambda part, _: sides_table(item_slopes(part), interval)
+        ),
+        "steerability_items": of_measures(test, measures, lambda part, _: item_slopes(part)),
+        "controls": of_measures(test, measures, lambda part, _: controls_table(part, interval)),
     }
+
+
+def corrected(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The tables of all behaviours and contrasts, p corrected over them, by measure.
+
+    Where one behaviour and contrast is studied there is nothing to correct, and both corrected p
+    are p itself.
+    """
+    table = tables["steerability"]
+    for name, correct in (("p_holm", holm), ("p_bh", benjamini_hochberg)):
+        table[name] = table.groupby("measure", sort=False)["p"].transform(
+            lambda p, correct=correct: correct(p.to_numpy())
+        )
+    return {**tables, "steerability": table}
 
 
 def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
-    """Steerability per block and direction: mean slope and anti-steerable share with intervals.
-
-    For letters also the mean slope of the items whose matching letter is A, and is B: their
-    difference is the position bias of Tan et al. 2024 (arXiv 2407.12404), section 5.
-    For the behaviour's direction also p-values of its slope against the random directions', both
-    over the multipliers that all of them have: `p_items` by Student's t, `p_directions` by rank;
-    and `p_items` corrected over the table's blocks, by Holm and by Benjamini and Hochberg.
+    """Steerability of the behaviour's direction, per block: mean slope and anti-steerable share.
 
     Args:
-        scores: prompt_id, matching, layer, layers, direction, multiplier, value.
+        scores: prompt_id, layer, layers, direction, multiplier, value.
+
+    Returns:
+        layer, layers, direction, n, slope, low, high, standardized (the mean in units of its
+        standard error over items, by which the block is chosen), anti_steerable, anti_low,
+        anti_high (Wilson).
     """
-    letter = scores.drop_duplicates("prompt_id").set_index("prompt_id")["matching"]
     names = _names(scores)
     rows = []
     for layer, direction in steered(scores):
-        multipliers, values, items = wide(scores, layer, direction)
+        if direction != BEHAVIOR:
+            continue
+        multipliers, values, _ = wide(scores, layer, direction)
         slope = slopes(multipliers, values)
-        mean, low, high = mean_interval(np.stack([slope, anti_steerable(slope)], axis=1), interval)
-        letters = letter.loc[items].to_numpy()
-        p_items = p_directions = np.nan
-        if direction == BEHAVIOR:
-            p_items, p_directions = _against_random(scores, layer)
-        row = {
-            "layer": layer,
-            "layers": names[layer],
-            "direction": direction,
-            "n": len(slope),
-            **{"slope": mean[0], "low": low[0], "high": high[0]},
-            **{"anti_steerable": mean[1], "anti_low": low[1], "anti_high": high[1]},
+        mean, low, high = mean_interval(slope, interval)
+        share, anti_low, anti_high = share_interval(anti_steerable(slope), interval)
+        rows.append(
+            {
+                "layer": layer,
+                "layers": names[layer],
+                "direction": direction,
+                "n": len(slope),
+                **{"slope": mean, "low": low, "high": high},
+                "standardized": standardized_slopes(slope[:, None])[0],
+                **{"anti_steerable": share, "anti_low": anti_low, "anti_high": anti_high},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def steerability_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """The summary on test: the slope, what it is beside the controls', and at equal strength.
+
+    `p` is the larger of the p-values against random directions and against vectors of labels dealt
+    anew (see `tables.controls`): the vector has to stand out from both. `p_rank` likewise.
+    `slope_residual` is the slope of the same direction per norm of the residual stream.
+
+    Args:
+        scores: of the test items, as `slope_table` takes them.
+    """
+    table = slope_table(scores, interval)
+    rows = []
+    for row in table.to_dict("records"):
+        found = {
+            kind: compared(scores, row["layer"], kind, interval)
+            for kind in KINDS
+            if any(kind_of(name) == kind for _, name in steered(scores))
         }
-        for name in LETTERS:
-            found = _interval(slope[letters == name], interval)
-            row |= {f"{column}_{name.lower()}": value for column, value in found.items()}
-        rows.append({**row, "p_items": p_items, "p_directions": p_directions})
-    table = pd.DataFrame(rows)
-    return table.assign(
-        p_holm=holm(table["p_items"].to_numpy()),
-        p_bh=benjamini_hochberg(table["p_items"].to_numpy()),
-    )
+        for name in ("p", "p_rank"):
+            row[name] = max((one[name] for one in found.values()), default=np.nan)
+        for kind in KINDS:
+            row[f"anti_{kind}"] = found[kind]["anti_steerable"] if kind in found else np.nan
+        strong = mean_interval(_at_residual_norm(scores, row["layer"]), interval)
+        for ending, value in zip(("", "_low", "_high"), strong, strict=True):
+            row[f"slope_residual{ending}"] = float(value)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _against_random(scores: pd.DataFrame, layer: int) -> tuple[float, float]:
-    """Two p-values of the behaviour's slope at a block against the random directions' there."""
-    directions = [direction for block, direction in steered(scores) if block == layer]
-    found = {direction: wide(scores, layer, direction) for direction in directions}
-    # a slope over a wider range is another quantity where the response is not a line
-    common = sorted(set.intersection(*(set(multipliers) for multipliers, _, _ in found.values())))
-    if len(common) < 2:
-        return np.nan, np.nan
-    moved = {
-        direction: slopes(np.array(common), values[:, np.isin(multipliers, common)])
-        for direction, (multipliers, values, _) in found.items()
-    }
-    controls = [slope for direction, slope in moved.items() if direction != BEHAVIOR]
-    if not controls:
-        return np.nan, np.nan
-    effect = float(moved[BEHAVIOR].mean())
-    means = np.array([control.mean() for control in controls])
-    return against_controls(effect, means), rank_p(effect, means)
+def _at_residual_norm(scores: pd.DataFrame, layer: int) -> Any:
+    if (layer, AT_RESIDUAL_NORM) not in steered(scores):
+        return np.zeros(0)
+    multipliers, values, _ = wide(scores, layer, AT_RESIDUAL_NORM)
+    return slopes(multipliers, values)
+
+
+def sides_table(items: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """Mean slope of the items whose matching answer is A, and is B; or is Yes, and is No.
+
+    Their difference is the position bias of Tan et al. 2024 (arXiv 2407.12404), section 5. Of
+    answers that are texts there are none.
+
+    Args:
+        items: of `item_slopes`.
+    """
+    columns = ["layer", "layers", "direction", "side", "n", "slope", "low", "high"]
+    own = items[items["direction"] == BEHAVIOR].dropna(subset=["matching"])
+    rows = []
+    for (layer, layers, side), part in own.groupby(["layer", "layers", "matching"]):
+        mean, low, high = mean_interval(part["slope"].to_numpy(dtype=float), interval)
+        rows.append([layer, layers, BEHAVIOR, side, len(part), mean, low, high])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def item_slopes(scores: pd.DataFrame) -> pd.DataFrame:
@@ -127,18 +182,20 @@ def item_slopes(scores: pd.DataFrame) -> pd.DataFrame:
             "matching": letter.loc[items].to_numpy(),
             "slope": slopes(multipliers, values),
         }
-        tables.append(pd.DataFrame(columns))
+        tables.append(pd.DataFrame(columns)[ITEM])
     return pd.concat(tables, ignore_index=True)
 
 
 def change_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.DataFrame:
     """Mean of a measure and its change from the unsteered run, per block × multiplier.
 
-    The mean's columns have the measure's name.
+    The mean's columns have the measure's name. Controls are left out.
     """
     names = _names(scores)
     tables = []
     for layer, direction in steered(scores):
+        if kind_of(direction):
+            continue
         multipliers, values, _ = wide(scores, layer, direction)
         change = values - values[:, multipliers == 0]
         mean, low, high = mean_interval(np.stack([values, change], axis=1), interval)
@@ -155,15 +212,41 @@ def change_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.D
     return pd.concat(tables, ignore_index=True)
 
 
+def dose_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.DataFrame:
+    """`change_table`, and a row for each kind of control and multiplier.
+
+    A control's row has the mean over the directions, and, for an interval, between what the mean
+    change of one more would lie.
+    """
+    names = _names(scores)
+    rows = []
+    kinds = {(layer, kind_of(direction)) for layer, direction in steered(scores)}
+    for layer, kind in sorted((layer, kind) for layer, kind in kinds if kind):
+        moved = _mean_changes(scores, layer, kind)
+        for multiplier, changes in moved.items():
+            low, high = control_band(changes, interval)
+            row = {"layer": layer, "layers": names[layer], "direction": kind}
+            row |= {"multiplier": multiplier, "n": scores["prompt_id"].nunique()}
+            row |= {"directions": len(changes), "change": changes.mean()}
+            rows.append(row | {"change_low": low, "change_high": high})
+    table = change_table(scores, measure, interval)
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table
+
+
+def _mean_changes(scores: pd.DataFrame, layer: int, kind: str) -> dict[float, Any]:
+    """Mean change over the items by multiplier: [direction] of each."""
+    found: dict[float, list[float]] = {}
+    for block, direction in steered(scores):
+        if block == layer and kind_of(direction) == kind:
+            multipliers, values, _ = wide(scores, layer, direction)
+            change = (values - values[:, multipliers == 0]).mean(axis=0)
+            for multiplier, mean in zip(multipliers, change, strict=True):
+                if multiplier:
+                    found.setdefault(float(multiplier), []).append(float(mean))
+    return {multiplier: np.array(found[multiplier]) for multiplier in sorted(found)}
+
+
 def _names(scores: pd.DataFrame) -> "pd.Series[str]":
     """The set of blocks as text, by its first block."""
     blocks = scores[scores["direction"] != UNSTEERED]
     return blocks.drop_duplicates("layer").set_index("layer")["layers"]
-
-
-def _interval(slope: Floats, interval: Interval) -> dict[str, float]:
-    """Number, mean and interval of some items' slopes; without items, not-a-number."""
-    mean = low = high = np.nan
-    if len(slope):
-        mean, low, high = map(float, mean_interval(slope, interval))
-    return {"n": len(slope), "slope": mean, "low": low, "high": high}

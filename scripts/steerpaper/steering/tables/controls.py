@@ -1,0 +1,79 @@
+"""A vector's slope beside those of controls: random directions, and labels dealt anew."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import shapiro
+
+from steerpaper.stats import Interval, against_controls, control_band, rank_p
+from steerpaper.steering.conditions import BEHAVIOR, KINDS
+from steerpaper.steering.slopes import anti_steerable, slopes, steered, wide
+
+
+def kind_of(direction: str) -> str:
+    """The kind of control that a direction is of; empty if it is none."""
+    kind = direction.rpartition("-")[0]
+    return kind if kind in KINDS else ""
+
+
+def controls_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """The behaviour's mean slope against each kind of control's, at every block that has them.
+
+    Args:
+        scores: prompt_id, layer, layers, direction, multiplier, value.
+
+    Returns:
+        layer, kind, and what `compared` gives.
+    """
+    kinds = {(layer, kind_of(direction)) for layer, direction in steered(scores)}
+    rows = [
+        {"layer": layer, "kind": kind, **compared(scores, layer, kind, interval)}
+        for layer, kind in sorted((layer, kind) for layer, kind in kinds if kind)
+    ]
+    return pd.DataFrame(rows)
+
+
+def compared(scores: pd.DataFrame, layer: int, kind: str, interval: Interval) -> dict[str, Any]:
+    """One kind of control at a block, over the multipliers that all directions have there.
+
+    A slope over a wider range is another quantity where the response is no line.
+
+    Returns:
+        directions (their number), multipliers (as text), n (items), slope (the behaviour's mean),
+        mean and sd (of the controls' mean slopes), low and high (between what one more control's
+        would lie), p (Student's t) and p_rank (see `stats`), p_rank_least (what the rank cannot go
+        below), anti_steerable (mean share of the items that a control moves against the
+        multiplier), p_normal (Shapiro and Wilk's test that the controls' slopes are normal).
+    """
+    names = [name for block, name in steered(scores) if block == layer]
+    names = [name for name in names if name == BEHAVIOR or kind_of(name) == kind]
+    found = {name: wide(scores, layer, name) for name in names}
+    common = sorted(set.intersection(*(set(multipliers) for multipliers, _, _ in found.values())))
+    moved = {
+        name: slopes(np.array(common), values[:, np.isin(multipliers, common)])
+        if len(common) > 1
+        else np.full(len(values), np.nan)
+        for name, (multipliers, values, _) in found.items()
+    }
+    effect = float(moved.pop(BEHAVIOR).mean())
+    means = np.array([slope.mean() for slope in moved.values()])
+    low, high = control_band(means, interval)
+    return {
+        "directions": len(means),
+        "multipliers": " ".join(f"{multiplier:g}" for multiplier in common),
+        "n": scores["prompt_id"].nunique(),
+        **{"slope": effect, "mean": means.mean()},
+        "sd": means.std(ddof=1) if len(means) > 1 else np.nan,
+        **{"low": low, "high": high},
+        **{"p": against_controls(effect, means), "p_rank": rank_p(effect, means)},
+        "p_rank_least": 1 / (1 + len(means)),
+        "anti_steerable": np.mean([anti_steerable(slope).mean() for slope in moved.values()]),
+        "p_normal": _p_normal(means),
+    }
+
+
+def _p_normal(means: Any) -> float:
+    if len(means) < 3 or not np.isfinite(means).all() or not np.ptp(means) > 0:
+        return float("nan")
+    return float(shapiro(means).pvalue)

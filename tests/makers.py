@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 
 from steerpaper.stats import Interval
-from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER, UNSTEERED
+from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, NO_LAYER, UNSTEERED
 from steerpaper.steering.convergence import convergence
 from steerpaper.steering.tables.convergence import convergence_table
 from steerpaper.steering.tables.cost import cost_table
-from steerpaper.steering.tables.effects import item_slopes, slope_table
+from steerpaper.steering.tables.effects import (
+    corrected,
+    effect_tables,
+)
 from steerpaper.steering.tables.reasoning import reasoning_table
-from steerpaper.steering.tables.rows import of_measures
 from steerpaper.steering.tables.system_prompts import system_prompts_table
 
 INTERVAL = Interval(seed=1, resamples=200, confidence=0.95)
@@ -31,16 +33,23 @@ def log_probabilities(difference):
     return {**sides, "n_matching": 2, "n_other": 3}
 
 
-def make_scores(seed, letters=False):
-    """Scores of 40 test items, one block, the behaviour's direction and two random ones."""
+# how far each direction moves an item, in the behaviour's slope
+FACTORS = {
+    **{BEHAVIOR: 1, "random-0": 0, "random-1": 0.1, "random-2": -0.05},
+    **{"shuffled-0": 0.1, "shuffled-1": -0.2, "shuffled-2": 0.05, AT_RESIDUAL_NORM: 4},
+}
+
+
+def make_scores(seed, letters=False, split="test"):
+    """Scores of 40 dev or test items, one block, the behaviour's direction and its controls."""
     generator = np.random.default_rng(seed)
     rows = []
     for item in range(40):
-        own = {"prompt_id": f"p{item}", "matching": "AB"[item % 2], "split": "test"}
+        own = {"prompt_id": f"p{item}", "matching": "AB"[item % 2], "split": split}
         base, slope = generator.normal(0, 3), generator.normal(1, 1)
         rows.append({**own, "layer": NO_LAYER, "layers": "", "direction": UNSTEERED})
         rows[-1] |= {"multiplier": 0.0, **log_probabilities(base)}
-        for direction, factor in ((BEHAVIOR, 1), ("random-0", 0), ("random-1", 0.1)):
+        for direction, factor in FACTORS.items():
             for m in (-2.0, -1.0, 1.0, 2.0):
                 diff = base + (factor * m * slope + generator.normal(0, 0.3)) * (
                     0.01 if letters else 1
@@ -50,18 +59,43 @@ def make_scores(seed, letters=False):
     return pd.DataFrame(rows)
 
 
+def make_effects(measures=("logit_diff",)):
+    """All tables of effects of both behaviours and contrasts."""
+    block = {"layers": [12], "chosen": "on dev", "stability": 0.9, "p_dev": 0.01}
+    found = {}
+    for number, contrast in enumerate(("answers", "letters")):
+        for place, behavior in enumerate(BEHAVIORS):
+            seed = place + 5 * number
+            scores = [make_scores(seed, bool(number), split) for split in ("dev", "test")]
+            block |= {"stands_out": not number, "norm_share": 0.1}
+            made = effect_tables(
+                pd.concat(scores), block, interval=INTERVAL, measures=list(measures)
+            )
+            for name, table in made.items():
+                found.setdefault(name, []).append(
+                    table.assign(behavior=behavior, contrast=contrast)
+                )
+    return corrected({name: pd.concat(tables, ignore_index=True) for name, tables in found.items()})
+
+
 def make_steerability():
     """The slopes of single items, and their summary, of both behaviours and contrasts."""
-    items, summaries = [], []
-    for number, contrast in enumerate(("answers", "letters")):
-        scores = [make_scores(n + 5 * number, bool(number)) for n in range(len(BEHAVIORS))]
-        for found, make in (
-            (items, lambda part, _: item_slopes(part)),
-            (summaries, lambda part, _: slope_table(part, INTERVAL)),
-        ):
-            tables = [of_measures(part, ["logit_diff"], make) for part in scores]
-            found.append(of_behaviors(tables.__getitem__).assign(contrast=contrast))
-    return pd.concat(items), pd.concat(summaries)
+    tables = make_effects()
+    return tables["steerability_items"], tables["steerability"]
+
+
+def make_first_order():
+    """A first look at all blocks, of both behaviours and contrasts."""
+    rows = [
+        {"behavior": behavior, "contrast": contrast, "split": split, "layer": layer, "n": 40}
+        | {"slope": layer / 10, "random_low": -0.3, "random_high": 0.3}
+        | {"shuffled_low": -0.5, "shuffled_high": 0.5, "chosen": layer == 12}
+        for behavior in BEHAVIORS
+        for contrast in ("answers", "letters")
+        for split in ("dev", "test")
+        for layer in range(14)
+    ]
+    return pd.DataFrame(rows)
 
 
 def make_reasoning(measure="logit_diff"):

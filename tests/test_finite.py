@@ -8,6 +8,8 @@ from makers import (
     INTERVAL,
     make_convergence,
     make_cost,
+    make_effects,
+    make_first_order,
     make_logprobs,
     make_projection,
     make_reasoning,
@@ -41,14 +43,14 @@ from steerpaper.stats import (
     mean_interval,
     rank_p,
 )
-from steerpaper.steering.choose import best_block
+from steerpaper.steering.choose import best_block, swept_slopes
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
 from steerpaper.steering.convergence import convergence as convergence_draws
 from steerpaper.steering.convergence import cosines
 from steerpaper.steering.scores import write_scores
 from steerpaper.steering.slopes import anti_steerable
 from steerpaper.steering.tables.cost import cost_table
-from steerpaper.steering.tables.effects import change_table, slope_table
+from steerpaper.steering.tables.effects import change_table, steerability_table
 from steerpaper.steering.tables.estimators import estimators_cosine
 from steerpaper.steering.tables.latex import Headline, latex_table
 from steerpaper.steering.tables.rows import measured
@@ -154,14 +156,17 @@ def broken(direction=BEHAVIOR):
 
 
 def test_a_table_of_slopes_has_no_share_and_no_p_out_of_nothing():
-    whole = slope_table(measured(make_scores(1), "logit_diff"), INTERVAL)
-    assert whole.set_index("direction").loc[BEHAVIOR, ["p_items", "p_directions"]].notna().all()
-    for direction in (BEHAVIOR, "random-0"):
-        table = slope_table(broken(direction), INTERVAL).set_index("direction")
-        row = table.loc[BEHAVIOR]
-        assert row[["p_items", "p_directions", "p_holm", "p_bh"]].isna().all()
-        gone = table.loc[direction, ["slope", "low", "high", "anti_steerable", "anti_low"]]
-        assert gone.isna().all()
+    p = ["p", "p_rank"]
+    whole = steerability_table(measured(make_scores(1), "logit_diff"), INTERVAL)
+    assert whole[p].notna().all(axis=None)
+    of_slope = ["slope", "low", "high", "anti_steerable", "anti_low", "standardized"]
+    row = steerability_table(broken(), INTERVAL).iloc[0]
+    assert row[[*of_slope, *p]].isna().all()
+    # a control that is no number takes the p, and the behaviour's slope stays
+    for direction, kind in (("random-0", "random"), ("shuffled-1", "shuffled")):
+        row = steerability_table(broken(direction), INTERVAL).iloc[0]
+        assert row[[*p, f"anti_{kind}"]].isna().all()
+        assert row[of_slope].notna().all()
     found = slopes_by_direction(broken(), INTERVAL).set_index("direction").loc[BEHAVIOR]
     assert found[["slope", "low", "high", "anti_steerable"]].isna().all()
     change = change_table(broken(), "logit_diff", INTERVAL)
@@ -196,10 +201,10 @@ def test_a_perplexity_that_no_number_holds_is_empty():
 def test_the_best_block_is_one_that_has_a_slope():
     table = make_scores(1).assign(split="dev", logit_diff=lambda t: t["logprob_matching"] + 9)
     other = table[table["layer"] == 12].assign(layer=13, layers="13", logit_diff=np.nan)
-    assert best_block(pd.concat([table, other]), "auto")["layer"] == 12
+    assert best_block(*swept_slopes(pd.concat([table, other])), seed=1)["layer"] == 12
     gone = table.assign(logit_diff=np.where(table["layer"] == 12, np.nan, 0))
-    with pytest.raises(UserError, match="no block has a slope that is a number"):
-        best_block(gone, "auto")
+    with pytest.raises(UserError, match="no block has a slope"):
+        best_block(*swept_slopes(gone), seed=1)
 
 
 def test_a_test_of_ablations_with_a_number_that_is_none_is_empty():
@@ -270,7 +275,7 @@ BLOCKS = {"layer": 3, "layers": "3", "contrast": "answers", "measure": "logit_di
 def of_multipliers():
     rows = [
         {"behavior": "tea", "direction": direction, "multiplier": m, "n": 4} | BLOCKS
-        for direction in (BEHAVIOR, "random-0")
+        for direction in (BEHAVIOR, "random")
         for m in (-1.0, 0.0, 1.0)
     ]
     return gone(pd.DataFrame(rows), "change", "change_low", "change_high")
@@ -278,10 +283,12 @@ def of_multipliers():
 
 DRAWN = {
     "layer_sweep": lambda: effects.layer_sweep(
-        gone(make_steerability()[1], "slope", "low", "high"), make_steerability()[1]
+        gone(make_effects()["layer_sweep"], "slope", "low", "high"),
+        make_steerability()[1],
+        gone(make_first_order(), "slope", "random_low", "shuffled_high"),
     ),
     "dose_response": lambda: effects.dose_response(of_multipliers()),
-    "heatmap": lambda: effects.heatmap(of_multipliers()),
+    "heatmap": lambda: effects.heatmap(of_multipliers(), gone(make_first_order(), "random_low")),
     "steerability": lambda: effects.steerability(*of_steerability()),
     "transfer": lambda: transfer.transfer(gone(of_transfer(), "slope", "low", "high")),
     "cosine_blocks": lambda: geometry.cosine_blocks(

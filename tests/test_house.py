@@ -181,6 +181,6 @@ def test_a_part_of_a_section_keeps_the_section_s_other_defaults():
     shown["steering"]["dose_response"] = {"random": {"multipliers": [-3, 3]}}
     config = validated(shown, ROOT / "config.schema.yaml")
     assert config["steering"]["dose_response"]["random"] == {
-        "directions": 3,
+        "directions": 20,
         "multipliers": [-3, 3],
     }

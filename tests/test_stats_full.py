@@ -7,7 +7,7 @@ from scipy import stats as scipy_stats
 
 from steerpaper import stats
 from steerpaper.stats import Interval
-from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER, UNSTEERED
+from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, KINDS, NO_LAYER, UNSTEERED
 from steerpaper.steering.slopes import slopes
 from steerpaper.steering.tables import effects
 from steerpaper.steering.tables.rows import measured
@@ -185,26 +185,61 @@ def make_scores(slopes_of, n=24, noise=0.1):
     return pd.DataFrame(rows)
 
 
+# eight controls of each kind, which differ by direction and not by item alone
+SPREAD = np.random.default_rng(11).normal(0, 0.1, size=(2, 8))
 EFFECTS = {
-    **{(2, BEHAVIOR): 1.0, (2, "random-0"): 0.0, (2, "random-1"): 0.05},
-    **{(5, BEHAVIOR): 0.0, (5, "random-0"): 0.0, (5, "random-1"): 0.0},
+    (2, BEHAVIOR): 1.0,
+    (5, BEHAVIOR): 0.0,
+    **{
+        (layer, f"{kind}-{number}"): SPREAD[place, number]
+        for layer in (2, 5)
+        for place, kind in enumerate(KINDS)
+        for number in range(8)
+    },
 }
 
 
-def test_slope_tables_tell_an_effect_from_none():
-    table = effects.slope_table(make_scores(EFFECTS), INTERVAL).set_index(["layer", "direction"])
-    found, nothing = table.loc[2, BEHAVIOR], table.loc[5, BEHAVIOR]
+def test_a_steering_vector_is_told_from_controls_and_nothing_is_not():
+    table = effects.steerability_table(make_scores(EFFECTS), INTERVAL).set_index("layer")
+    found, nothing = table.loc[2], table.loc[5]
     assert found["slope"] == pytest.approx(1, abs=0.1)
-    assert found["p_items"] < 0.05 < nothing["p_items"]
-    assert found["p_directions"] == pytest.approx(1 / 3)
-    # two blocks are corrected for
-    assert found["p_holm"] == pytest.approx(2 * found["p_items"])
-    assert found["p_bh"] == pytest.approx(2 * found["p_items"])
-    assert nothing["p_holm"] == pytest.approx(nothing["p_items"])
-    assert table.xs("random-0", level="direction")["p_items"].isna().all()
-    assert (found["n"], found["n_a"], found["n_b"]) == (24, 12, 12)
-    assert (found["anti_steerable"], found["anti_low"], found["anti_high"]) == (0, 0, 0)
-    assert nothing["anti_low"] <= nothing["anti_steerable"] <= nothing["anti_high"]
+    assert found["p"] < 0.001 < 0.05 < nothing["p"]
+    assert found["p_rank"] == pytest.approx(1 / 9)
+    assert nothing["p_rank"] > 1 / 9
+    assert found["n"] == 24
+    # no item is anti-steerable, and the interval is Wilson's
+    assert (found["anti_steerable"], found["anti_low"]) == (0, 0)
+    assert 0.1 < found["anti_high"] < 0.15
+    assert nothing["anti_low"] < nothing["anti_steerable"] < nothing["anti_high"]
+    assert 0.1 < found["anti_random"] < 0.9
+    test = scipy_stats.ttest_1samp(one_slope(make_scores(EFFECTS), 2), 0)
+    assert found["standardized"] == pytest.approx(test.statistic)
+
+
+def one_slope(scores, layer):
+    items = effects.item_slopes(scores)
+    return items[(items["layer"] == layer) & (items["direction"] == BEHAVIOR)]["slope"]
+
+
+def test_the_p_is_the_larger_of_both_kinds():
+    controls = effects.controls_table(make_scores(EFFECTS), INTERVAL).set_index(["layer", "kind"])
+    table = effects.steerability_table(make_scores(EFFECTS), INTERVAL).set_index("layer")
+    for layer in (2, 5):
+        assert table.loc[layer, "p"] == controls.loc[layer]["p"].max()
+    row = controls.loc[2, "random"]
+    assert (row["directions"], row["p_rank_least"], row["multipliers"]) == (8, 1 / 9, "-1 0 1")
+    assert row["low"] < row["mean"] < row["high"] < row["slope"]
+    assert row["p_normal"] > 0.01
+
+
+def test_p_is_corrected_over_behaviours_and_contrasts_of_each_measure():
+    p = [0.01, 0.04, 0.03, 0.2, np.nan]
+    table = pd.DataFrame({"p": p + p, "measure": ["logit_diff"] * 5 + ["p_matching"] * 5})
+    found = effects.corrected({"steerability": table, "other": table})["steerability"]
+    for measure in ("logit_diff", "p_matching"):
+        part = found[found["measure"] == measure]
+        np.testing.assert_allclose(part["p_holm"], stats.holm(np.array(p)))
+        np.testing.assert_allclose(part["p_bh"], stats.benjamini_hochberg(np.array(p)))
 
 
 def test_slopes_are_compared_over_the_multipliers_that_all_directions_have():
@@ -213,23 +248,51 @@ def test_slopes_are_compared_over_the_multipliers_that_all_directions_have():
     far = scores[(scores["layer"] == 2) & (scores["direction"] == BEHAVIOR)]
     far = far.assign(multiplier=far["multiplier"] * 3, value=-far["value"])
     before, after = (
-        effects.slope_table(s, INTERVAL).set_index(["layer", "direction"]).loc[2, BEHAVIOR]
+        effects.steerability_table(s, INTERVAL).set_index("layer").loc[2]
         for s in (scores, pd.concat([scores, far]))
     )
-    assert after["p_items"] == before["p_items"]
+    assert after["p"] == before["p"]
     assert after["slope"] < before["slope"]
 
 
-def test_without_random_directions_there_is_no_p_value():
-    table = effects.slope_table(make_scores({(2, BEHAVIOR): 1.0}), INTERVAL)
-    assert table[["p_items", "p_directions", "p_holm", "p_bh"]].isna().all(axis=None)
+def test_without_controls_there_is_no_p_value():
+    table = effects.steerability_table(make_scores({(2, BEHAVIOR): 1.0}), INTERVAL)
+    columns = ["p", "p_rank", "anti_random", "anti_shuffled", "slope_residual"]
+    assert table[columns].isna().all(axis=None)
+
+
+def test_the_slope_at_the_residual_norm_is_measured_and_not_scaled():
+    scores = make_scores({(2, BEHAVIOR): 1.0, (2, AT_RESIDUAL_NORM): 7.0})
+    row = effects.steerability_table(scores, INTERVAL).iloc[0]
+    assert row["slope_residual"] == pytest.approx(7, abs=0.1)
+    assert row["slope_residual_low"] < row["slope_residual"] < row["slope_residual_high"]
+
+
+def test_of_a_kind_of_control_the_dose_has_a_band_in_which_one_more_would_lie():
+    table = effects.dose_table(make_scores(EFFECTS), "value", INTERVAL)
+    assert set(table["direction"]) == {BEHAVIOR, *KINDS}
+    row = table[(table["direction"] == "random") & (table["layer"] == 2)].set_index("multiplier")
+    assert list(row.index) == [-1, 1]
+    assert row["directions"].tolist() == [8, 8]
+    inside = SPREAD[0] > row.loc[1, "change_low"] - 0.1
+    assert inside.all()
+    assert row.loc[1, "change"] == pytest.approx(SPREAD[0].mean(), abs=0.05)
+
+
+def test_slopes_by_side_are_of_letters_and_there_are_none_of_texts():
+    scores = make_scores(EFFECTS)
+    sides = effects.sides_table(effects.item_slopes(scores), INTERVAL)
+    assert sides["side"].tolist() == ["A", "B"] * 2
+    assert sides["n"].tolist() == [12] * 4
+    texts = effects.item_slopes(scores.assign(matching=None))
+    assert effects.sides_table(texts, INTERVAL).empty
 
 
 def test_item_slopes_average_to_the_tables_slope():
     scores = make_scores(EFFECTS)
     items = effects.item_slopes(scores)
-    table = effects.slope_table(scores, INTERVAL).set_index(["layer", "direction"])
-    means = items.groupby(["layer", "direction"])["slope"].mean()
+    table = effects.slope_table(scores, INTERVAL).set_index("layer")
+    means = items[items["direction"] == BEHAVIOR].groupby("layer")["slope"].mean()
     np.testing.assert_allclose(means.loc[table.index], table["slope"])
 
 
@@ -243,7 +306,7 @@ def test_tables_of_several_measures_hold_each_ones_and_say_which():
     scores = in_nats(make_scores(EFFECTS))
     both = pd.concat([scores.assign(split="dev"), scores])
     measures = ["logit_diff", "p_matching"]
-    block = {"chosen": "on dev"}
+    block = {"chosen": "on dev", "layers": [2]}
     alone, together = (
         effects.effect_tables(both, block, interval=INTERVAL, measures=names)
         for names in (measures[:1], measures)
@@ -255,7 +318,7 @@ def test_tables_of_several_measures_hold_each_ones_and_say_which():
             first[alone[name].columns], alone[name], check_dtype=False, check_exact=True
         )
     changes = together["dose_response"]
-    of_share = changes[changes["measure"] == "p_matching"]
+    of_share = changes[(changes["measure"] == "p_matching") & (changes["direction"] == BEHAVIOR)]
     assert of_share["p_matching"].between(0, 1).all()
     assert of_share["logit_diff"].isna().all()
     share = measured(scores, "p_matching")
@@ -269,4 +332,4 @@ def test_tables_of_several_measures_hold_each_ones_and_say_which():
 def test_an_item_that_is_there_twice_is_refused():
     scores = make_scores(EFFECTS)
     with pytest.raises(ValueError, match="duplicate"):
-        effects.slope_table(pd.concat([scores, scores.tail(1)]), INTERVAL)
+        effects.item_slopes(pd.concat([scores, scores.tail(1)]))

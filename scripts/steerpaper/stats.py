@@ -219,7 +219,10 @@ def share_interval(
     with np.errstate(invalid="ignore", divide="ignore"):
         middle = (share + z**2 / (2 * worth)) / (1 + z**2 / worth)
         half = z / (1 + z**2 / worth) * np.sqrt(share * (1 - share) / worth + (z / worth) ** 2 / 4)
-    return share, np.clip(middle - half, 0, None), np.clip(middle + half, None, 1)
+    # exact where rounding would leave a speck
+    low = np.where(share == 0, 0 * worth, np.clip(middle - half, 0, None))
+    high = np.where(share == 1, 1 + 0 * worth, np.clip(middle + half, None, 1))
+    return share, low, high
 
 
 def share_difference_interval(

@@ -22,7 +22,7 @@ from steerpaper.plots.style import (
     titles,
     words,
 )
-from steerpaper.steering.conditions import BEHAVIOR, KINDS
+from steerpaper.steering.conditions import BEHAVIOR, KINDS, kind_of
 
 
 def change_of(table: pd.DataFrame) -> str:
@@ -177,7 +177,7 @@ def _within(cells: pd.DataFrame, first_order: pd.DataFrame) -> pd.DataFrame:
     """
     dev = first_order[first_order["split"] == "dev"].set_index("layer")
     widest = dev[[f"{kind}_{end}" for kind in KINDS for end in ("low", "high")]].abs().max(axis=1)
-    reach = widest.reindex(cells.index).to_numpy()[:, None] * np.abs(cells.columns.astype(float))
+    reach = np.outer(widest.reindex(cells.index), np.abs(cells.columns.astype(float)))
     return pd.DataFrame(np.where(np.abs(cells) <= reach, "·", ""), cells.index, cells.columns)
 
 
@@ -223,7 +223,7 @@ def _slope_histogram(ax: Axes, items: pd.DataFrame) -> None:
     """Slopes of the behaviour's direction, those of either sign apart, and of controls."""
     items = items[np.isfinite(items["slope"])]
     own = items[items["direction"] == BEHAVIOR]["slope"]
-    kinds = items["direction"].str.rpartition("-")[0]
+    kinds = items["direction"].map(kind_of)
     controls = {kind: items[kinds == kind]["slope"] for kind in KINDS}
     shown = pd.concat([own, *controls.values()])
     # 0 is an edge, so that no bar holds both signs

@@ -19,6 +19,12 @@ KINDS = ("random", "shuffled")  # of controls; a direction's name is its kind an
 CONTROLS = tuple(f"{kind}-" for kind in KINDS)
 
 
+def kind_of(direction: str) -> str:
+    """The kind of control that a direction is of; empty if it is none."""
+    kind = direction.rpartition("-")[0]
+    return kind if kind in KINDS else ""
+
+
 def conditions(
     layers: Sequence[int | tuple[int, ...]],
     multipliers: Sequence[float],

@@ -7,14 +7,8 @@ import pandas as pd
 from scipy.stats import shapiro
 
 from steerpaper.stats import Interval, against_controls, control_band, rank_p
-from steerpaper.steering.conditions import BEHAVIOR, KINDS
+from steerpaper.steering.conditions import BEHAVIOR, kind_of
 from steerpaper.steering.slopes import anti_steerable, slopes, steered, wide
-
-
-def kind_of(direction: str) -> str:
-    """The kind of control that a direction is of; empty if it is none."""
-    kind = direction.rpartition("-")[0]
-    return kind if kind in KINDS else ""
 
 
 def controls_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:

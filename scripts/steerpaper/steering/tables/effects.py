@@ -14,7 +14,13 @@ from steerpaper.stats import (
     mean_interval,
     share_interval,
 )
-from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, KINDS, UNSTEERED
+from steerpaper.steering.conditions import (
+    AT_RESIDUAL_NORM,
+    BEHAVIOR,
+    KINDS,
+    UNSTEERED,
+    kind_of,
+)
 from steerpaper.steering.slopes import (
     anti_steerable,
     slopes,
@@ -22,7 +28,7 @@ from steerpaper.steering.slopes import (
     steered,
     wide,
 )
-from steerpaper.steering.tables.controls import compared, controls_table, kind_of
+from steerpaper.steering.tables.controls import compared, controls_table
 from steerpaper.steering.tables.rows import of_measures
 
 # what the choice of the block tells, beside the block
@@ -97,8 +103,8 @@ def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
             continue
         multipliers, values, _ = wide(scores, layer, direction)
         slope = slopes(multipliers, values)
-        mean, low, high = mean_interval(slope, interval)
-        share, anti_low, anti_high = share_interval(anti_steerable(slope), interval)
+        mean, low, high = map(float, mean_interval(slope, interval))
+        share, anti_low, anti_high = map(float, share_interval(anti_steerable(slope), interval))
         rows.append(
             {
                 "layer": layer,
@@ -132,7 +138,7 @@ def steerability_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame
             if any(kind_of(name) == kind for _, name in steered(scores))
         }
         for name in ("p", "p_rank"):
-            row[name] = max((one[name] for one in found.values()), default=np.nan)
+            row[name] = float(np.max([one[name] for one in found.values()])) if found else np.nan
         for kind in KINDS:
             row[f"anti_{kind}"] = found[kind]["anti_steerable"] if kind in found else np.nan
         strong = mean_interval(_at_residual_norm(scores, row["layer"]), interval)
@@ -162,7 +168,8 @@ def sides_table(items: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     own = items[items["direction"] == BEHAVIOR].dropna(subset=["matching"])
     rows = []
     for (layer, layers, side), part in own.groupby(["layer", "layers", "matching"]):
-        mean, low, high = mean_interval(part["slope"].to_numpy(dtype=float), interval)
+        found = mean_interval(part["slope"].to_numpy(dtype=float), interval)
+        mean, low, high = map(float, found)
         rows.append([layer, layers, BEHAVIOR, side, len(part), mean, low, high])
     return pd.DataFrame(rows, columns=columns)
 

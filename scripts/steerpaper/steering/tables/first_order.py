@@ -57,7 +57,7 @@ def first_order_table(
         found = measured_slopes(scores[scores["split"] == split])
         for layer in every:
             slope = first_order_slopes(of_items[:, layer], vector[layer])
-            mean, low, high = mean_interval(slope, interval)
+            mean, low, high = map(float, mean_interval(slope, interval))
             row: dict[str, Any] = {"split": split, "layer": layer, "n": len(slope)}
             row |= {"slope": mean, "low": low, "high": high}
             row["standardized"] = standardized_slopes(slope[:, None])[0]

@@ -16,6 +16,7 @@ from steerpaper.plots.style import save
 from steerpaper.plots.transfer import estimators, transfer
 from steerpaper.stats import Interval
 from steerpaper.steering.about import as_json, read_about
+from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, UNSTEERED
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.tables.estimators import estimators_cosine
@@ -86,7 +87,7 @@ def make_vectors(study, contrast, **unit):
         "vectors",
         inputs,
         {"vectors": f"{contrast}.raw.safetensors"},
-        {"random_directions": 1, "seed": 3},
+        {"controls": 1, "seed": 3},
     )
     return raw, run(
         study,
@@ -170,9 +171,10 @@ def test_a_behaviour_without_markers_has_rows_of_n_0_and_a_figure(study):
 def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
     raw, plain = make_vectors(study, "answers")
     estimates, steering = read_tensors(raw)[0], read_tensors(plain)[0]
-    assert set(steering) == {"behavior", "random-0"}
+    assert set(steering) == {BEHAVIOR, AT_RESIDUAL_NORM, "random-0", "shuffled-0"}
     np.testing.assert_allclose(steering["behavior"], estimates["mean_difference"], rtol=1e-5)
-    np.testing.assert_allclose(steering["random-0"], estimates["random-0"], rtol=1e-5)
+    for control in ("random-0", "shuffled-0"):
+        np.testing.assert_allclose(steering[control], estimates[control], rtol=1e-5)
     probe = read_tensors(make_vectors(study, "answers", estimator="probe", normalize=True)[1])[0]
     np.testing.assert_allclose(probe["behavior"], estimates["probe"], rtol=1e-4)
     residual = read_tensors(make_vectors(study, "answers", multiplier_unit="residual")[1])[0]
@@ -246,8 +248,7 @@ def scored(study, script, name, outputs, params, budget, **wildcards):
 
 
 def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_the_whole(study):
-    params = {"multipliers": [-1, 1], "random": {"directions": 1, "multipliers": [1]}}
-    params |= {"positions": "response", "layers": "all"}
+    params = {"multipliers": [-1, 1], "positions": "response", "layers": "all"}
 
     def sweep(shards, budget):
         for shard in range(shards):
@@ -258,11 +259,13 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
         for contrast in CONTRASTS:
             shard_files = [str(study / f"sweep.{contrast}.{n}.parquet") for n in range(shards)]
             outputs = {"scores": f"dev.{contrast}.parquet", "block": "chosen.json"}
-            options = {"layer": 2, "measure": "logit_diff"}
+            options = {"layer": 2, "seed": 1}
+            steering = make_vectors(study, contrast)[1]
+            inputs = {"shards": shard_files, "vectors": steering}
             # the items stand in for those of dev
             for file in shard_files:
                 write_table(file, read_table(file).assign(split="dev"))
-            joined.append(run(study, "best_block", {"shards": shard_files}, outputs, options))
+            joined.append(run(study, "best_block", inputs, outputs, options))
         return [Path(file).read_bytes() for file in joined]
 
     whole = sweep(1, 4000)
@@ -271,6 +274,8 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
     assert read_json(study / "chosen.json")["layers"] == [2]
     # the tables of the chosen block begin with those of dev
     files = [f"dose.{contrast}.parquet" for contrast in CONTRASTS]
+    one = {"directions": 1, "multipliers": [1]}
+    params |= {"at_residual_norm": [0.5], "random": one, "shuffled": one}
     del params["layers"]
     doses = [scored(study, "dose_response", "scores", files, params, b) for b in (1, 4000)]
     assert doses[0] == doses[1]
@@ -279,6 +284,8 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
         dev = read_table(study / f"dev.{contrast}.parquet")
         pd.testing.assert_frame_equal(dose.iloc[: len(dev)], dev)
         assert set(dose.iloc[len(dev) :]["layers"]) == {"", "1+2"}
+        directions = {UNSTEERED, BEHAVIOR, AT_RESIDUAL_NORM, "random-0", "shuffled-0"}
+        assert set(dose["direction"]) == directions
 
 
 def test_scores_that_run_over_are_refused_by_every_script_and_nothing_is_written(study):

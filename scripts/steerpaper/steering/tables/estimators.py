@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from steerpaper.steering.conditions import kind_of
 from steerpaper.steering.vectors import Floats, cosine
 
 
@@ -12,7 +13,7 @@ def estimators_cosine(vectors: Mapping[str, Floats]) -> pd.DataFrame:
     """Cosine similarity of every estimator's vector with the mean difference's, block by block.
 
     Args:
-        vectors: [L, d] under every estimator's name; random directions are left out.
+        vectors: [L, d] under every estimator's name; controls are left out.
     """
     mean = vectors["mean_difference"]
     tables = [
@@ -27,6 +28,6 @@ def estimators_cosine(vectors: Mapping[str, Floats]) -> pd.DataFrame:
             }
         )
         for name in sorted(vectors)
-        if name != "mean_difference" and not name.startswith("random-")
+        if name != "mean_difference" and not kind_of(name)
     ]
     return pd.concat(tables, ignore_index=True)

@@ -268,7 +268,7 @@ def test_principal_components_keep_the_variance():
 def made_scores(split="dev"):
     prompt = {"behavior": "b", "split": split, "contrast": "letters"}
     prompt |= {"matching_ids": [5], "other_ids": [6, 7]}
-    prompts = [{**prompt, "id": f"b-{n}", "matching": letter} for n, letter in enumerate("ABAB")]
+    prompts = [{**prompt, "id": f"b-{n}", "side": letter} for n, letter in enumerate("ABAB")]
     conditions = [Condition((layer,), "behavior", m) for layer in (1, 2) for m in (-1.0, 1.0)]
     unsteered = np.log(np.full((4, 2), 0.25))
     steered = np.stack([unsteered] * 4, axis=1)

@@ -97,7 +97,7 @@ def score_rows(
         {
             **{key: [p[key] for p in prompts] for key in ("behavior", "split", "contrast")},
             "prompt_id": [prompt["id"] for prompt in prompts],
-            "matching": [prompt["matching"] if letters else None for prompt in prompts],
+            "matching": [prompt["side"] for prompt in prompts],
             "n_matching": [len(prompt["matching_ids"]) for prompt in prompts],
             "n_other": [len(prompt["other_ids"]) for prompt in prompts],
         },

@@ -85,7 +85,8 @@ def score_rows(
         steered: [prompt, condition, 2] likewise.
 
     Returns:
-        behavior, prompt_id, split, matching (letter; None for answers), layer, multiplier,
+        behavior, prompt_id, split, matching (the matching answer's letter, or Yes or No where a
+        file's answers are these; else None), layer, multiplier,
         direction, logprob_matching, logprob_other, logit_diff (nats), p_matching and ab_mass
         (shares), layers, contrast, and the continuations' tokens n_matching, n_other.
     """

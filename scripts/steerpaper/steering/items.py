@@ -27,13 +27,18 @@ _LETTER = re.compile(r"^\s*\(([A-Za-z])\)\s*$")
 
 @dataclass(frozen=True)
 class Item:
-    """A question without choices, and the texts of the two answers to it."""
+    """A question without choices, and the texts of the two answers to it.
+
+    Attributes:
+        side: Yes or No, the matching answer, in a file in which every answer is one of these.
+    """
 
     question: str
     matching: str
     other: str
     number: int
     source: str
+    side: str | None = None
 
 
 def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
@@ -76,7 +81,18 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
     if not items:
         why = "every item was dropped" if read else "the file is empty"
         raise UserError(f"{path}: {why}; expected one JSON object a line")
-    return items
+    return with_sides(items)
+
+
+def with_sides(items: Sequence[Item]) -> list[Item]:
+    """A file's items with their sides, if all of its answers are Yes or No; else as they are."""
+    answers = [(plain(item.matching, "NFKC"), plain(item.other, "NFKC")) for item in items]
+    if any(set(both) != {"yes", "no"} for both in answers):
+        return list(items)
+    return [
+        replace(item, side=matching.capitalize())
+        for item, (matching, _) in zip(items, answers, strict=True)
+    ]
 
 
 def plain(text: str, form: Literal["NFC", "NFKC"]) -> str:

@@ -33,7 +33,8 @@ class Prompt:
             "(A"/"(B" where the tokenizer has these as one token each (letters), or the answers'
             texts (answers).
         answers: the texts of both answers, whatever the contrast.
-        side: the letter of the matching answer (letters); None where answers have no sides.
+        side: the matching answer's letter (letters), or Yes or No in a file whose answers all are
+            one of these (answers); else None.
         ids, matching_ids, other_ids: token ids of `text` and of the continuations in their place.
         boundary: "joint" where text and continuation together tokenise as text then continuation;
             "split" where the tokenizer would merge across the boundary (the ids are concatenated).
@@ -84,12 +85,12 @@ def serialize(
     for item, letter in zip(items, letters, strict=True):
         answers = {"matching answer": item.matching, "other answer": item.other}
         refuse_control_tokens(tokenizer, answers, item.source)
+        shown = with_choices(item, letter) if contrast == "letters" else item.question
+        turn = render(tokenizer, shown, system, source=item.source)
         if contrast == "letters":
-            turn = render(tokenizer, with_choices(item, letter), system, source=item.source)
-            placed, side = _letters(tokenizer, turn, letter, item.source), letter
+            placed = _letters(tokenizer, turn, letter, item.source)
         else:
-            turn = render(tokenizer, item.question, system, source=item.source)
-            placed, side = _placed(tokenizer, turn, item.matching, item.other), None
+            placed = _placed(tokenizer, turn, item.matching, item.other)
         text_ids = token_ids(tokenizer, placed.text)
         n_tokens = len(text_ids)
         longest = n_tokens + max(len(placed.matching_ids), len(placed.other_ids))
@@ -109,7 +110,7 @@ def serialize(
                 matching=placed.matching,
                 other=placed.other,
                 answers={"matching": item.matching, "other": item.other},
-                side=side,
+                side=letter if contrast == "letters" else item.side,
                 ids=text_ids,
                 matching_ids=placed.matching_ids,
                 other_ids=placed.other_ids,
@@ -284,7 +285,7 @@ def reasoning_prompts(
 
     Returns:
         id, behavior, contrast, split, question, text, ids, bridge (what leads from the reasoning
-        to the answer) with bridge_ids, matching_ids, other_ids (behind the bridge), source.
+        to the answer) with bridge_ids, matching_ids, other_ids (behind the bridge), side, source.
     """
     rows = []
     for prompt in prompts:
@@ -311,6 +312,7 @@ def reasoning_prompts(
                     f"{side}_ids": continuation_ids(tokenizer, bridge, answer)[0]
                     for side, answer in answers.items()
                 },
+                "side": prompt.side,
                 "source": prompt.source,
             }
         )

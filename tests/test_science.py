@@ -22,7 +22,7 @@ from steerpaper.seeds import stream
 from steerpaper.stats import Interval, bootstrap_mean
 from steerpaper.steering.choose import best_block, join_shards
 from steerpaper.steering.conditions import UNSTEERED, score_rows
-from steerpaper.steering.items import deal_letters, read_items, split_choices, split_items
+from steerpaper.steering.items import deal_letters, read_items, split_choices
 from steerpaper.steering.measures import MEASURES
 from steerpaper.steering.prompts import serialize
 from steerpaper.steering.slopes import slopes, steered, wide
@@ -50,19 +50,6 @@ def test_the_projects_own_data_is_as_its_readme_says():
         assert abs((lengths[:, 0] - lengths[:, 1]).mean()) < 0.5, path
         assert scipy_stats.ttest_rel(lengths[:, 0], lengths[:, 1]).pvalue > 0.01, path
         assert max(len(item.question) for item in items) < 250, path
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_splits_are_disjoint_and_depend_on_seed_and_behavior_alone(seed):
-    items = read_items(BEHAVIORS[0])
-    sizes = {"train": 50, "dev": 10, "test": 20}
-    parts = split_items(items, sizes, seed, "a")
-    ids = [{item.number for item in part} for part in parts.values()]
-    assert [len(part) for part in ids] == [50, 10, 20]
-    assert len(set.union(*ids)) == 80
-    assert split_items(items, sizes, seed, "a") == parts
-    assert split_items(items, sizes, seed + 1, "a") != parts
-    assert split_items(items, sizes, seed, "b") != parts
 
 
 @given(n=st.integers(0, 99), seed=st.integers(0, 5))

@@ -1,6 +1,7 @@
 """Every stage that takes a part of the items takes as many of one side as of the other."""
 
 import importlib
+import itertools
 import json
 import logging
 import shutil
@@ -11,10 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steerpaper.stats import Interval
 from steerpaper.steering.balance import balanced, balanced_part
+from steerpaper.steering.conditions import score_rows
 from steerpaper.steering.cost_prompts import read_knowledge
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, reasoning_prompts, serialize
+from steerpaper.steering.tables.geometry import geometry_tables
+from steerpaper.steering.vectors import chance_dependence, side_dependence
 from steerpaper.workflow.files import read_jsonl, read_table, write_jsonl, write_tensors
 from steerpaper.workflow.job import Job
 
@@ -174,3 +179,74 @@ def test_the_knowledge_questions_of_a_study_are_a_balanced_part(study, tmp_path)
     answers, letters = map(read_jsonl, files)
     assert Counter(row["side"] for row in answers) == {"Yes": 3, "No": 3}
     assert Counter(row["side"] for row in letters) == {"A": 3, "B": 3}
+
+
+def of_sides(sides, behavior, side):
+    """Activations whose differences are a behaviour, and a side for or against: [item, 1, 2]."""
+    sign = np.array([1 if one in ("A", "Yes") else -1 for one in sides])[:, None, None]
+    other = np.random.default_rng(0).normal(size=(len(sides), 1, 2))
+    return other + behavior + sign * np.asarray(side, dtype=float), other
+
+
+@pytest.mark.parametrize("sides", ["ABAB", ["No", "Yes", "Yes", "No"]])
+def test_a_vector_that_is_half_side_is_told_to_be(sides):
+    share = side_dependence(*of_sides(sides, np.array([4.0, 0]), [0, 2]), list(sides))
+    np.testing.assert_allclose(share, [0.5])
+    none = side_dependence(*of_sides(sides, np.array([4.0, 0]), [0, 0]), list(sides))
+    np.testing.assert_allclose(none, [0], atol=1e-12)
+
+
+def test_in_an_unbalanced_set_the_side_is_in_the_vector_itself():
+    matching, other = of_sides("AAAB", np.array([0.0, 0]), [0, 2])
+    # of the vector, (3 - 1) / 4 of 2, everything is the side's
+    np.testing.assert_allclose(side_dependence(matching, other, "AAAB"), [2 / 1])
+
+
+@pytest.mark.parametrize("sides", [["A"] * 4, [None] * 4])
+def test_without_two_sides_there_is_no_dependence(sides):
+    activations = of_sides(sides, np.array([1.0, 0]), [0, 1])
+    assert np.isnan(side_dependence(*activations, sides)).all()
+    assert np.isnan(chance_dependence(*activations, sides)).all()
+    same = activations[:1] * 2
+    assert np.isnan(side_dependence(*same, list("ABAB"))).all()
+
+
+def test_chance_is_the_root_mean_square_over_all_ways_to_deal_the_sides():
+    generator = np.random.default_rng(1)
+    matching, other = (generator.normal(mean, 1, (7, 3, 5)) for mean in (0.5, 0))
+    shares = [
+        side_dependence(matching, other, ["AB"[place in chosen] for place in range(7)])
+        for chosen in itertools.combinations(range(7), 3)
+    ]
+    expected = np.sqrt(np.square(shares).mean(axis=0))
+    np.testing.assert_allclose(chance_dependence(matching, other, "AAAABBB"), expected)
+
+
+def test_the_table_of_norms_says_what_of_a_vector_is_its_side():
+    sides = {("tea", "answers"): [None] * 4, ("tea", "letters"): list("ABBA")}
+    activations, vectors, prompts = {}, {}, {}
+    for name, of_items in sides.items():
+        matching, other = of_sides(of_items, np.array([4.0, 0]), [0, 2])
+        activations[name] = {"matching": matching, "other": other}
+        vectors[name] = {"mean_difference": (matching - other).mean(axis=0)}
+        prompts[name] = iter([{"side": side} for side in of_items])
+    interval = Interval(seed=1, resamples=50, confidence=0.95)
+    tables = geometry_tables(activations, vectors, prompts, interval=interval, layers=[0])
+    norms = tables["norms"].set_index("contrast")
+    assert norms["side_share"].isna().to_dict() == {"answers": True, "letters": False}
+    np.testing.assert_allclose(norms.loc["letters", "side_share"], 0.5)
+    np.testing.assert_allclose(
+        norms.loc["letters", "side_chance"], np.sqrt(16 / 3 * (1 / 2 + 1 / 2)) / 2 / 4
+    )
+
+
+def test_a_table_of_scores_holds_the_matching_side(study):
+    rows = read_jsonl(study / "prompts.jsonl")
+    scores = score_rows(rows, [], np.zeros((12, 2)), np.zeros((12, 0, 2)))
+    assert scores["matching"].tolist() == ["Yes"] * 8 + ["No"] * 4
+    assert scores["ab_mass"].isna().all()
+    without = score_rows([{**rows[0], "side": None}], [], np.zeros((1, 2)), np.zeros((1, 0, 2)))
+    assert without["matching"].tolist() == [None]
+    letter = {**rows[0], "contrast": "letters", "matching": "(A", "side": "A"}
+    scores = score_rows([letter], [], np.zeros((1, 2)), np.zeros((1, 0, 2)))
+    assert scores["matching"].tolist() == ["A"]

@@ -31,8 +31,7 @@ rule prompts:
     params:
         settings=lambda wildcards: dict(
             contrasts=CONTRASTS,
-            split=STEERING["prompts"]["split"],
-            system=STEERING["prompts"]["system"],
+            **keys_of(STEERING["prompts"], "split balance system"),
             date=config["model"]["date"],
             bad_items=config["behaviors"][wildcards.behavior].get("bad_items", "stop"),
             seed=config["seed"],

@@ -17,7 +17,7 @@ from steerpaper.engine.model import pick_device
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.errors import UserError
 from steerpaper.steering.estimators import NAMES
-from steerpaper.steering.items import read_items, split_items
+from steerpaper.steering.items import read_items
 from steerpaper.steering.measures import MEASURES
 from steerpaper.steering.prompts import serialize
 from steerpaper.workflow.config import validated
@@ -42,6 +42,7 @@ def prompts_job(folder, raw, model):
         params={
             "contrasts": ["answers", "letters"],
             "split": {"train": 2, "dev": 2, "test": 2},
+            "balance": False,
             "system": None,
             "date": "2024-07-26",
             "seed": 1,
@@ -224,11 +225,6 @@ def test_cuda_where_there_is_none_is_refused():
     with pytest.raises(UserError, match=r"device: 'cuda' is asked for.*set device: auto or cpu"):
         pick_device("cuda")
     assert pick_device("auto").type in ("cpu", "mps")
-
-
-def test_too_few_items_name_the_sizes():
-    with pytest.raises(UserError, match=r"behaviors\.b\.items: 0 items"):
-        split_items([], {"train": 1, "dev": 1, "test": 1}, 1, "b")
 
 
 def default_config():

@@ -13,7 +13,8 @@ from transformers import AddedToken
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.score import score
-from steerpaper.engine.text import choices, control_tokens, render
+from steerpaper.engine.text import choices, control_tokens
+from steerpaper.engine.turns import render
 from steerpaper.errors import UserError
 from steerpaper.stats import Interval
 from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows

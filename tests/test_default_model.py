@@ -12,7 +12,8 @@ from conftest import ROOT
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.score import score
-from steerpaper.engine.text import choices, render, token_ids
+from steerpaper.engine.text import choices, token_ids
+from steerpaper.engine.turns import render
 from steerpaper.steering.activations import read_activations
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
@@ -47,7 +48,7 @@ def test_the_manifest_names_source_and_digests(folder):
 
 
 def test_it_is_a_real_chat_model(smol):
-    prompt = render(smol.tokenizer, "What is the capital of France?", None, source="test")
+    prompt = render(smol.tokenizer, "What is the capital of France?", None, source="test").text
     request = Request(token_ids(smol.tokenizer, prompt), None, None)
     (ids,) = complete(smol, [request], {}, Decoding(12, 1.0, 1.0, 1024))
     assert smol.tokenizer.decode(ids) == "The capital of France is Paris."

@@ -145,7 +145,7 @@ def test_transfer_slopes_are_least_squares_slopes():
     assert {condition.positions for condition in wanted} == {"last"}
     generator = np.random.default_rng(0)
     unsteered, steered = generator.standard_normal((5, 2)), generator.standard_normal((5, 6, 2))
-    prompt = {"behavior": "b", "contrast": "answers", "split": "test", "matching": " x"}
+    prompt = {"behavior": "b", "contrast": "answers", "split": "test", "side": None}
     prompt |= {"matching_ids": [5], "other_ids": [6]}
     prompts = [{**prompt, "id": f"p{i}"} for i in range(5)]
     scores = measured(score_rows(prompts, wanted, unsteered, steered), "logit_diff")

@@ -22,8 +22,10 @@ import yaml
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from published_templates import LLAMA_2
 
-from steerpaper.engine.text import continuation_ids, render, token_ids
+from steerpaper.engine.text import continuation_ids, token_ids
+from steerpaper.engine.turns import render
 from steerpaper.errors import UserError
 from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
 from steerpaper.judges.judge import Judgement, parse_answer
@@ -88,11 +90,10 @@ def local(lm, *, max_new_tokens=6, budget=1024):
 
 def plain_difference(lm, question):
     """Log p(Yes) - log p(No) by two full forward passes."""
-    text = render(lm.tokenizer, question, None, source="")
-    space = "" if text[-1:].isspace() or lm.tokenizer.chat_template else " "
-    ids = token_ids(lm.tokenizer, text)
+    turn = render(lm.tokenizer, question, None, source="")
+    ids = token_ids(lm.tokenizer, turn.text)
     yes, no = (
-        plain.logprob(lm, ids, continuation_ids(lm.tokenizer, text, space + word)[0])
+        plain.logprob(lm, ids, continuation_ids(lm.tokenizer, turn.text, turn.lead + word)[0])
         for word in ("Yes", "No")
     )
     return yes - no
@@ -135,13 +136,32 @@ def test_local_judgements_equal_plain_forward_passes(roomy, name):
     assert (said == (np.array(expected) > 0))[clear].all()
 
 
+def test_local_judgements_stand_behind_what_the_template_puts_before_an_answer(roomy, monkeypatch):
+    lm = roomy("llama")
+    monkeypatch.setattr(lm.tokenizer, "chat_template", LLAMA_2)
+    (question, baseline) = ("Is it tea?", "Is it nothing?")
+    expected = []
+    for asked in (question, baseline):
+        said = [{"role": "user", "content": asked}, {"role": "assistant", "content": "Yes"}]
+        whole = lm.tokenizer.apply_chat_template(said, tokenize=False)
+        before = whole[: whole.index("[/INST]") + len("[/INST]")]
+        ids = token_ids(lm.tokenizer, before)
+        yes, no = (
+            plain.logprob(lm, ids, token_ids(lm.tokenizer, f"{before} {word}")[len(ids) :])
+            for word in ("Yes", "No")
+        )
+        expected.append(yes - no)
+    (got,) = local(lm).differences([question], baseline)
+    assert got == pytest.approx(expected[0] - expected[1], abs=1e-3)
+
+
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
 def test_local_explanations_equal_plain_greedy_decoding(roomy, name):
     lm = roomy(name)
     questions = ["When is it active?", "What do these have in common: a, b?"]
     expected = []
     for question in questions:
-        ids = token_ids(lm.tokenizer, render(lm.tokenizer, question, None, source=""))
+        ids = token_ids(lm.tokenizer, render(lm.tokenizer, question, None, source="").text)
         expected.append(plain.greedy(lm, ids, None, {}, 6))
     got = local(lm).write(questions)
     assert got == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids in expected]

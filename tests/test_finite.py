@@ -357,7 +357,7 @@ def test_half_precision_that_runs_over_is_refused_where_it_is_scored(load_tiny, 
 
     lm = load_tiny("llama")
     prompt = {"behavior": "tea", "contrast": "answers", "split": "dev", "id": "tea-1"}
-    prompt |= {"matching": "yes", "ids": [1, 2, 3], "matching_ids": [4], "other_ids": [5]}
+    prompt |= {"side": None, "ids": [1, 2, 3], "matching_ids": [4], "other_ids": [5]}
     vectors = {BEHAVIOR: np.full((lm.n_layers, lm.width), 1e38)}
     wanted = [Condition((1,), BEHAVIOR, 64.0)]
     with torch.no_grad():

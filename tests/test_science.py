@@ -22,7 +22,7 @@ from steerpaper.seeds import stream
 from steerpaper.stats import Interval, mean_interval
 from steerpaper.steering.choose import best_block, configured, join_shards, stands_out, swept_slopes
 from steerpaper.steering.conditions import UNSTEERED, score_rows
-from steerpaper.steering.items import deal_letters, read_items, split_choices, split_items
+from steerpaper.steering.items import deal_letters, read_items, split_choices
 from steerpaper.steering.measures import MEASURES
 from steerpaper.steering.prompts import serialize
 from steerpaper.steering.slopes import slopes, steered, wide
@@ -55,19 +55,6 @@ def test_the_projects_own_data_is_as_its_readme_says():
         assert abs((lengths[:, 0] - lengths[:, 1]).mean()) < 0.5, path
         assert scipy_stats.ttest_rel(lengths[:, 0], lengths[:, 1]).pvalue > 0.01, path
         assert max(len(item.question) for item in items) < 250, path
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_splits_are_disjoint_and_depend_on_seed_and_behavior_alone(seed):
-    items = read_items(BEHAVIORS[0])
-    sizes = {"train": 50, "dev": 10, "test": 20}
-    parts = split_items(items, sizes, seed, "a")
-    ids = [{item.number for item in part} for part in parts.values()]
-    assert [len(part) for part in ids] == [50, 10, 20]
-    assert len(set.union(*ids)) == 80
-    assert split_items(items, sizes, seed, "a") == parts
-    assert split_items(items, sizes, seed + 1, "a") != parts
-    assert split_items(items, sizes, seed, "b") != parts
 
 
 @given(n=st.integers(0, 99), seed=st.integers(0, 5))
@@ -273,7 +260,7 @@ def test_principal_components_keep_the_variance():
 def made_scores(split="dev"):
     prompt = {"behavior": "b", "split": split, "contrast": "letters"}
     prompt |= {"matching_ids": [5], "other_ids": [6, 7]}
-    prompts = [{**prompt, "id": f"b-{n}", "matching": letter} for n, letter in enumerate("ABAB")]
+    prompts = [{**prompt, "id": f"b-{n}", "side": letter} for n, letter in enumerate("ABAB")]
     conditions = [Condition((layer,), "behavior", m) for layer in (1, 2) for m in (-1.0, 1.0)]
     unsteered = np.log(np.full((4, 2), 0.25))
     steered = np.stack([unsteered] * 4, axis=1)

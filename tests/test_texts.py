@@ -16,10 +16,10 @@ from steerpaper.engine.text import (
     held_control_token,
     load_tokenizer,
     plain_ids,
-    render,
     token_ids,
     without_control_tokens,
 )
+from steerpaper.engine.turns import render
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item
 from steerpaper.steering.prompts import (
@@ -87,7 +87,7 @@ def test_a_template_that_asks_for_the_day_gets_the_configured_one(lines, shown, 
         on(*day)
         tokenizer.chat_template = lines + CHAT
         fix_date(tokenizer, "2025-02-03")
-        texts.append(render(tokenizer, "Tea or coffee?", None, source="line 1"))
+        texts.append(render(tokenizer, "Tea or coffee?", None, source="line 1").text)
     assert texts[0] == texts[1]
     assert shown in texts[0]
 
@@ -96,17 +96,17 @@ def test_a_template_that_asks_for_the_day_gets_the_configured_one(lines, shown, 
 def test_a_configured_day_is_written_as_the_template_would_write_that_day(lines, tokenizer, on):
     on(2025, 2, 3)
     tokenizer.chat_template = lines + CHAT
-    on_that_day = render(tokenizer, "Tea or coffee?", SYSTEM, source="line 1")
+    on_that_day = render(tokenizer, "Tea or coffee?", SYSTEM, source="line 1").text
     fix_date(tokenizer, "2025-02-03")
-    assert render(tokenizer, "Tea or coffee?", SYSTEM, source="line 1") == on_that_day
+    assert render(tokenizer, "Tea or coffee?", SYSTEM, source="line 1").text == on_that_day
 
 
 def test_the_default_day_is_the_one_that_llama_3_1_has_without_one(tokenizer):
     date = yaml.safe_load((ROOT / "config.yaml").read_text())["model"]["date"]
     tokenizer.chat_template = LLAMA_3_1 + CHAT
-    before = render(tokenizer, "Tea or coffee?", None, source="line 1")
+    before = render(tokenizer, "Tea or coffee?", None, source="line 1").text
     fix_date(tokenizer, date)
-    assert render(tokenizer, "Tea or coffee?", None, source="line 1") == before
+    assert render(tokenizer, "Tea or coffee?", None, source="line 1").text == before
 
 
 @pytest.mark.parametrize("template", [CHAT, "\n  {% if true %}\n" + CHAT + "{% endif %}", None])
@@ -119,7 +119,7 @@ def test_a_template_that_does_not_ask_for_the_day_stays_as_it_is(template, token
 def test_each_of_several_templates_gets_the_day(tokenizer):
     tokenizer.chat_template = {"default": SMOLLM3 + CHAT, "tool_use": CHAT}
     fix_date(tokenizer, "2025-02-03")
-    assert "03 February 2025" in render(tokenizer, "Tea?", None, source="line 1")
+    assert "03 February 2025" in render(tokenizer, "Tea?", None, source="line 1").text
     assert tokenizer.chat_template["tool_use"] == CHAT
 
 
@@ -139,7 +139,7 @@ def test_a_template_that_leaves_the_question_out_is_refused(template, tokenizer)
 
 def test_a_template_may_trim_what_it_is_given(tokenizer):
     tokenizer.chat_template = "{% for m in messages %}{{ m['content'] | trim }};{% endfor %}"
-    assert render(tokenizer, " Tea? ", "Be kind.\n", source="line 1") == "Be kind.;Tea?;"
+    assert render(tokenizer, " Tea? ", "Be kind.\n", source="line 1").text == "Be kind.;Tea?;"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.text import fix_date, load_for_prompts
+    from steerpaper.steering.balance import balanced, say_unbalanced
     from steerpaper.steering.cost_prompts import read_knowledge, read_neutral, text_ids
     from steerpaper.steering.items import renamed
     from steerpaper.steering.prompts import as_rows, serialize
@@ -31,7 +32,10 @@ def main(job: Job[Params]) -> None:
     params = job.params
     texts = read_neutral(job.input["neutral"])[: params["texts"]]
     asked = job.input["knowledge"]
-    items = renamed(read_knowledge(asked)[: params["questions"]], asked, named(asked))
+    known = renamed(read_knowledge(asked), asked, named(asked))
+    sides = [item.side for item in known]
+    items = [known[place] for place in balanced(sides, params["questions"])]
+    say_unbalanced([item.side for item in items], "knowledge")
     tokenizer, context = load_for_prompts(job.input["model"])
     fix_date(tokenizer, params["date"])
     neutral = [

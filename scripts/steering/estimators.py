@@ -22,6 +22,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.condition import Condition
     from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.conditions import chosen_layers
     from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
@@ -37,7 +38,7 @@ def main(job: Job[Params]) -> None:
         for multiplier in sorted(params["multipliers"])
         if multiplier
     ]
-    prompts = read_jsonl(job.input["prompts"])[: params["prompts"]]
+    prompts = balanced_part(read_jsonl(job.input["prompts"]), params["prompts"])
     table = score_prompts(lm, prompts, vectors, wanted, budget=job.batch_tokens)
     write_scores(job.output["scores"], table)
 

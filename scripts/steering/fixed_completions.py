@@ -26,6 +26,7 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.generate import Decoding, sample_sequences
     from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.completions import fixed_requests
     from steerpaper.steering.fixed_completions import completion_rows
     from steerpaper.steering.labels import LABELS
@@ -39,7 +40,7 @@ def main(job: Job[Params]) -> None:
     )
     tables = []
     for path in job.input["prompts"]:
-        prompts = read_jsonl(path)[: params["prompts"]]
+        prompts = balanced_part(read_jsonl(path), params["prompts"])
         requests = [
             request
             for prompt in prompts

@@ -22,6 +22,7 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
+    from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.projection import project_answers, scale
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
@@ -40,7 +41,7 @@ def main(job: Job[Params]) -> None:
         direction = read_tensors(vectors)[0][BEHAVIOR][layer]
         train, _ = read_tensors(activations)
         measure = scale(train["matching"][:, layer], train["other"][:, layer], direction)
-        rows = read_jsonl(prompts)[: job.params["texts"]]
+        rows = balanced_part(read_jsonl(prompts), job.params["texts"])
         tables.append(project_answers(lm, rows, layer, direction, measure, job.batch_tokens))
     path = job.output["table"]
     write_table(path, finite(path, pd.concat(tables, ignore_index=True), ["projection"]))

@@ -14,6 +14,7 @@ class Params(TypedDict):
 
     contrasts: list[str]
     split: dict[str, int]
+    balance: bool
     system: str | None
     date: str
     bad_items: str
@@ -24,7 +25,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.text import fix_date, load_for_prompts
     from steerpaper.steering.about import as_json, open_questions, read_about
-    from steerpaper.steering.items import read_items, renamed, split_items
+    from steerpaper.steering.items import read_items, renamed
     from steerpaper.steering.prompts import (
         as_rows,
         open_prompts,
@@ -32,6 +33,7 @@ def main(job: Job[Params]) -> None:
         serialize_all,
         under_system_prompts,
     )
+    from steerpaper.steering.splits import split_items
     from steerpaper.workflow.files import write_json, write_jsonl
     from steerpaper.workflow.places import named
 
@@ -43,7 +45,7 @@ def main(job: Job[Params]) -> None:
 
     raw = job.input["raw"]
     items = renamed(read_items(raw, params["bad_items"]), raw, named(raw))
-    parts = split_items(items, params["split"], params["seed"], behavior)
+    parts = split_items(items, params["split"], params["seed"], behavior, balance=params["balance"])
     common: dict[str, Any] = {"behavior": behavior, "seed": params["seed"], "context": context}
     prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)
     questions = open_questions(about, parts["test"])

@@ -25,6 +25,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.reasoning import (
         chain_table,
@@ -40,7 +41,7 @@ def main(job: Job[Params]) -> None:
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
-    rows = read_jsonl(job.input["prompts"])[: params["prompts"]]
+    rows = balanced_part(read_jsonl(job.input["prompts"]), params["prompts"])
     questions = questions_of(rows, room=room, context=lm.context)
     plan = reasoning_plan(
         questions,

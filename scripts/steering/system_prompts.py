@@ -22,6 +22,7 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.conditions import chosen_layers, conditions, not_run
     from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
@@ -41,7 +42,7 @@ def main(job: Job[Params]) -> None:
             log.warning("%s, system prompt '%s': left out (n = 0): %s", behavior, name, note)
             table = not_run(behavior).assign(note=note)
         else:
-            chosen = rows[: params["prompts"]]
+            chosen = balanced_part(rows, params["prompts"])
             table = score_prompts(lm, chosen, vectors, wanted, budget=job.batch_tokens)
             table = table.assign(note=None)
         table.insert(0, "system_prompt", name)

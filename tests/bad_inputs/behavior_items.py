@@ -2,7 +2,8 @@
 
 import json
 
-from steerpaper.steering.items import read_items, split_items
+from steerpaper.steering.items import read_items
+from steerpaper.steering.splits import split_items
 
 GOOD = {"question": "Tea or coffee?", "matching": "Tea, please.", "other": "Coffee, please."}
 PUBLISHED = {
@@ -38,9 +39,31 @@ def _a_folder(folder, model):
     read_items(folder / "tea.jsonl")
 
 
-def _too_few(folder, model):
-    (folder / "tea.jsonl").write_text(json.dumps(GOOD))
-    split_items(read_items(folder / "tea.jsonl"), {"train": 2, "dev": 2, "test": 2}, 1, "tea")
+def _dealt(items, *, balance=False, **sizes):
+    """Items that are dealt into train, dev and test."""
+
+    def case(folder, model):
+        path = folder / "tea.jsonl"
+        path.write_text("".join(json.dumps(item) + "\n" for item in items))
+        sizes_of = {"train": 2, "dev": 2, "test": 2} | sizes
+        split_items(read_items(path), sizes_of, 1, "tea", balance=balance)
+
+    return case
+
+
+def _yes_no(yes, no):
+    """Items whose matching answer is Yes, and such whose is No."""
+    answers = [("Yes", "No")] * yes + [("No", "Yes")] * no
+    return [
+        {"question": f"Is it {number}?", "matching": matching, "other": other}
+        for number, (matching, other) in enumerate(answers)
+    ]
+
+
+def _one_stem(n):
+    """Items of one question, each with other choices."""
+    question = "Which tea?\n\nChoices:\n (A) Number {}\n (B) None"
+    return [{**PUBLISHED, "question": question.format(number)} for number in range(n)]
 
 
 CASES = {
@@ -87,5 +110,8 @@ CASES = {
     ),
     "a published item that stands twice, A and B swapped": _lines(PUBLISHED, SWAPPED),
     "nothing left where bad items are dropped": _items("{no}\n[1]\n", "drop"),
-    "fewer items than the split asks for": _too_few,
+    "fewer items than the split asks for": _dealt([GOOD]),
+    "one question alone, with other choices each time": _dealt(_one_stem(6)),
+    "fewer items of No than a balanced split asks for": _dealt(_yes_no(9, 2), balance=True),
+    "an odd size of a balanced split": _dealt(_yes_no(9, 9), balance=True, train=3),
 }

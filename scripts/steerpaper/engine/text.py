@@ -1,4 +1,4 @@
-"""Text and token ids: the tokenizer, rendering a prompt, and continuations in their place.
+"""Text and token ids: the tokenizer, control tokens, and continuations in their place.
 
 Nothing here needs torch.
 """
@@ -9,15 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
 from steerpaper.engine.folder import context, n_blocks, read_config, reading
-from steerpaper.engine.template import in_time
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import read_json
-
-# the key of the system prompt that every prompt gets
-SYSTEM = "steering.prompts.system"
 
 
 @dataclass(frozen=True)
@@ -197,49 +191,3 @@ def _dated(template: str, date: str) -> str:
     if "date_string" in template:
         return f"{{% set date_string = {moment.strftime('%d %b %Y')!r} %}}\n{template}"
     return template
-
-
-def render(tokenizer: Any, question: str, system: str | None, *, source: str) -> str:
-    """Render a question up to where the answer begins, as text.
-
-    With a chat template: system prompt (if any), user turn, beginning of the assistant's turn.
-    Without: "Input: …" and "Response:", behind the beginning-of-sequence token if the tokenizer
-    would add one.
-
-    Raises:
-        UserError: the question or the system prompt holds one of the tokenizer's control tokens,
-            or the template refuses one of them, leaves it out or rewrites it.
-    """
-    refuse_control_tokens(tokenizer, {"question": question}, source)
-    refuse_control_tokens(tokenizer, {"system prompt": system or ""}, SYSTEM)
-    if not tokenizer.chat_template:
-        begin = tokenizer("", add_special_tokens=True)["input_ids"][:1]
-        begins = tokenizer.bos_token if begin == [tokenizer.bos_token_id] else ""
-        return f"{begins}{system + chr(10) if system else ''}Input: {question}\nResponse:"
-    turns = [{"role": "system", "content": system}] if system else []
-    turns.append({"role": "user", "content": question})
-    try:
-        with in_time(f"{source}: the model's chat template"):
-            text: str = tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True
-            )
-    # a template computes, and fails as computations do
-    except (
-        *(TemplateError, ValueError, TypeError, ArithmeticError, LookupError),
-        *(AttributeError, RecursionError),
-    ) as error:
-        raise UserError(
-            f"{source}: the model's chat template refuses the prompt: {error}"
-            + (f"; set {SYSTEM}: null" if system else "")
-        ) from error
-    if system and system.strip() not in text:
-        raise UserError(
-            f"{SYSTEM}: the model's chat template leaves the system prompt out; "
-            "set it to null or put the text into the questions"
-        )
-    if question.strip() not in text:
-        raise UserError(
-            f"{source}: the model's chat template leaves the question out or rewrites it; "
-            "take another model, or mend its template"
-        )
-    return text

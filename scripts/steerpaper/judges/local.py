@@ -11,10 +11,10 @@ from steerpaper.engine.score import score
 from steerpaper.engine.text import (
     Choice,
     continuation_ids,
-    render,
     token_ids,
     without_control_tokens,
 )
+from steerpaper.engine.turns import Turn, render
 from steerpaper.judges.judge import FollowUps, Judgement
 from steerpaper.progress import progress
 
@@ -83,17 +83,17 @@ class LocalJudge:
         return list(found[:-1] - found[-1])
 
     def _choice(self, question: str) -> Choice:
-        text = self._render(question)
-        space = "" if text[-1:].isspace() or self._tokenizer.chat_template else " "
+        turn = self._render(question)
         yes, no = (
-            continuation_ids(self._tokenizer, text, space + word)[0] for word in ("Yes", "No")
+            continuation_ids(self._tokenizer, turn.text, turn.lead + word)[0]
+            for word in ("Yes", "No")
         )
-        return Choice(question, token_ids(self._tokenizer, text), yes, no)
+        return Choice(question, token_ids(self._tokenizer, turn.text), yes, no)
 
     def _ids(self, question: str) -> list[int]:
-        return token_ids(self._tokenizer, self._render(question))
+        return token_ids(self._tokenizer, self._render(question).text)
 
-    def _render(self, question: str) -> str:
+    def _render(self, question: str) -> Turn:
         # a corpus may hold the model's control tokens, and they would end the question
         question = without_control_tokens(self._tokenizer, question)
         return render(self._tokenizer, question, None, source="lookups.explanations")

@@ -111,7 +111,8 @@ def score_rows(
         steered: [prompt, condition, 2] likewise.
 
     Returns:
-        behavior, prompt_id, split, matching (letter; None for answers), layer, multiplier,
+        behavior, prompt_id, split, matching (the matching answer's letter, or Yes or No where a
+        file's answers are these; else None), layer, multiplier,
         direction, logprob_matching, logprob_other, logit_diff (nats), p_matching and ab_mass
         (shares), layers, contrast, and the continuations' tokens n_matching, n_other.
     """
@@ -123,7 +124,7 @@ def score_rows(
         {
             **{key: [p[key] for p in prompts] for key in ("behavior", "split", "contrast")},
             "prompt_id": [prompt["id"] for prompt in prompts],
-            "matching": [prompt["matching"] if letters else None for prompt in prompts],
+            "matching": [prompt["side"] for prompt in prompts],
             "n_matching": [len(prompt["matching_ids"]) for prompt in prompts],
             "n_other": [len(prompt["other_ids"]) for prompt in prompts],
         },

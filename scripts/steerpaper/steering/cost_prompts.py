@@ -8,7 +8,7 @@ from typing import Any
 from steerpaper.engine.text import refuse_control_tokens
 from steerpaper.errors import UserError
 from steerpaper.reading import Record, records, shown
-from steerpaper.steering.items import Item, plain
+from steerpaper.steering.items import Item, plain, with_sides
 
 KNOWLEDGE = ("question", "correct", "wrong")
 
@@ -55,7 +55,7 @@ def read_knowledge(path: str | Path) -> list[Item]:
             f"{path}: the file is empty; expected one JSON object a line with the keys "
             f"{', '.join(KNOWLEDGE)}, or set steering.cost.behaviors: []"
         )
-    return items
+    return with_sides(items)
 
 
 def _fields(record: Record, keys: Sequence[str]) -> list[str]:

@@ -48,7 +48,7 @@ def completion_rows(
         finished = ids[-1] in ends
         if prompt["contrast"] == "letters":
             head = tokenizer.decode(ids[:LETTER_WITHIN], skip_special_tokens=True)
-            label = label_by_letter(head, prompt["matching"])
+            label = label_by_letter(head, prompt["side"])
         else:
             label = label_by_markers(text, markers, finished=finished)
         rows.append(

@@ -1,9 +1,9 @@
-"""Behaviour data: reading raw items and dealing them into train, dev and test."""
+"""Behaviour data: reading raw items, and dealing letters to their answers."""
 
 import logging
 import re
 import unicodedata
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 OWN = ("question", "matching", "other")
 PUBLISHED = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
-SPLITS = ("train", "dev", "test")
 
 # "(A) text", at the start of a line or after white space
 _CHOICE = re.compile(r"(?:^|\s)\(([A-Z])\)(?:\s+|(?=[\w'\"]))")
@@ -27,13 +26,18 @@ _LETTER = re.compile(r"^\s*\(([A-Za-z])\)\s*$")
 
 @dataclass(frozen=True)
 class Item:
-    """A question without choices, and the texts of the two answers to it."""
+    """A question without choices, and the texts of the two answers to it.
+
+    Attributes:
+        side: Yes or No, the matching answer, in a file in which every answer is one of these.
+    """
 
     question: str
     matching: str
     other: str
     number: int
     source: str
+    side: str | None = None
 
 
 def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
@@ -76,7 +80,18 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
     if not items:
         why = "every item was dropped" if read else "the file is empty"
         raise UserError(f"{path}: {why}; expected one JSON object a line")
-    return items
+    return with_sides(items)
+
+
+def with_sides(items: Sequence[Item]) -> list[Item]:
+    """A file's items with their sides, if all of its answers are Yes or No; else as they are."""
+    answers = [(plain(item.matching, "NFKC"), plain(item.other, "NFKC")) for item in items]
+    if any(set(both) != {"yes", "no"} for both in answers):
+        return list(items)
+    return [
+        replace(item, side=matching.capitalize())
+        for item, (matching, _) in zip(items, answers, strict=True)
+    ]
 
 
 def plain(text: str, form: Literal["NFC", "NFKC"]) -> str:
@@ -167,30 +182,6 @@ def split_choices(question: str) -> tuple[str, dict[str, str]]:
     }
     stem = re.sub(r"(Choices|Options|Answers):?\s*$", "", question[: marks[0].start()])
     return re.sub(r"^\s*Question:\s*", "", stem).strip(), choices
-
-
-def split_items(
-    items: Sequence[Item], sizes: Mapping[str, int], seed: int, behavior: str
-) -> dict[str, list[Item]]:
-    """Deal items into disjoint train, dev and test sets by seed.
-
-    Raises:
-        UserError: fewer items than the three sizes add up to.
-    """
-    wanted = sum(sizes[name] for name in SPLITS)
-    if len(items) < wanted:
-        raise UserError(
-            f"behaviors.{behavior}.items: {len(items)} items, but steering.prompts.split asks for "
-            f"{' + '.join(str(sizes[name]) for name in SPLITS)} = {wanted}; "
-            "add items or lower the sizes"
-        )
-    order = stream(seed, "split", behavior).permutation(len(items))
-    parts = {}
-    start = 0
-    for name in SPLITS:
-        parts[name] = [items[index] for index in order[start : start + sizes[name]]]
-        start += sizes[name]
-    return parts
 
 
 def deal_letters(n: int, seed: int, behavior: str, split: str) -> list[str]:

@@ -9,12 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from steerpaper.engine.text import (
-    continuation_ids,
-    refuse_control_tokens,
-    render,
-    token_ids,
-)
+from steerpaper.engine.text import continuation_ids, refuse_control_tokens, token_ids
+from steerpaper.engine.turns import Turn, render
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item, deal_letters
 
@@ -33,8 +29,12 @@ class Prompt:
 
     Attributes:
         text: the rendered prompt, ready to be continued; tokenised without special tokens added.
-        matching, other: the two continuations: "A"/"B" (letters) or the answers' texts (answers).
+        matching, other: the two continuations: "A"/"B" behind a bracket that ends the text, or
+            "(A"/"(B" where the tokenizer has these as one token each (letters), or the answers'
+            texts (answers).
         answers: the texts of both answers, whatever the contrast.
+        side: the matching answer's letter (letters), or Yes or No in a file whose answers all are
+            one of these (answers); else None.
         ids, matching_ids, other_ids: token ids of `text` and of the continuations in their place.
         boundary: "joint" where text and continuation together tokenise as text then continuation;
             "split" where the tokenizer would merge across the boundary (the ids are concatenated).
@@ -51,6 +51,7 @@ class Prompt:
     matching: str
     other: str
     answers: dict[str, str]
+    side: str | None
     ids: list[int]
     matching_ids: list[int]
     other_ids: list[int]
@@ -72,9 +73,9 @@ def serialize(
 ) -> list[Prompt]:
     """Turn one split's items into prompts of one contrast (Panickssery et al. 2023, section 3).
 
-    letters: the question is shown with both choices, the answer is prefilled with "(", and the
-    continuations are the letters; A and B are matching equally often. answers: the question is
-    shown alone and the continuations are the answers' texts.
+    letters: the question is shown with both choices, and the continuations are the letters, each
+    one token (see `_letters`); A and B are matching equally often. answers: the question is shown
+    alone and the continuations are the answers' texts.
 
     Raises:
         UserError: letters that are not single, different tokens; a prompt longer than the context.
@@ -82,24 +83,17 @@ def serialize(
     letters = deal_letters(len(items), seed, behavior, split)
     prompts = []
     for item, letter in zip(items, letters, strict=True):
-        question, matching, other = item.question, item.matching, item.other
-        answers = {"matching answer": matching, "other answer": other}
+        answers = {"matching answer": item.matching, "other answer": item.other}
         refuse_control_tokens(tokenizer, answers, item.source)
+        shown = with_choices(item, letter) if contrast == "letters" else item.question
+        turn = render(tokenizer, shown, system, source=item.source)
         if contrast == "letters":
-            question = with_choices(item, letter)
-            matching, other = letter, LETTERS[letter == "A"]
-        text = render(tokenizer, question, system, source=item.source)
-        # a template that ends without white space takes the answer behind a space
-        space = "" if text[-1:].isspace() or tokenizer.chat_template else " "
-        if contrast == "letters":
-            text, space = f"{text}{space}(", ""
-        matching, other = space + matching, space + other
-        ids = [continuation_ids(tokenizer, text, answer) for answer in (matching, other)]
-        if contrast == "letters":
-            _check_letters(ids[0][0], ids[1][0], item.source)
-        text_ids = token_ids(tokenizer, text)
+            placed = _letters(tokenizer, turn, letter, item.source)
+        else:
+            placed = _placed(tokenizer, turn, item.matching, item.other)
+        text_ids = token_ids(tokenizer, placed.text)
         n_tokens = len(text_ids)
-        longest = n_tokens + max(len(answer) for answer, _ in ids)
+        longest = n_tokens + max(len(placed.matching_ids), len(placed.other_ids))
         if context and longest > context:
             raise UserError(
                 f"{item.source}: {longest} tokens with its answer, but the model reads {context}; "
@@ -112,14 +106,15 @@ def serialize(
                 contrast=contrast,
                 split=split,
                 question=item.question,
-                text=text,
-                matching=matching,
-                other=other,
+                text=placed.text,
+                matching=placed.matching,
+                other=placed.other,
                 answers={"matching": item.matching, "other": item.other},
+                side=letter if contrast == "letters" else item.side,
                 ids=text_ids,
-                matching_ids=ids[0][0],
-                other_ids=ids[1][0],
-                boundary="joint" if all(joint for _, joint in ids) else "split",
+                matching_ids=placed.matching_ids,
+                other_ids=placed.other_ids,
+                boundary="joint" if placed.joint else "split",
                 n_tokens=n_tokens,
                 source=item.source,
             )
@@ -167,12 +162,66 @@ def with_choices(item: Item, letter: str) -> str:
     return f"{item.question}\n\nChoices:\n (A) {first}\n (B) {second}"
 
 
-def _check_letters(matching: list[int], other: list[int], source: str) -> None:
-    if len(matching) != 1 or len(other) != 1 or matching == other:
+@dataclass(frozen=True)
+class _Placed:
+    """A text and the two continuations behind it, with their token ids there.
+
+    Attributes:
+        joint: whether the tokenizer would make these ids of text and continuation together.
+    """
+
+    text: str
+    matching: str
+    other: str
+    matching_ids: list[int]
+    other_ids: list[int]
+    joint: bool
+
+
+def _placed(tokenizer: Any, turn: Turn, matching: str, other: str) -> _Placed:
+    """Put two continuations behind a turn.
+
+    The spaces between belong to the continuation, as the tokenizer has them ("▁word"), unless it
+    sees them as the text's and not as the continuation's.
+    """
+    placed = [
+        _behind(tokenizer, text, lead + matching, lead + other)
+        for text, lead in ((turn.text, turn.lead), (turn.text + turn.lead, ""))
+    ]
+    return next((one for one in placed if one.joint), placed[0])
+
+
+def _behind(tokenizer: Any, text: str, matching: str, other: str) -> _Placed:
+    (matching_ids, one), (other_ids, two) = (
+        continuation_ids(tokenizer, text, answer) for answer in (matching, other)
+    )
+    return _Placed(text, matching, other, matching_ids, other_ids, one and two)
+
+
+def _letters(tokenizer: Any, turn: Turn, letter: str, source: str) -> _Placed:
+    """The letter of the matching choice, and the other one, as they stand in "(A)".
+
+    Where bracket and letter are one token each (vocabularies derived from cl100k_base: Llama 3,
+    Qwen), no text that the model read holds a bracket of its own before a letter, and nothing is
+    prefilled. Elsewhere the bracket is prefilled.
+    """
+    other = LETTERS[letter == "A"]
+    whole = _placed(tokenizer, turn, f"({letter}", f"({other}")
+    if whole.joint and _one_token_each(whole):
+        return whole
+    placed = _behind(tokenizer, f"{turn.text}{turn.lead}(", letter, other)
+    if not _one_token_each(placed):
         raise UserError(
             f"{source}: this tokenizer does not write the letters A and B after '(' as one token "
-            f"each (ids {matching} and {other}); use steering.contrasts: [answers]"
+            f"each (ids {placed.matching_ids} and {placed.other_ids}); use "
+            "steering.contrasts: [answers]"
         )
+    return placed
+
+
+def _one_token_each(placed: _Placed) -> bool:
+    matching, other = placed.matching_ids, placed.other_ids
+    return len(matching) == len(other) == 1 and matching != other
 
 
 def under_system_prompts(
@@ -236,19 +285,19 @@ def reasoning_prompts(
 
     Returns:
         id, behavior, contrast, split, question, text, ids, bridge (what leads from the reasoning
-        to the answer) with bridge_ids, matching_ids, other_ids (behind the bridge), source.
+        to the answer) with bridge_ids, matching_ids, other_ids (behind the bridge), side, source.
     """
     rows = []
     for prompt in prompts:
         item = Item(prompt.question, **prompt.answers, number=0, source=prompt.source)
-        letters = prompt.contrast == "letters"
         answers = prompt.answers
         shown = prompt.question
-        if letters:
-            shown = with_choices(item, prompt.matching)
-            answers = {"matching": prompt.matching, "other": prompt.other}
+        if prompt.contrast == "letters":
+            letter = str(prompt.side)
+            shown = with_choices(item, letter)
+            answers = {"matching": letter, "other": LETTERS[letter == "A"]}
         bridge = BRIDGES[prompt.contrast]
-        text = render(tokenizer, f"{shown}\n\n{INSTRUCTION}", system, source=prompt.source)
+        text = render(tokenizer, f"{shown}\n\n{INSTRUCTION}", system, source=prompt.source).text
         row = {key: getattr(prompt, key) for key in ("id", "behavior", "contrast", "split")}
         rows.append(
             {
@@ -263,6 +312,7 @@ def reasoning_prompts(
                     f"{side}_ids": continuation_ids(tokenizer, bridge, answer)[0]
                     for side, answer in answers.items()
                 },
+                "side": prompt.side,
                 "source": prompt.source,
             }
         )
@@ -286,7 +336,7 @@ def open_prompts(
     rows = []
     for number, question in enumerate(questions, 1):
         source = f"behaviors.{behavior}.about: open question {number}"
-        text = render(tokenizer, question, system, source=source)
+        text = render(tokenizer, question, system, source=source).text
         ids = token_ids(tokenizer, text)
         if context and len(ids) >= context:
             raise UserError(

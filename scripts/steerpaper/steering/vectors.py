@@ -1,5 +1,7 @@
 """Steering vectors from activations: pure functions on arrays."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -112,3 +114,57 @@ def residual_norms(matching: Floats, other: Floats) -> NDArray[np.float64]:
     both = np.concatenate([matching, other]).astype(np.float64)
     norms: NDArray[np.float64] = np.linalg.norm(both, axis=-1).mean(axis=0)
     return norms
+
+
+def side_dependence(
+    matching: Floats, other: Floats, sides: Sequence[str | None]
+) -> NDArray[np.float64]:
+    """How much of the vector is one side against the other, and not the behaviour: [L].
+
+    Half of the mean difference of the items of one side minus that of the other's is what a vector
+    from one side alone has beside the behaviour. Its norm is given as a share of the vector's.
+
+    Args:
+        matching, other: [item, L, d].
+        sides: of the items: A and B, or Yes and No.
+
+    Returns:
+        not-a-number where there are no two sides, or no vector.
+    """
+    difference = matching.astype(np.float64) - other.astype(np.float64)
+    one, two = _two_sides(sides)
+    if not one.any() or not two.any():
+        return np.full(difference.shape[1], np.nan)
+    half = (difference[one].mean(axis=0) - difference[two].mean(axis=0)) / 2
+    return _share(np.linalg.norm(half, axis=-1), difference)
+
+
+def chance_dependence(
+    matching: Floats, other: Floats, sides: Sequence[str | None]
+) -> NDArray[np.float64]:
+    """What `side_dependence` is where sides mean nothing: its root mean square over all ways to
+    deal the sides anew, [L].
+    """
+    difference = matching.astype(np.float64) - other.astype(np.float64)
+    one, two = _two_sides(sides)
+    if not one.any() or not two.any():
+        return np.full(difference.shape[1], np.nan)
+    # means of two parts, drawn without replacement
+    spread = difference.var(axis=0, ddof=1).sum(axis=-1) * (1 / one.sum() + 1 / two.sum())
+    return _share(np.sqrt(spread) / 2, difference)
+
+
+def _two_sides(sides: Sequence[str | None]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which items are of the first side by name, and which of another."""
+    first = min((side for side in sides if side), default="")
+    is_first = np.array([side == first for side in sides])
+    return is_first, np.array([bool(side) for side in sides]) & ~is_first
+
+
+def _share(norms: NDArray[np.float64], difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Norms [L] over those of the mean of the differences [item, L, d]."""
+    own = np.linalg.norm(difference.mean(axis=0), axis=-1)
+    share: NDArray[np.float64] = np.divide(
+        norms, own, out=np.full_like(own, np.nan), where=np.isfinite(own) & (own > 0)
+    )
+    return share

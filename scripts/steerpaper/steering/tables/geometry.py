@@ -1,6 +1,6 @@
 """Tables on the geometry of steering vectors; one observation a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,13 @@ import pandas as pd
 
 from steerpaper.engine.layers import resolve_layers
 from steerpaper.stats import Interval, mean_interval
-from steerpaper.steering.vectors import Floats, cosine, principal_components
+from steerpaper.steering.vectors import (
+    Floats,
+    chance_dependence,
+    cosine,
+    principal_components,
+    side_dependence,
+)
 from steerpaper.workflow.files import Arrays
 
 Name = tuple[str, str]  # behaviour, contrast
@@ -17,6 +23,7 @@ Name = tuple[str, str]  # behaviour, contrast
 def geometry_tables(
     activations: Mapping[Name, Arrays],
     vectors: Mapping[Name, Arrays],
+    prompts: Mapping[Name, Iterable[Mapping[str, Any]]],
     *,
     interval: Interval,
     layers: Any,
@@ -26,13 +33,19 @@ def geometry_tables(
     Args:
         activations: matching and other, [item, L, d] each.
         vectors: every estimator's, [L, d] each; the mean difference's are looked at.
+        prompts: rows of the prompt files that the activations are of.
         layers: the blocks whose principal components are asked for (see `resolve_layers`).
     """
     means = {name: found["mean_difference"] for name, found in vectors.items()}
     n_layers = len(next(iter(means.values())))
     shown = resolve_layers(layers, n_layers, "figures.layers")
     return {
-        "norms": norms(activations, means, interval),
+        "norms": norms(
+            activations,
+            means,
+            {name: [row["side"] for row in rows] for name, rows in prompts.items()},
+            interval,
+        ),
         "cosine_blocks": cosine_blocks(means),
         "cosine_behaviors": cosine_behaviors(means),
         "pca": pca(activations, shown),
@@ -42,12 +55,18 @@ def geometry_tables(
 def norms(
     activations: Mapping[Name, Arrays],
     vectors: Mapping[Name, Floats],
+    sides: Mapping[Name, Sequence[str | None]],
     interval: Interval,
 ) -> pd.DataFrame:
     """Norm of every vector and mean norm of the residual stream, block by block.
 
     `residual` is the mean over items of the norm of the matching and other activations, with a
-    bootstrap interval.
+    bootstrap interval. `side_share` is how much of the vector is one side against the other (see
+    `side_dependence`), `side_chance` what it is where sides mean nothing; both are empty where
+    answers have no sides.
+
+    Args:
+        sides: of the items: the matching answer's letter, or Yes or No; or None.
     """
     tables = []
     for (behavior, contrast), vector in vectors.items():
@@ -66,6 +85,8 @@ def norms(
                     "residual": mean,
                     "residual_low": low,
                     "residual_high": high,
+                    "side_share": side_dependence(matching, other, sides[behavior, contrast]),
+                    "side_chance": chance_dependence(matching, other, sides[behavior, contrast]),
                 }
             )
         )

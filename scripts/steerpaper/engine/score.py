@@ -20,6 +20,7 @@ from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import Choice
+from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
 
 # tokens whose distributions are held at a time: logits are large
@@ -48,7 +49,7 @@ class _Row:
 
 
 def sum_logprobs(
-    logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
+    logits: Logits, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
 ) -> Tensor:
     """Sum of log p(target) over each continuation's tokens, in nats.
 
@@ -60,7 +61,7 @@ def sum_logprobs(
     Returns:
         float64 [score]: in float32 the sum over the vocabulary alone is off by 2e-5 a token.
     """
-    columns = start[:, None] + torch.arange(targets.shape[1], device=logits.device)
+    columns = start[:, None] + torch.arange(targets.shape[1], device=row.device)
     columns = columns.clamp(max=logits.shape[1] - 1)
     wanted = zip(
         row[:, None].expand_as(columns).flatten().split(PART),

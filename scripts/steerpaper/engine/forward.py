@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from steerpaper.engine.model import LanguageModel, part_of
+from steerpaper.engine.rope import check_stretch
 from steerpaper.engine.unembed import LateLogits, Logits
 
 # a place in the model: (block, name), the names in the order in which a pass reaches them
@@ -57,7 +58,12 @@ def forward(
 
     Returns:
         what `reads` gave per site, and what `logits` gave (None without).
+
+    Raises:
+        UserError: a row is longer than what keys and values of its beginning hold for.
     """
+    if lm.stretch:
+        check_stretch(lm.stretch, int(mask.sum(1).max()), lm.name)
     edits, reads = edits or {}, reads or {}
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}

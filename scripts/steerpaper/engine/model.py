@@ -16,6 +16,7 @@ from torch import Tensor
 from steerpaper.engine.families import Architecture, architecture
 from steerpaper.engine.folder import read_config, reading, told
 from steerpaper.engine.pretrained import pretrained
+from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
@@ -65,6 +66,17 @@ class LanguageModel:
         """What the weights are in."""
         dtype: torch.dtype = next(self.nn._module.parameters()).dtype
         return dtype
+
+    @cached_property
+    def stretch(self) -> Stretch | None:
+        """How rotary positions are stretched, if they are."""
+        return stretch_of(self.nn._module.config.get_text_config())
+
+    @property
+    def longest(self) -> int | None:
+        """The longest sequence that can be run: of the context, or unstretched, or None."""
+        limits = [self.context, self.stretch.original if self.stretch and self.stretch.moves else 0]
+        return min((limit for limit in limits if limit), default=None)
 
     @cached_property
     def readout(self) -> Readout | None:

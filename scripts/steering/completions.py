@@ -46,7 +46,11 @@ def main(job: Job[Params]) -> None:
         positions=params["positions"],
     )
     decoding = Decoding(
-        params["max_new_tokens"], params["temperature"], params["top_p"], job.batch_tokens
+        params["max_new_tokens"],
+        params["temperature"],
+        params["top_p"],
+        job.batch_tokens,
+        "steering.completions.max_new_tokens",
     )
     completions = complete(lm, [request for _, request in plan], vectors, decoding)
     rows = [

@@ -36,7 +36,11 @@ def main(job: Job[Params]) -> None:
     markers = read_json(job.input["about"])["markers"]
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     decoding = Decoding(
-        params["max_new_tokens"], params["temperature"], params["top_p"], job.batch_tokens
+        params["max_new_tokens"],
+        params["temperature"],
+        params["top_p"],
+        job.batch_tokens,
+        "steering.fixed_completions.max_new_tokens",
     )
     tables = []
     for path in job.input["prompts"]:

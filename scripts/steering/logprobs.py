@@ -65,6 +65,7 @@ def main(job: Job[Params]) -> None:
                     vectors[contrast],
                     wanted[contrast],
                     budget=job.batch_tokens,
+                    names=list(place),
                 )
                 logprobs = np.zeros((len(completions), 1 + len(wanted[contrast])))
                 for batch, values in progress(batches, len(completions), "completions"):

@@ -51,7 +51,8 @@ def main(job: Job[Params]) -> None:
         seed=params["seed"],
         behavior=job.wildcards["behavior"],
     )
-    decoding = Decoding(room, params["temperature"], params["top_p"], job.batch_tokens)
+    key = "steering.reasoning.max_new_tokens"
+    decoding = Decoding(room, params["temperature"], params["top_p"], job.batch_tokens, key)
     reasonings = complete(lm, [request for _, _, request in plan], vectors, decoding)
     made = chains(plan, reasonings, params["multipliers"])
     wanted = [chain for _, chain in made]

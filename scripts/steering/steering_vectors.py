@@ -6,7 +6,7 @@ from typing import TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from steerpaper.workflow.job import Job, run
+from steerpaper.workflow.job import Job, log, run
 
 
 class Params(TypedDict):
@@ -21,7 +21,7 @@ def main(job: Job[Params]) -> None:
     import numpy as np
 
     from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, CONTROLS
-    from steerpaper.steering.vectors import mean_norms, residual_norms, scaled_to
+    from steerpaper.steering.vectors import mean_norms, residual_norms, scaled_to, zero_blocks
     from steerpaper.workflow.files import read_tensors, write_tensors
 
     params = job.params
@@ -35,6 +35,13 @@ def main(job: Job[Params]) -> None:
     of_residual = residual_norms(activations["matching"], activations["other"])
     if params["multiplier_unit"] == "residual":
         norms = of_residual
+    if zero := zero_blocks(vector):
+        log.warning(
+            "%s (%s): the vector has norm zero at block %s: steering there does nothing",
+            job.wildcards["behavior"],
+            job.wildcards["contrast"],
+            ", ".join(map(str, zero)),
+        )
     directions = {BEHAVIOR: vector} | {
         name: value for name, value in vectors.items() if name.startswith(CONTROLS)
     }

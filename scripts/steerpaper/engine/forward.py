@@ -10,6 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from steerpaper.engine.model import LanguageModel, part_of
+from steerpaper.engine.rope import check_stretch
+from steerpaper.engine.unembed import LateLogits, Logits
 
 # a place in the model: (block, name), the names in the order in which a pass reaches them
 Site = tuple[int, str]
@@ -37,7 +39,7 @@ def forward(
     enter: tuple[int, Tensor] | None = None,
     edits: Mapping[Site, Change] | None = None,
     reads: Mapping[Site, Change] | None = None,
-    logits: Change | None = None,
+    logits: Callable[[Logits], Tensor] | None = None,
     logits_of_last: int = 0,
 ) -> tuple[dict[Site, Tensor], Tensor | None]:
     """Run one forward pass of new tokens after a cache, and keep only what is asked for.
@@ -50,12 +52,18 @@ def forward(
         edits: per site, what takes the place of the tensor there, as a function of it.
         reads: per site, a function of the tensor there (as edited); the value is kept. Without
             `logits` the pass stops after the last site that is read.
-        logits: a function of the logits [row, token, V]; without it no logits are computed.
-        logits_of_last: compute them for so many last columns only; 0 for all.
+        logits: a function of the logits [row, token, V]; without it no logits are computed. In
+            bfloat16 and float16 these are float32 (see `engine.unembed`).
+        logits_of_last: they are of so many last columns only; 0 for all.
 
     Returns:
         what `reads` gave per site, and what `logits` gave (None without).
+
+    Raises:
+        UserError: a row is longer than what keys and values of its beginning hold for.
     """
+    if lm.stretch:
+        check_stretch(lm.stretch, int(mask.sum(1).max()), lm.name)
     edits, reads = edits or {}, reads or {}
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
     inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
@@ -81,10 +89,13 @@ def forward(
                 _write(lm, site, edits[site])
             if site in reads:
                 saved.append(reads[site](_at(lm, site)))
-        if logits:
+        if logits and not lm.readout:
             saved.append(logits(lm.nn.output.logits))
         else:
-            if whole:
+            if logits and lm.readout:
+                residual = lm.blocks[last].output[:, -logits_of_last:]
+                saved.append(logits(LateLogits(lm.readout, residual)))
+            elif whole:
                 # touching the block's output is what lets the pass reach it before it stops
                 _ = lm.blocks[last].output
             raise _SeenAll

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ from steerpaper.engine.batching import (
 )
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.guards import check_length, named, refuse_broken
+from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.sampling import draw
-from steerpaper.errors import UserError
-from steerpaper.finite import WAY_OUT
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 
@@ -36,11 +37,13 @@ class Request:
         prompt: token ids.
         condition: how the model is steered; None for the unsteered model.
         stream: names the random stream of this completion; None for greedy decoding.
+        name: what a message calls the prompt.
     """
 
     prompt: Sequence[int]
     condition: Condition | None
     stream: tuple[object, ...] | None
+    name: str = "a prompt"
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ class Decoding:
         max_new_tokens: of every completion.
         temperature, top_p: of the sampled ones.
         budget: tokens a forward pass may hold.
+        key: of the configuration, for `max_new_tokens`.
     """
 
     max_new_tokens: int
     temperature: float
     top_p: float
     budget: int
+    key: str = "max_new_tokens"
 
 
 def complete(
@@ -77,7 +82,15 @@ def sample_sequences(
 
     Args:
         vectors: float [L, d] for every direction that a request's condition names.
+
+    Raises:
+        UserError: a prompt and what may be written to it are longer than the model's context
+            (nothing is sampled then), or a logit is not finite.
     """
+    for one in requests:
+        what = f"{one.name}: {len(one.prompt)} tokens and up to {decoding.max_new_tokens} new"
+        longest = len(one.prompt) + decoding.max_new_tokens
+        check_length(lm, longest, what, f"lower {decoding.key} or shorten the prompt")
     found: list[list[int]] = [[] for _ in requests]
     # where all of a prompt is steered, what is steered differs from row to row: nothing is shared
     whole = any(r.condition is not None and r.condition.positions == "all" for r in requests)
@@ -151,6 +164,10 @@ def _decode(
             logits_of_last=1,
         )
         assert logits is not None
+        broken = ~logits.isfinite().all(-1)
+        if broken.any():
+            row = int(alive[broken][0])
+            _refuse(lm, requests[row], completions[row], vectors)
         chosen = choose.tokens(logits, alive, step)
         for request, token in zip(alive.tolist(), chosen.tolist(), strict=True):
             if not ended[request]:
@@ -226,17 +243,21 @@ def _then(first: Change | None, second: Change) -> Change:
     return second if first is None else lambda hidden: second(first(hidden))
 
 
-def _named(request: Request) -> str:
-    """What a message calls a request: how it is steered."""
-    how = request.condition
-    return f"block {how.label}, multiplier {how.multiplier:g}" if how else "unsteered"
+def _refuse(
+    lm: LanguageModel, request: Request, written: Sequence[int], vectors: Vectors
+) -> NoReturn:
+    """End a job at a completion whose next token has no logits."""
+    ids = [*request.prompt, *written]
+    edits = steered_row(lm, vectors, request.condition, len(ids), len(request.prompt) - 1)
+    what = f"sampling ({request.name}, {named(request.condition)})"
+    refuse_broken(lm, ids, edits, what)
 
 
 class _Choice:
     """Chooses next tokens: greedily, or by the request's own random stream."""
 
     def __init__(self, requests: Sequence[Request], decoding: Decoding) -> None:
-        self._requests, self._decoding = requests, decoding
+        self._decoding = decoding
         self._sampled = torch.tensor([request.stream is not None for request in requests])
         nothing = np.zeros(decoding.max_new_tokens)
         uniforms = [
@@ -252,9 +273,6 @@ class _Choice:
             logits: [row, V].
             alive: [row] the request of every row.
         """
-        if logits.isnan().any():
-            one = self._requests[int(alive[int(logits.isnan().any(-1).nonzero()[0])])]
-            raise UserError(f"sampling ({_named(one)}): a logit is not a number: {WAY_OUT}")
         chosen: Tensor = logits.argmax(-1)
         drawn = self._sampled[alive]
         if drawn.any():

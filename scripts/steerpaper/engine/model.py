@@ -6,7 +6,7 @@
 import atexit
 import logging
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,17 @@ from torch import Tensor
 from steerpaper.engine.families import Architecture, architecture
 from steerpaper.engine.folder import read_config, reading, told
 from steerpaper.engine.pretrained import pretrained
+from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
+from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
 from steerpaper.workflow.devices import hold
 from steerpaper.workflow.files import read_json
 
 log = logging.getLogger(__name__)
+
+# of the largest logit: bfloat16's steps make 1% at most
+OFF = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,29 @@ class LanguageModel:
         """What the weights are in."""
         dtype: torch.dtype = next(self.nn._module.parameters()).dtype
         return dtype
+
+    @cached_property
+    def stretch(self) -> Stretch | None:
+        """How rotary positions are stretched, if they are."""
+        return stretch_of(self.nn._module.config.get_text_config())
+
+    @property
+    def longest(self) -> int | None:
+        """The longest sequence that can be run: of the context, or unstretched, or None."""
+        limits = [self.context, self.stretch.original if self.stretch and self.stretch.moves else 0]
+        return min((limit for limit in limits if limit), default=None)
+
+    @cached_property
+    def readout(self) -> Readout | None:
+        """Makes logits in float32; None where the model's own are (see `engine.unembed`)."""
+        if self.dtype == torch.float32:
+            return None
+        module = self.nn._module
+        return readout_of(
+            module.get_submodule(self.where.final_norm),
+            module.get_submodule(self.where.unembedding),
+            module.config.get_text_config(),
+        )
 
 
 def pick_device(device: str) -> torch.device:
@@ -215,6 +243,7 @@ def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
             saved.append(block.output)
         saved.append(final_norm.input)
         saved.append(unembedding.output)
+        logits = lm.nn.output.logits.save()
     for layer, residual in enumerate(saved[:-1]):
         if not isinstance(residual, Tensor) or residual.shape != (1, 2, lm.width):
             raise UserError(
@@ -225,6 +254,19 @@ def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
         raise UserError(
             f"model {lm.name}: the final norm does not read the last block's output, "
             "so the residual stream is not where the architecture says"
+        )
+    if lm.readout:
+        _check_logits(lm, lm.readout(saved[lm.n_layers]), logits.float())
+
+
+def _check_logits(lm: LanguageModel, ours: Tensor, theirs: Tensor) -> None:
+    """Compare float32 logits with the model's own, which are on a coarser grid."""
+    off = float((ours - theirs).abs().max() / theirs.abs().max())
+    if off > OFF:
+        raise UserError(
+            f"model {lm.name}: its logits are not what final norm and unembedding give (off by "
+            f"{off:.0%} of the largest): it does something else to them, which must be added to "
+            "scripts/steerpaper/engine/unembed.py; or set dtype: float32"
         )
 
 

@@ -7,7 +7,7 @@ block l is where the conditions steered at block l enter: blocks 0..l are not ru
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -17,9 +17,12 @@ from torch import Tensor
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.guards import check_length, named, refuse_broken
+from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import Choice
+from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
 
 # tokens whose distributions are held at a time: logits are large
@@ -48,7 +51,7 @@ class _Row:
 
 
 def sum_logprobs(
-    logits: Tensor, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
+    logits: Logits, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
 ) -> Tensor:
     """Sum of log p(target) over each continuation's tokens, in nats.
 
@@ -60,7 +63,7 @@ def sum_logprobs(
     Returns:
         float64 [score]: in float32 the sum over the vocabulary alone is off by 2e-5 a token.
     """
-    columns = start[:, None] + torch.arange(targets.shape[1], device=logits.device)
+    columns = start[:, None] + torch.arange(targets.shape[1], device=row.device)
     columns = columns.clamp(max=logits.shape[1] - 1)
     wanted = zip(
         row[:, None].expand_as(columns).flatten().split(PART),
@@ -102,7 +105,13 @@ def score(
         (number, ids) for number, item in enumerate(items) for ids in (item.matching, item.other)
     ]
     batches = score_completions(
-        lm, [item.text for item in items], both, vectors, conditions, budget=budget
+        lm,
+        [item.text for item in items],
+        both,
+        vectors,
+        conditions,
+        budget=budget,
+        names=[item.id for item in items],
     )
     flat = found.reshape(-1, found.shape[-1])
     for numbers, values in progress(batches, len(both), "scores"):
@@ -118,6 +127,7 @@ def score_completions(
     conditions: Sequence[Condition],
     *,
     budget: int,
+    names: Sequence[str] | None = None,
 ) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
     """Log-probability of whole completions, unsteered and under every condition, batch by batch.
 
@@ -128,11 +138,21 @@ def score_completions(
         prompts: token ids.
         completions: the number of the prompt, and the completion's token ids (one or more).
         vectors, conditions, budget: as in `score`.
+        names: what messages call the prompts.
 
     Yields:
         the numbers of some completions, and float64 [completion, 1 + condition] in nats, the
         unsteered run first.
+
+    Raises:
+        UserError: a prompt with its completion is longer than the context, or a log-probability is
+            not finite; it names the prompt, the condition and the block where that begins.
     """
+    if names is None:
+        names = [f"prompt {number}" for number in range(1, 1 + len(prompts))]
+    for prompt, ids in completions:
+        length = len(prompts[prompt]) + len(ids)
+        check_length(lm, length, f"{names[prompt]} with what follows it", "shorten it or remove it")
     # where all of a prompt is steered, nothing of it can be shared
     whole = any(condition.positions == "all" for condition in conditions)
     prefixes = Prefixes(lm, [[] if whole else prompt[:-1] for prompt in prompts])
@@ -166,8 +186,27 @@ def score_completions(
             )
             return scorer.score(here, before, widths[batch[0]])
 
-        for _, found in run_batches(widths, budget, run):
-            yield found
+        for _, (numbers, found) in run_batches(widths, budget, run):
+            if not np.isfinite(found).all():
+                first, column = np.argwhere(~np.isfinite(found))[0]
+                prompt, ids = completions[numbers[first]]
+                condition = conditions[column - 1] if column else None
+                _refuse(lm, names[prompt], prompts[prompt], ids, vectors, condition)
+            yield numbers, found
+
+
+def _refuse(
+    lm: LanguageModel,
+    name: str,
+    prompt: Sequence[int],
+    completion: Sequence[int],
+    vectors: Vectors,
+    condition: Condition | None,
+) -> NoReturn:
+    """End a job at a completion whose log-probability is not finite."""
+    ids = [*prompt, *completion[:-1]]
+    edits = steered_row(lm, vectors, condition, len(ids), len(prompt) - 1)
+    refuse_broken(lm, ids, edits, f"scoring ({name}, {named(condition)})")
 
 
 def _rows(left: Sequence[Sequence[int]], completions: Sequence[tuple[int, Any]]) -> list[_Row]:

@@ -36,13 +36,13 @@ class LocalJudge:
         """
         self.name = lm.name
         self._lm = lm
-        self._decoding = Decoding(max_new_tokens, temperature=1.0, top_p=1.0, budget=budget)
+        key = "lookups.explanations.max_new_tokens"
+        self._decoding = Decoding(max_new_tokens, 1.0, 1.0, budget=budget, key=key)
 
     def fits(self, question: str) -> bool:
         """Whether the question and an answer are within the model's context."""
-        return self._lm.context is None or (
-            len(self._ids(question)) + self._decoding.max_new_tokens <= self._lm.context
-        )
+        length = len(self._ids(question)) + self._decoding.max_new_tokens
+        return length <= (self._lm.longest or np.inf)
 
     def prepare(self, questions: Sequence[str], follow_ups: Sequence[FollowUps]) -> None:
         """Nothing is paid for here."""
@@ -51,7 +51,10 @@ class LocalJudge:
         """Greedy completions of the questions."""
         if not questions:
             return []
-        requests = [Request(self._ids(question), None, None) for question in questions]
+        requests = [
+            Request(self._ids(text), None, None, "a question to the local judge")
+            for text in questions
+        ]
         answers = complete(self._lm, requests, {}, self._decoding)
         return [self._tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]
 
@@ -73,7 +76,7 @@ class LocalJudge:
     def differences(self, questions: Sequence[str], baseline: str) -> list[float]:
         """Log p(Yes) - log p(No) of every question, less the baseline's; NaN if it does not fit."""
         asked = [self._choice(question) for question in (*questions, baseline)]
-        room = self._lm.context or np.inf
+        room = self._lm.longest or np.inf
         read = [number for number, choice in enumerate(asked) if choice.length <= room]
         found = np.full(len(asked), np.nan)
         if read:

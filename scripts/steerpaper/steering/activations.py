@@ -9,6 +9,7 @@ from torch import Tensor
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
 from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
@@ -32,6 +33,9 @@ def read_activations(
 
     Returns:
         matching, other: float32 [item, L, d], in the order of `items`.
+
+    Raises:
+        UserError: an activation is not finite; it names the item and the block.
     """
     prefixes = Prefixes(lm, [item.text for item in items])
     found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
@@ -63,6 +67,9 @@ def read_activations(
         for batch, means in run_batches(widths, budget, run):
             for entry, mean in zip(batch, means, strict=True):
                 place, side = rows[entry]
+                if not mean.isfinite().all():
+                    item = items[chosen[place]]
+                    refuse_broken(lm, [*item.text, *ids[entry]], {}, f"activations ({item.id})")
                 found[side, chosen[place]] = mean.numpy()
     return found[0], found[1]
 

@@ -43,7 +43,8 @@ def sample_plan(
                     "seed": seed,
                 }
                 condition = steered if multiplier else None
-                plan.append((row, Request(ids, condition, None if greedy else name)))
+                stream = None if greedy else name
+                plan.append((row, Request(ids, condition, stream, prompt_id)))
     return plan
 
 
@@ -56,7 +57,7 @@ def fixed_requests(prompt: Mapping[str, Any], *, samples: int, seed: int) -> lis
         prompt: a row of a prompt file.
     """
     named = (prompt["behavior"], prompt["contrast"], prompt["id"])
-    return [
-        Request(prompt["ids"], None, (seed, "fixed completion", *named, NO_LAYER, 0.0, sample))
-        for sample in range(samples)
+    streams = [
+        (seed, "fixed completion", *named, NO_LAYER, 0.0, sample) for sample in range(samples)
     ]
+    return [Request(prompt["ids"], None, stream, prompt["id"]) for stream in streams]

@@ -7,7 +7,7 @@ words that introduce it on. Both together are what `response` steers elsewhere.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from steerpaper.engine.batching import (
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
 from steerpaper.engine.generate import Request
+from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.intervene import directions_at, steer
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.score import sum_logprobs
@@ -111,7 +112,7 @@ def reasoning_plan(
             steered = Condition(layers, BEHAVIOR, multiplier) if multiplier else None
             for sample in range(samples):
                 name = (seed, "reasoning", behavior, question.id, block, multiplier, sample)
-                plan.append((number, sample, Request(question.prompt, steered, name)))
+                plan.append((number, sample, Request(question.prompt, steered, name, question.id)))
     return plan
 
 
@@ -212,6 +213,9 @@ def score_chains(
         vector: float [L, d].
         layers: the blocks that are steered.
         budget: tokens a forward pass may hold.
+
+    Raises:
+        UserError: a log-probability is not finite; it names the question and the block.
     """
     like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
     directions = {
@@ -245,8 +249,41 @@ def score_chains(
         ]
         for scored, logprobs in _score_answers(lm, prefix, rows, directions, budget):
             for answer, logprob in zip(scored, logprobs.tolist(), strict=True):
+                if not np.isfinite(logprob):
+                    chain = wanted[answer.chain]
+                    _refuse(lm, questions[chain.question], chain, answer.tokens, directions)
                 found[answer.chain, answer.side] = logprob
     return found
+
+
+def _refuse(
+    lm: LanguageModel,
+    question: Question,
+    chain: Chain,
+    answer: Sequence[int],
+    directions: Mapping[int, Tensor],
+) -> NoReturn:
+    """End a job at a chain whose answer (the bridge with it) has no finite log-probability."""
+    before = len(question.prompt) - 1
+    strength = torch.tensor(
+        [0.0] * before
+        + [chain.during_reasoning] * (1 + len(chain.reasoning))
+        + [chain.during_answer] * len(answer)
+    )
+    edits = _edits(directions, strength[None, :, None])
+    what = (
+        f"scoring ({question.id}, multiplier {chain.during_reasoning:g} during the reasoning, "
+        f"{chain.during_answer:g} during the answer)"
+    )
+    refuse_broken(lm, [*question.prompt, *chain.reasoning, *answer], edits, what)
+
+
+def _edits(directions: Mapping[int, Tensor], strength: Tensor) -> dict[Site, Change]:
+    """The steering of some rows; the strength is [row, token, 1]."""
+    return {
+        (layer, RESIDUAL): steer("add", direction, strength)
+        for layer, direction in directions.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -299,10 +336,7 @@ def _run_written(
             # left-padded, so that what follows is adjacent
             one = written[number]
             strength[row, width - len(one.reasoning) - 1 :] = one.multiplier
-        return {
-            (layer, RESIDUAL): steer("add", direction, strength)
-            for layer, direction in directions.items()
-        }
+        return _edits(directions, strength)
 
     return prefixes.run_rows([[*one.prompt, *one.reasoning] for one in written], edits)
 
@@ -336,10 +370,7 @@ def _score_answers(
             ids,
             own.extend(mask),
             own.cache,
-            edits={
-                (layer, RESIDUAL): steer("add", direction, strength)
-                for layer, direction in directions.items()
-            },
+            edits=_edits(directions, strength),
             logits=lambda x: sum_logprobs(
                 x, torch.arange(len(chosen), device=lm.device), start, targets, target_mask
             ),

@@ -97,6 +97,11 @@ def scaled_to(vectors: Floats, norms: Floats) -> NDArray[np.float64]:
     return scaled
 
 
+def zero_blocks(vectors: Floats) -> list[int]:
+    """The blocks whose vector [L, d] has norm zero: steering there does nothing."""
+    return [int(layer) for layer in np.flatnonzero(~vectors.any(axis=1))]
+
+
 def mean_norms(vectors: list[Floats]) -> NDArray[np.float64]:
     """Mean over behaviours of their vectors' norms, per block: [L] from many [L, d].
 

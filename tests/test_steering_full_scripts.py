@@ -186,14 +186,14 @@ def test_numbers_that_run_over_are_refused_by_every_script_and_nothing_is_writte
 ):
     rows = {"prompts": prompts["system_prompts"]}
     params = {**RUN, "positions": "response", "prompts": 2, **TOO_MUCH}
-    told = r"system\.over\.parquet: logprob_\w+ is nan \(behaviour .*block 1\+2, multiplier 1e\+39"
+    told = r"scoring \(.*multiplier 1e\+39\): after block"
     with pytest.raises(UserError, match=told):
         run(study, "system_prompts", common | rows, {"scores": "system.over.parquet"}, params)
     params = {**RUN, **TOO_MUCH, "random": {"directions": 0}, "positions": "last"}
     text = {"id": "a", "text": "a b", "ids": [1, 2, 3]}
     write_jsonl(study / "text.jsonl", [text])
     inputs = common | {"neutral": str(study / "text.jsonl"), "knowledge": [prompts["prompts"][2]]}
-    told = r"cost\.over\.parquet: logprob is nan \(contrast text, .*multiplier 1e\+39; 1 of 2 rows"
+    told = r"(cost\.over\.parquet: logprob is nan|scoring) \(.*multiplier 1e\+39"
     with pytest.raises(UserError, match=told):
         run(study, "cost", inputs, {"scores": "cost.over.parquet"}, params)
     params = {**RUN, **TOO_MUCH, "prompts": 1, "samples": 1, "seed": 3, "max_new_tokens": 2}

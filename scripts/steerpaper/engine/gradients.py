@@ -15,6 +15,7 @@ from steerpaper.engine.batching import Prefix, Prefixes, padded, run_batches, wi
 from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import Choice
+from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
 
 # a pass that is differentiated holds what a plain one forgets, for about so many tokens in place
@@ -172,7 +173,7 @@ def _run(
     return torch.cat(slopes, dim=1).double().cpu().numpy()
 
 
-def _logprobs(logits: Tensor, start: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
+def _logprobs(logits: Logits, start: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     """Log-probability of every row's completion, nats: [row].
 
     Args:
@@ -180,9 +181,9 @@ def _logprobs(logits: Tensor, start: Tensor, targets: Tensor, mask: Tensor) -> T
         start: [row] the column that predicts the first target.
         targets, mask: [row, target] token ids, and 1 where there is one.
     """
-    columns = start[:, None] + torch.arange(targets.shape[1], device=logits.device)
+    columns = start[:, None] + torch.arange(targets.shape[1], device=targets.device)
     columns = columns.clamp(max=logits.shape[1] - 1)
     row, column = mask.nonzero(as_tuple=True)
     wanted = logits[row, columns[row, column]].float()
     logprob = wanted.gather(1, targets[row, column][:, None])[:, 0] - wanted.logsumexp(dim=-1)
-    return torch.zeros(len(logits), device=logits.device).index_add(0, row, logprob)
+    return torch.zeros(len(targets), device=targets.device).index_add(0, row, logprob)

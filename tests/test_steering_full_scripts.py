@@ -199,7 +199,7 @@ def test_numbers_that_run_over_are_refused_by_every_script_and_nothing_is_writte
     params = {**RUN, **TOO_MUCH, "prompts": 1, "samples": 1, "seed": 3, "max_new_tokens": 2}
     params |= {"temperature": 1.0, "top_p": 1.0}
     inputs = common | {"prompts": prompts["reasoning"]}
-    with pytest.raises(UserError, match=r"sampling \(block 1\+2, multiplier 1e\+39\)"):
+    with pytest.raises(UserError, match=r"sampling \(.*block 1\+2, multiplier 1e\+39\)"):
         run(study, "reasoning", inputs, {"chains": "cot.over.parquet"}, params)
     assert not list(study.glob("*over*"))
 

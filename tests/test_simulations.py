@@ -1,0 +1,55 @@
+"""Intervals hold the truth as often as they say, and p is small no more often than it says."""
+
+import numpy as np
+import pytest
+import simulations
+from simulations import DOCS
+
+
+def test_intervals_of_means_hold_the_truth_and_more_often_than_the_bootstraps_below_twenty():
+    table = simulations.coverage_of_means(800)
+    normal = table[table["data"] == "normal"]
+    assert normal["ours"].between(0.915, 0.975).all()
+    few = table[table["items"] < 20]
+    assert (few["ours"] >= few["percentile"] - 0.01).all()
+    assert (few["ours"] >= few["BCa"] - 0.02).all()
+    # what nothing mends: few numbers of a long tail
+    assert table["ours"].min() > 0.75
+
+
+def test_intervals_of_clusters_hold_the_truth_where_rows_taken_for_independent_do_not():
+    table = simulations.coverage_of_clusters(800)
+    assert table["mean"].between(0.89, 0.98).all()
+    assert table["difference of two labels"].between(0.88, 0.985).all()
+    assert (table["taken for independent rows"] < 0.75).all()
+
+
+def test_intervals_of_shares_hold_the_truth_and_are_never_of_width_zero():
+    table = simulations.coverage_of_shares(800).set_index("share")
+    assert (table.drop(columns="8 clusters of 50") > 0.88).all(axis=None)
+    assert (table["8 clusters of 50"] > 0.87).all()
+
+
+def test_p_is_below_a_twentieth_in_a_twentieth_of_draws_where_nothing_is_there():
+    table = simulations.null_of_p(1500)
+    assert table["p by Student's t"].between(0.03, 0.07).all()
+    assert table["p by rank (at most 1/21)"].between(0.03, 0.07).all()
+    assert (table["any of 8, by Holm"] < 0.08).all()
+    # the reason that it went
+    assert (table["permuted within items"] > 0.2).all()
+    labels = simulations.null_of_labels(1200)
+    assert labels["p by Student's t"].between(0.03, 0.07).all()
+
+
+def test_the_measured_null_is_what_its_directions_say():
+    generator = np.random.default_rng(0)
+    assert simulations.null_on_a_model(generator.normal(size=300), 2000) == pytest.approx(
+        0.05, abs=0.025
+    )
+
+
+def test_the_documentation_holds_the_simulations_tables():
+    text = DOCS.read_text(encoding="utf-8")
+    for make in simulations.TABLES.values():
+        header = "| " + " | ".join(make(2).columns) + " |"
+        assert header in text, header

@@ -140,7 +140,8 @@ def load(
     tokenizer = load_tokenizer(directory)
     try:
         module = pretrained(directory, getattr(torch, dtype))
-        module.to(target).eval()
+        # gradients are taken of activations, never of weights
+        module.to(target).eval().requires_grad_(False)
     except UserError:
         raise
     except Exception as error:  # whatever transformers raises at files that came as data

@@ -1,0 +1,166 @@
+"""Gradients of scores: equal to plain autograd and to measured slopes, in any batch."""
+
+import numpy as np
+import plain
+import pytest
+import torch
+from conftest import ROOT
+
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.gradients import gradients, item_gradients
+from steerpaper.engine.model import load
+from steerpaper.engine.score import score
+from steerpaper.engine.text import choices
+from steerpaper.steering.items import read_items
+from steerpaper.steering.prompts import as_rows, serialize
+
+POSITIONS = ["response", "last", "all"]
+
+
+def make_pairs(lm, contrast, n=5):
+    prompts = serialize(
+        lm.tokenizer,
+        read_items(ROOT / "data/behaviors/impatience.jsonl")[:n],
+        behavior="impatience",
+        contrast=contrast,
+        split="dev",
+        system=None,
+        seed=1,
+        context=lm.context,
+    )
+    return choices(as_rows(prompts))
+
+
+def plain_gradient(lm, text, continuation, positions):
+    """Of one completion's log-probability: [L, d], by autograd on one whole row, no cache."""
+    deltas = [torch.zeros(lm.width, requires_grad=True) for _ in range(lm.n_layers)]
+    length, start = len(text) + len(continuation), len(text) - 1
+    where = torch.zeros(length, 1)
+    where[{"response": slice(start, None), "last": start, "all": slice(None)}[positions]] = 1
+
+    def hook(layer):
+        return lambda module, inputs, output: output + where * deltas[layer]
+
+    handles = [
+        block._module.register_forward_hook(hook(layer)) for layer, block in enumerate(lm.blocks)
+    ]
+    try:
+        with torch.enable_grad():
+            logits = lm.nn._module(input_ids=torch.tensor([[*text, *continuation]])).logits[0]
+            logprobs = logits.double().log_softmax(dim=-1)
+            total = sum(logprobs[start + k, token] for k, token in enumerate(continuation))
+            found = torch.autograd.grad(total, deltas)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.stack(found).double().numpy()
+
+
+def plain_item_gradients(lm, pairs, positions):
+    return np.array(
+        [
+            plain_gradient(lm, pair.text, pair.matching, positions)
+            - plain_gradient(lm, pair.text, pair.other, positions)
+            for pair in pairs
+        ]
+    )
+
+
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_gradients_equal_plain_autograd_on_whole_rows(lm, contrast, positions):
+    pairs = make_pairs(lm, contrast)
+    ours = item_gradients(lm, pairs, positions, budget=512)
+    theirs = plain_item_gradients(lm, pairs, positions)
+    scale = np.abs(theirs).max(axis=(0, 2))
+    assert (scale > 1e-3).all()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * scale.max())
+
+
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_a_gradient_along_a_vector_is_the_measured_slope_of_a_small_multiplier(
+    lm, contrast, positions
+):
+    pairs, generator = make_pairs(lm, contrast), np.random.default_rng(0)
+    vector = generator.standard_normal((lm.n_layers, lm.width)).astype(np.float32)
+    step = 0.01
+    conditions = [
+        Condition((layer,), "v", sign * step, positions=positions)
+        for layer in range(lm.n_layers)
+        for sign in (1, -1)
+    ]
+    _, steered = score(lm, pairs, {"v": vector}, conditions, budget=512)
+    difference = (steered[..., 0] - steered[..., 1]).reshape(len(pairs), lm.n_layers, 2)
+    measured = (difference[..., 0] - difference[..., 1]) / (2 * step)
+    slopes = (item_gradients(lm, pairs, positions, budget=512) * vector).sum(axis=-1)
+    assert np.abs(slopes).max() > 0.1
+    np.testing.assert_allclose(slopes, measured, rtol=0, atol=0.02 * np.abs(slopes).max())
+
+
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_gradients_are_the_same_to_the_bit_in_any_batch(lm, contrast, positions):
+    pairs = make_pairs(lm, contrast, 10)
+    found = [item_gradients(lm, pairs, positions, budget) for budget in (1, 80, 8000)]
+    order = np.random.default_rng(1).permutation(len(pairs))
+    mixed = item_gradients(lm, [pairs[place] for place in order], positions, 800)
+    found.append(mixed[np.argsort(order)])
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
+
+
+def test_a_group_s_gradient_is_the_weighted_sum_of_its_completions(load_tiny):
+    lm = load_tiny("llama")
+    pairs = make_pairs(lm, "answers", 3)
+    completions = [(k, pair.matching) for k, pair in enumerate(pairs)]
+    completions += [(k, pair.other) for k, pair in enumerate(pairs)]
+    weights, groups = [0.5, -2.0, 1.0, 3.0, 0.0, 0.25], [3, 0, 3, 0, 1, 3]
+    prompts = [pair.text for pair in pairs]
+    ours = gradients(lm, prompts, completions, weights, groups, positions="response", budget=512)
+    assert ours.shape == (4, lm.n_layers, lm.width)
+    assert ours.dtype == np.float64
+    theirs = np.zeros_like(ours)
+    for (prompt, ids), weight, group in zip(completions, weights, groups, strict=True):
+        theirs[group] += weight * plain_gradient(lm, prompts[prompt], ids, "response")
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-4 * np.abs(theirs).max())
+    assert np.abs(theirs[[0, 3]]).max() > 0.1
+    assert not ours[[1, 2]].any()
+
+
+def test_a_batch_that_does_not_fit_is_halved(load_tiny, monkeypatch):
+    lm = load_tiny("gpt2")
+    pairs = make_pairs(lm, "letters", 6)
+    expected = item_gradients(lm, pairs, "response", 8000)
+    grad, sizes = torch.autograd.grad, []
+
+    def too_small(outputs, inputs):
+        sizes.append(len(inputs[0]))
+        if len(inputs[0]) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return grad(outputs, inputs)
+
+    monkeypatch.setattr(torch.autograd, "grad", too_small)
+    np.testing.assert_array_equal(item_gradients(lm, pairs, "response", 8000), expected)
+    assert max(sizes) > 4 and min(sizes) <= 4
+
+
+def test_weights_keep_no_gradient_and_no_graph_is_left(load_tiny):
+    lm = load_tiny("llama")
+    item_gradients(lm, make_pairs(lm, "answers", 2), "response", 512)
+    assert not any(weight.requires_grad for weight in lm.nn._module.parameters())
+    assert not torch.is_grad_enabled()
+    _, residual = plain.forward(lm, [1, 2, 3])
+    assert not residual.requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_gives_gradients_near_those_of_float32(model_folders, load_tiny, dtype):
+    lm = load_tiny("llama")
+    half = load(model_folders["llama"], device="cpu", dtype=dtype, threads=1)
+    pairs = make_pairs(lm, "answers")
+    full = item_gradients(lm, pairs, "response", 512)
+    ours = item_gradients(half, pairs, "response", 512)
+    for layer in range(lm.n_layers):
+        one, other = full[:, layer].ravel(), ours[:, layer].ravel()
+        assert np.corrcoef(one, other)[0, 1] > 0.99

@@ -1,5 +1,10 @@
 """Gradients of scores: equal to plain autograd and to measured slopes, in any batch."""
 
+import json
+import shutil
+from importlib import import_module as script
+from pathlib import Path
+
 import numpy as np
 import plain
 import pytest
@@ -11,24 +16,33 @@ from steerpaper.engine.gradients import gradients, item_gradients
 from steerpaper.engine.model import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
+from steerpaper.errors import UserError
+from steerpaper.steering.gradients import write_gradients
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.workflow.files import read_jsonl, read_tensors, write_jsonl
+from steerpaper.workflow.job import Job
 
 POSITIONS = ["response", "last", "all"]
 
 
-def make_pairs(lm, contrast, n=5):
+def make_rows(lm, contrast, n=5, split="dev"):
+    """Rows of a prompt file."""
     prompts = serialize(
         lm.tokenizer,
         read_items(ROOT / "data/behaviors/impatience.jsonl")[:n],
         behavior="impatience",
         contrast=contrast,
-        split="dev",
+        split=split,
         system=None,
         seed=1,
         context=lm.context,
     )
-    return choices(as_rows(prompts))
+    return as_rows(prompts)
+
+
+def make_pairs(lm, contrast, n=5):
+    return choices(make_rows(lm, contrast, n))
 
 
 def plain_gradient(lm, text, continuation, positions):
@@ -142,7 +156,8 @@ def test_a_batch_that_does_not_fit_is_halved(load_tiny, monkeypatch):
 
     monkeypatch.setattr(torch.autograd, "grad", too_small)
     np.testing.assert_array_equal(item_gradients(lm, pairs, "response", 8000), expected)
-    assert max(sizes) > 4 and min(sizes) <= 4
+    assert max(sizes) > 4
+    assert min(sizes) <= 4
 
 
 def test_weights_keep_no_gradient_and_no_graph_is_left(load_tiny):
@@ -164,3 +179,78 @@ def test_half_precision_gives_gradients_near_those_of_float32(model_folders, loa
     for layer in range(lm.n_layers):
         one, other = full[:, layer].ravel(), ours[:, layer].ravel()
         assert np.corrcoef(one, other)[0, 1] > 0.99
+
+
+# the rule's script
+
+
+def make_job(tmp_path, folder, budget=512):
+    """A job on two contrasts' prompt files, which are written."""
+    lm = load(folder, device="cpu", dtype="float32", threads=1)
+    model = tmp_path / "model"
+    if not model.exists():
+        shutil.copytree(folder, model)
+        (model / "manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    prompts = {}
+    for contrast in ("answers", "letters"):
+        for split, n in (("dev", 2), ("test", 4)):
+            path = tmp_path / f"{contrast}.{split}.jsonl"
+            write_jsonl(path, make_rows(lm, contrast, n, split))
+            prompts.setdefault(split, []).append(str(path))
+    return Job(
+        input={"model": str(model / "manifest.json"), **prompts},
+        output={"gradients": [str(tmp_path / f"{c}.{budget}.safetensors") for c in ("a", "l")]},
+        params={
+            "run": {"device": "cpu", "dtype": "float32"},
+            "contrasts": ["answers", "letters"],
+            "positions": "response",
+        },
+        wildcards={"behavior": "impatience"},
+        threads=1,
+        log=str(tmp_path / "log"),
+        batch_tokens=budget,
+    )
+
+
+def test_the_file_holds_every_prompt_s_gradient_in_the_prompt_files_order(
+    tmp_path, model_folders, load_tiny
+):
+    job = make_job(tmp_path, model_folders["llama"])
+    script("steering.gradients").main(job)
+    for contrast, path in zip(job.params["contrasts"], job.output["gradients"], strict=True):
+        tensors, metadata = read_tensors(path)
+        assert metadata["positions"] == "response"
+        assert metadata["contrast"] == contrast
+        for split in ("dev", "test"):
+            rows = read_jsonl(tmp_path / f"{contrast}.{split}.jsonl")
+            assert metadata["prompts"][split] == [row["id"] for row in rows]
+            assert tensors[split].dtype == np.float32
+            theirs = plain_item_gradients(load_tiny("llama"), choices(rows), "response")
+            np.testing.assert_allclose(
+                tensors[split], theirs, rtol=0, atol=2e-4 * np.abs(theirs).max()
+            )
+
+
+def test_the_file_is_the_same_to_the_byte_for_any_budget(tmp_path, model_folders):
+    files = []
+    for budget in (1, 4000):
+        job = make_job(tmp_path, model_folders["gpt2"], budget)
+        script("steering.gradients").main(job)
+        files.append([Path(path).read_bytes() for path in job.output["gradients"]])
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_a_gradient_that_is_not_finite_is_refused_and_nothing_is_written(value, tmp_path):
+    rows = [{"id": f"tea-{k}", "behavior": "tea", "contrast": "letters"} for k in range(3)]
+    found = np.ones((3, 4, 5))
+    found[1, 2, 3] = value
+    path = tmp_path / "tea.gradients.safetensors"
+    with pytest.raises(UserError) as raised:
+        write_gradients(
+            path, {"dev": rows[:1], "test": rows}, {"dev": found[:1], "test": found}, {}
+        )
+    said = str(raised.value)
+    for part in (str(path), "tea", "letters", "prompt tea-1", "block 2", "1 of 12", "float32"):
+        assert part in said
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,43 @@
+rule gradients:
+    """Read how far every dev and test item's score moves, to first order, with any vector."""
+    input:
+        dev=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        test=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        model=f"{MODEL}/manifest.json",
+    output:
+        gradients=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+    log:
+        f"{LOGS}/gradients/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/gradients/{{behavior}}.tsv"
+    conda:
+        MODEL_ENV
+    threads: config["threads"]
+    resources:
+        gpu=1,
+        # a pass back needs what every block of the pass forward computed
+        mem_mb=scaled(4000),
+        runtime=scaled(60),
+    params:
+        settings=dict(
+            run=RUN_MODEL,
+            contrasts=CONTRASTS,
+            positions=STEERING["positions"],
+        ),
+        code=code_of("steering/gradients"),
+    message:
+        "Reading the gradients of {wildcards.behavior}"
+    script:
+        "../scripts/steering/gradients.py"

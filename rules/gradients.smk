@@ -27,8 +27,7 @@ rule gradients:
     threads: config["threads"]
     resources:
         gpu=1,
-        # a pass back needs what every block of the pass forward computed
-        mem_mb=scaled(4000),
+        mem_mb=scaled(3000),
         runtime=scaled(60),
     params:
         settings=dict(

@@ -122,6 +122,20 @@ def test_true_signs_give_the_slopes_of_the_mean_difference():
     )
 
 
+def test_shuffles_of_differences_with_a_strong_mean_are_wide_bounded_and_not_normal():
+    generator = np.random.default_rng(2)
+    mean = 2 * np.ones(100)
+    differences = mean + generator.standard_normal((60, 100))
+    gradients, signs = np.tile(mean, (2, 1)), random_signs(DRAWS, 60, 3)
+    norm = np.linalg.norm(differences.mean(axis=0))
+    own = first_order_slopes(gradients, differences.mean(axis=0))[0]
+    draws = shuffled_null(gradients, differences, norm, signs)[:, 0]
+    assert np.abs(draws).max() < 1.01 * own
+    assert stats.kurtosis(draws) < -0.5
+    without = differences - differences.mean(axis=0) + 0.01 * mean
+    assert np.std(draws) > 3 * np.std(shuffled_null(gradients, without, norm, signs)[:, 0])
+
+
 def test_a_shuffle_that_cancels_has_no_slope_and_leaves_the_others():
     gradients, one = make_gradients(3, 20), make_gradients(1, 20, seed=5)
     differences = np.concatenate([one, one, 0.1 * one, 0.1 * one])

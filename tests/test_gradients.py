@@ -17,9 +17,13 @@ from steerpaper.engine.model import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.errors import UserError
+from steerpaper.steering.activations import read_activations
+from steerpaper.steering.first_order import first_order_slopes
 from steerpaper.steering.gradients import write_gradients
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.steering.slopes import slopes
+from steerpaper.steering.vectors import mean_difference
 from steerpaper.workflow.files import read_jsonl, read_tensors, write_jsonl
 from steerpaper.workflow.job import Job
 
@@ -179,6 +183,20 @@ def test_half_precision_gives_gradients_near_those_of_float32(model_folders, loa
     for layer in range(lm.n_layers):
         one, other = full[:, layer].ravel(), ours[:, layer].ravel()
         assert np.corrcoef(one, other)[0, 1] > 0.99
+
+
+def test_on_the_default_model_first_order_slopes_agree_with_measured_ones(default_model):
+    lm, layer = default_model, 20
+    train, test = make_pairs(lm, "answers", 16)[:10], make_pairs(lm, "answers", 16)[10:]
+    vector = mean_difference(*read_activations(lm, train, 1024))
+    conditions = [Condition((layer,), "v", m) for m in (-1.0, -0.5, 0.5, 1.0)]
+    _, steered = score(lm, test, {"v": vector}, conditions, budget=1024)
+    measured = slopes(np.array([-1.0, -0.5, 0.5, 1.0]), steered[..., 0] - steered[..., 1])
+    gradient = item_gradients(lm, test, "response", budget=1024)
+    first = first_order_slopes(gradient[:, layer], vector[layer])
+    assert measured.mean() > 0.3
+    assert first.mean() == pytest.approx(measured.mean(), rel=0.15)
+    assert np.corrcoef(first, measured)[0, 1] > 0.9
 
 
 # the rule's script

@@ -26,6 +26,10 @@ from steerpaper.progress import progress
 
 Gradients = NDArray[np.float64]
 
+# a pass with a graph keeps what every block computes, where a score's pass keeps one block's: of
+# the tokens that a pass may hold it is given this part
+GRAPH = 4
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -91,7 +95,7 @@ def gradients(
         weights: one a completion.
         groups: the number of the sum that a completion belongs to, one a completion.
         positions: which tokens are steered, as in `Condition`.
-        budget: tokens that a pass may hold.
+        budget: tokens that a pass without a graph may hold.
 
     Returns:
         float64 [group, L, d], of groups 0 to the largest number; 0 for one without completions.
@@ -162,7 +166,7 @@ def completion_gradients(
             )
             return _of_rows(lm, here, before, width, positions)[: len(batch)]
 
-        for batch, found in run_batches(widths, budget, run):
+        for batch, found in run_batches(widths, budget // GRAPH, run):
             yield [mine[entry] for entry in batch], found
 
 

@@ -82,7 +82,7 @@ def random_signs(draws: int, items: int, seed: int, *what: object) -> NDArray[np
         seed, what: what the draws are for (see `seeds.stream`).
     """
     generator = stream(seed, "first-order shuffled labels", *what)
-    signs: NDArray[np.float64] = 2.0 * generator.integers(0, 2, size=(draws, items)) - 1
+    signs: NDArray[np.float64] = generator.choice(np.array([-1.0, 1.0]), size=(draws, items))
     return signs
 
 
@@ -94,6 +94,10 @@ def shuffled_null(
     Such a vector is the sum of the training items' differences with random signs, scaled to the
     norm: it has the data's covariance and knows of no behaviour. With the same signs at every block
     a draw is one shuffle of the labels, whose slopes at several blocks belong together.
+
+    Where the differences share a strong mean, a shuffle holds some of it, plus or minus: the draws
+    are wide and end where the mean itself is, and are not normal. Then the rank among many draws
+    says what a t does not.
 
     Args:
         gradients: [item, d], of one block.

@@ -1,14 +1,16 @@
 rule gradients:
-    """Gradients of the dev and test items' scores: what any direction would do at any block."""
+    """Read how far every dev and test item's score moves, to first order, with any vector."""
     input:
-        **{
-            split: expand(
-                f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{split}.jsonl",
-                contrast=CONTRASTS,
-                allow_missing=True,
-            )
-            for split in ("dev", "test")
-        },
+        dev=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        test=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
         model=f"{MODEL}/manifest.json",
     output:
         gradients=expand(
@@ -30,10 +32,11 @@ rule gradients:
     params:
         settings=dict(
             run=RUN_MODEL,
+            contrasts=CONTRASTS,
             positions=STEERING["positions"],
         ),
         code=code_of("steering/gradients"),
     message:
-        "Differentiating the scores of {wildcards.behavior}"
+        "Reading the gradients of {wildcards.behavior}"
     script:
         "../scripts/steering/gradients.py"

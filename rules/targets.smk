@@ -7,6 +7,11 @@ rule steering:
         tables_of("steering"),
         rules.latex_tables.output,
         expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
+            behavior=BEHAVIORS,
+            contrast=CONTRASTS,
+        ),
+        expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
             behavior=BEHAVIORS,
             contrast=CONTRASTS if STEERING["prompts"]["csv"] else [],

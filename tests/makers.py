@@ -59,6 +59,18 @@ def make_scores(seed, letters=False, split="test"):
     return pd.DataFrame(rows)
 
 
+def make_arrays(seed=0, items=40, layers=14, width=16):
+    """What effects are compared with: gradients, activations and vectors of a behaviour."""
+    generator = np.random.default_rng(seed)
+    activations = {
+        side: generator.normal(size=(20, layers, width)) for side in ("matching", "other")
+    }
+    activations["matching"] += 0.5
+    vector = (activations["matching"] - activations["other"]).mean(axis=0)
+    gradients = {split: generator.normal(size=(items, layers, width)) for split in ("dev", "test")}
+    return {"gradients": gradients, "activations": activations, "vectors": {BEHAVIOR: vector}}
+
+
 def make_effects(measures=("logit_diff",)):
     """All tables of effects of both behaviours and contrasts."""
     block = {"layers": [12], "chosen": "on dev", "stability": 0.9, "p_dev": 0.01}
@@ -69,7 +81,11 @@ def make_effects(measures=("logit_diff",)):
             scores = [make_scores(seed, bool(number), split) for split in ("dev", "test")]
             block |= {"stands_out": not number, "norm_share": 0.1}
             made = effect_tables(
-                pd.concat(scores), block, interval=INTERVAL, measures=list(measures)
+                pd.concat(scores),
+                block,
+                **make_arrays(seed),
+                interval=INTERVAL,
+                measures=list(measures),
             )
             for name, table in made.items():
                 found.setdefault(name, []).append(
@@ -86,16 +102,7 @@ def make_steerability():
 
 def make_first_order():
     """A first look at all blocks, of both behaviours and contrasts."""
-    rows = [
-        {"behavior": behavior, "contrast": contrast, "split": split, "layer": layer, "n": 40}
-        | {"slope": layer / 10, "random_low": -0.3, "random_high": 0.3}
-        | {"shuffled_low": -0.5, "shuffled_high": 0.5, "chosen": layer == 12}
-        for behavior in BEHAVIORS
-        for contrast in ("answers", "letters")
-        for split in ("dev", "test")
-        for layer in range(14)
-    ]
-    return pd.DataFrame(rows)
+    return make_effects()["first_order"]
 
 
 def make_reasoning(measure="logit_diff"):

@@ -119,7 +119,7 @@ def coverage_of_shares(draws, seed=3):
     return pd.DataFrame(rows)
 
 
-def direction_slopes(generator, width, directions, items=30, bend=0.05):
+def direction_slopes(generator, width, directions, items=30, bend=0.01):
     """Slopes [direction, item] of random directions: along a gradient that items share, and bent.
 
     Of multipliers of both signs the second order cancels; the third is what a slope is bent by.

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from makers import make_arrays
 from scipy import stats as scipy_stats
 
 from steerpaper import stats
@@ -223,9 +224,17 @@ def one_slope(scores, layer):
 
 def test_the_p_is_the_larger_of_both_kinds():
     controls = effects.controls_table(make_scores(EFFECTS), INTERVAL).set_index(["layer", "kind"])
-    table = effects.steerability_table(make_scores(EFFECTS), INTERVAL).set_index("layer")
-    for layer in (2, 5):
-        assert table.loc[layer, "p"] == controls.loc[layer]["p"].max()
+    for p_labels in (1e-9, 0.7):
+        table = effects.steerability_table(make_scores(EFFECTS), INTERVAL, p_labels)
+        for row in table.itertuples():
+            assert row.p_random == controls.loc[row.layer, "random"]["p"]
+            assert (row.p_shuffled, row.p) == (p_labels, max(p_labels, row.p_random))
+    # labels dealt anew are not normal: no t is made of them
+    assert np.isnan(controls.loc[2, "shuffled"]["p"])
+    spread = controls.loc[2, "shuffled"]
+    assert (spread["low"], spread["high"]) == pytest.approx(
+        (SPREAD[1].min(), SPREAD[1].max()), abs=0.06
+    )
     row = controls.loc[2, "random"]
     assert (row["directions"], row["p_rank_least"], row["multipliers"]) == (8, 1 / 9, "-1 0 1")
     assert row["low"] < row["mean"] < row["high"] < row["slope"]
@@ -308,10 +317,15 @@ def test_tables_of_several_measures_hold_each_ones_and_say_which():
     measures = ["logit_diff", "p_matching"]
     block = {"chosen": "on dev", "layers": [2]}
     alone, together = (
-        effects.effect_tables(both, block, interval=INTERVAL, measures=names)
+        effects.effect_tables(
+            both, block, **make_arrays(items=24), interval=INTERVAL, measures=names
+        )
         for names in (measures[:1], measures)
     )
     for name, table in together.items():
+        # gradients are of the logit difference
+        if name == "first_order":
+            continue
         assert list(table["measure"].unique()) == measures
         first = table[table["measure"] == "logit_diff"]
         pd.testing.assert_frame_equal(

@@ -42,7 +42,8 @@ def main(job: Job[Params]) -> None:
             norms,
             layers,
             draws=choose.DRAWS,
-            names=[seed, *job.wildcards.values()],
+            seed=seed,
+            what=[*job.wildcards.values()],
         )
         chosen |= choose.stands_out(chosen["standardized"], highest(null))
     there = [number for number in chosen["layers"] if number < len(norms)]

@@ -1,4 +1,4 @@
-"""Differentiate the score of dev and test items by a vector that is added after any block."""
+"""Read the gradients of a behaviour's dev and test items at every block, for every contrast."""
 
 import sys
 from pathlib import Path
@@ -13,41 +13,42 @@ class Params(TypedDict):
     """The rule's settings."""
 
     run: Run
+    contrasts: list[str]
     positions: str
 
 
 def main(job: Job[Params]) -> None:
-    import numpy as np
-
     from steerpaper.engine.gradients import item_gradients
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import choices
-    from steerpaper.workflow.files import read_jsonl, write_tensors
+    from steerpaper.steering.gradients import write_gradients
+    from steerpaper.workflow.files import read_jsonl
 
-    positions, budget = job.params["positions"], job.batch_tokens
-    lm, manifest = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
-    for path, dev, test in zip(
-        job.output["gradients"], job.input["dev"], job.input["test"], strict=True
+    params = job.params
+    lm, manifest = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    for contrast, dev, test, path in zip(
+        params["contrasts"],
+        job.input["dev"],
+        job.input["test"],
+        job.output["gradients"],
+        strict=True,
     ):
+        prompts = {"dev": read_jsonl(dev), "test": read_jsonl(test)}
         found = {
-            split: item_gradients(
-                lm, choices(read_jsonl(prompts)), positions=positions, budget=budget
-            )
-            for split, prompts in (("dev", dev), ("test", test))
+            split: item_gradients(lm, choices(rows), params["positions"], job.batch_tokens)
+            for split, rows in prompts.items()
         }
-        write_tensors(
-            path,
-            {split: values.astype(np.float32) for split, values in found.items()},
-            {
-                "model": manifest["name"],
-                "revision": manifest["revision"],
-                "behavior": job.wildcards["behavior"],
-                "of": "the logit difference of every item, in the prompt files' order, by a vector "
-                "added after each block",
-                "positions": positions,
-                "dtype": job.params["run"]["dtype"],
-            },
-        )
+        metadata = {
+            "model": manifest["name"],
+            "revision": manifest["revision"],
+            "behavior": job.wildcards["behavior"],
+            "contrast": contrast,
+            "of": "log p(matching) - log p(other), nats",
+            "positions": params["positions"],
+            "dtype": params["run"]["dtype"],
+            "config_digest": job.config_digest,
+        }
+        write_gradients(path, prompts, found, metadata)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def main(job: Job[Params]) -> None:
     import numpy as np
 
     from steerpaper.steering.estimators import estimates
-    from steerpaper.steering.vectors import label_signs, random_direction, shuffled_direction
+    from steerpaper.steering.first_order import random_signs
+    from steerpaper.steering.vectors import random_direction, shuffled_direction
     from steerpaper.workflow.files import read_tensors, write_tensors
 
     behavior, seed = job.wildcards["behavior"], job.params["seed"]
@@ -28,9 +29,9 @@ def main(job: Job[Params]) -> None:
     vectors = estimates(activations["matching"], activations["other"])
     vector = vectors["mean_difference"]
     norms = np.linalg.norm(vector, axis=1)
-    draws = range(job.params["controls"])
+    draws = job.params["controls"]
     sides = activations["matching"], activations["other"]
-    for number, signs in zip(draws, label_signs(len(sides[0]), draws, seed, behavior), strict=True):
+    for number, signs in enumerate(random_signs(draws, len(sides[0]), seed, behavior)):
         vectors[f"random-{number}"] = random_direction(vector, seed, behavior, number)
         vectors[f"shuffled-{number}"] = shuffled_direction(*sides, norms, signs)
     log.info(

@@ -1,38 +1,70 @@
-"""Gradients: what a vector added after any block would do to a score, to first order.
+"""Gradients of scores: how far each one moves, to first order, with any vector at any block.
 
-One backward pass an item gives the slope of every direction at every block.
+Adding m × v to the residual stream after block l at the steered positions changes a score by
+m × <g_l, v> and terms in m². One pass forward and one back give g_l of every block, and so the
+slope of every vector there, however many: what `score` measures with two passes a vector and block.
+
+What is not steered is run without a graph: its keys and values, and block 0 of the rest.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from steerpaper.engine.batching import Prefix, Prefixes, padded, run_batches, width_of
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.intervene import strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
-from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
 
-# a pass that is differentiated holds what a plain one forgets, for about so many tokens in place
-# of one
-HELD = 4
+Gradients = NDArray[np.float64]
+
+# a pass with a graph keeps what every block computes, where a score's pass keeps one block's: of
+# the tokens that a pass may hold it is given this part
+GRAPH = 4
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A completion after its prompt's prefix.
+
+    Attributes:
+        prompt: its number.
+        tokens: the prompt's tokens that are not in the prefix, and all but the last to score.
+        last: the column of the last prompt token, whose logits predict the first to score.
+        targets: the tokens to score.
+    """
+
+    prompt: int
+    tokens: Sequence[int]
+    last: int
+    targets: Sequence[int]
 
 
 def item_gradients(
-    lm: LanguageModel, items: Sequence[Choice], *, positions: str, budget: int
-) -> NDArray[np.float64]:
-    """Gradient of every item's logit difference: float64 [item, L, d] (see `gradients`)."""
+    lm: LanguageModel, items: Sequence[Choice], positions: str, budget: int
+) -> Gradients:
+    """Gradient of every item's log p(matching) - log p(other): float64 [item, L, d], nats.
+
+    <gradient [item, l], v> is, to first order, the slope of the item's logit difference on the
+    multiplier of v at block l (the steerability of Tan et al. 2024, section 4).
+
+    Args:
+        positions, budget: as in `gradients`.
+    """
     return gradients(
         lm,
         [item.text for item in items],
         [(number, ids) for number, item in enumerate(items) for ids in (item.matching, item.other)],
         [1.0, -1.0] * len(items),
-        np.arange(len(items)).repeat(2).tolist(),
+        [number for number in range(len(items)) for _ in range(2)],
         positions=positions,
         budget=budget,
     )
@@ -47,143 +79,131 @@ def gradients(
     *,
     positions: str,
     budget: int,
-) -> NDArray[np.float64]:
-    """Gradient of sums of log-probabilities by a vector that is added after each block.
+) -> Gradients:
+    """Gradient of each group's sum of weight × log p(completion | prompt), in nats.
 
-    The product with a vector of block l is the slope, to first order, of what `engine.score`
-    measures when multiples of the vector are added after block l.
+    It is taken with respect to one vector that is added to the residual stream after block l at
+    every steered position, for all blocks in one pass back.
+
+    A completion's gradient has the model's dtype up to the sum over positions, which is taken in
+    float64: in bfloat16 and float16 each position's has that type's digits. No result depends on
+    the budget or on what else is asked for, on one machine.
 
     Args:
         prompts: token ids.
         completions: the number of the prompt, and the completion's token ids (one or more).
-        weights: how often the completion's log-probability, in nats, counts in its group's sum.
-        groups: the number of each completion's group, from 0.
-        positions: which tokens the vector is added at, as `Condition` has it.
-        budget: tokens a plain forward pass may hold.
+        weights: one a completion.
+        groups: the number of the sum that a completion belongs to, one a completion.
+        positions: which tokens are steered, as in `Condition`.
+        budget: tokens that a pass without a graph may hold.
 
     Returns:
-        float64 [group, L, d], nats per unit of the residual stream; computed in the model's dtype.
+        float64 [group, L, d], of groups 0 to the largest number; 0 for one without completions.
     """
+    sizes = Counter(groups)
+    found = np.zeros((max(sizes, default=-1) + 1, lm.n_layers, lm.width))
+    weight_of = dict(enumerate(weights))
+    held: dict[int, dict[int, Gradients]] = {}
+    batches = completion_gradients(lm, prompts, completions, positions=positions, budget=budget)
+    for numbers, rows in progress(batches, len(completions), "gradients"):
+        for number, row in zip(numbers, rows, strict=True):
+            group = groups[number]
+            members = held.setdefault(group, {})
+            members[number] = row
+            if len(members) == sizes[group]:
+                # in the completions' order, whatever batches they came in
+                for member in sorted(members):
+                    found[group] += weight_of[member] * members[member]
+                del held[group]
+    return found
+
+
+def completion_gradients(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[tuple[int, Sequence[int]]],
+    *,
+    positions: str,
+    budget: int,
+) -> Iterator[tuple[list[int], Gradients]]:
+    """Gradient of every completion's log-probability, batch by batch.
+
+    Args:
+        prompts, completions, positions, budget: as in `gradients`.
+
+    Yields:
+        the numbers of some completions, and float64 [completion, L, d] in nats.
+    """
+    # where all of a prompt is steered, nothing of it can be shared
     whole = positions == "all"
     prefixes = Prefixes(lm, [[] if whole else prompt[:-1] for prompt in prompts])
-    left = [list(prompt if whole else prompt[-1:]) for prompt in prompts]
+    left = [prompt if whole else prompt[-1:] for prompt in prompts]
     of_prompt: dict[int, list[int]] = {}
     for number, (prompt, _) in enumerate(completions):
         of_prompt.setdefault(prompt, []).append(number)
     asked = sorted(of_prompt)
-    found = np.zeros((1 + max(groups, default=-1), lm.n_layers, lm.width))
-    by_completion: dict[int, NDArray[np.float64]] = {}
-    batches = run_batches(
-        [prefixes.widths[prompt] for prompt in asked],
-        budget,
-        lambda chosen: prefixes.run([asked[place] for place in chosen]),
-    )
-    for chosen, prefix in progress(batches, len(asked), "gradients"):
-        rows = [
-            _Row.of(row, number, left[asked[place]], completions[number][1], positions)
-            for row, place in enumerate(chosen)
-            for number in of_prompt[asked[place]]
-        ]
-        widths = [width_of(len(row.tokens)) + 1 for row in rows]
+
+    def run_prompts(chosen: list[int]) -> Prefix:
+        return prefixes.run([asked[place] for place in chosen])
+
+    for chosen, prefix in run_batches([prefixes.widths[n] for n in asked], budget, run_prompts):
+        place = {asked[entry]: row for row, entry in enumerate(chosen)}
+        mine = [number for prompt in place for number in of_prompt[prompt]]
+        rows = [_row(left, *completions[number]) for number in mine]
+        widths = [prefixes.width(row.prompt, len(row.tokens)) for row in rows]
 
         def run(
             batch: list[int],
             rows: list[_Row] = rows,
             widths: list[int] = widths,
+            place: dict[int, int] = place,
             prefix: Prefix = prefix,
-        ) -> NDArray[np.float64]:
-            return _run(lm, prefix, [rows[entry] for entry in batch], widths[batch[0]])
+        ) -> Gradients:
+            width = widths[batch[0]]
+            here = [rows[entry] for entry in filled(batch, width)]
+            before = prefix.select(
+                torch.tensor([place[row.prompt] for row in here], device=lm.device)
+            )
+            return _of_rows(lm, here, before, width, positions)[: len(batch)]
 
-        for batch, values in run_batches(widths, max(1, budget // HELD), run):
-            for entry, value in zip(batch, values, strict=True):
-                by_completion[rows[entry].number] = value
-        # in the completions' order, whatever order they ran in
-        for place in chosen:
-            for number in of_prompt[asked[place]]:
-                found[groups[number]] += weights[number] * by_completion.pop(number)
-    return found
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Tokens after a prompt's prefix, the last of them without the completion's own last one.
-
-    Attributes:
-        before: the row of the prefix that they follow.
-        number: the completion's.
-        tokens: of prompt and completion.
-        start: the column whose logits predict the completion's first token.
-        targets: the completion's tokens.
-        steered: 1 for tokens at which a vector is added, else 0.
-    """
-
-    before: int
-    number: int
-    tokens: list[int]
-    start: int
-    targets: list[int]
-    steered: list[int]
-
-    @classmethod
-    def of(
-        cls, before: int, number: int, left: list[int], completion: Sequence[int], positions: str
-    ) -> "_Row":
-        """The row of one completion; `left` has the prompt's tokens that are not in the prefix."""
-        tokens, last = [*left, *completion[:-1]], len(left) - 1
-        steered = {
-            "all": [1] * len(tokens),
-            "last": [int(column == last) for column in range(len(tokens))],
-            "response": [int(column >= last) for column in range(len(tokens))],
-        }[positions]
-        return cls(before, number, tokens, last, list(completion), steered)
+        for batch, found in run_batches(widths, budget // GRAPH, run):
+            yield [mine[entry] for entry in batch], found
 
 
-def _run(
-    lm: LanguageModel, prefix: Prefix, rows: Sequence[_Row], width: int
-) -> NDArray[np.float64]:
-    """Gradients of some rows' log-probabilities: float64 [row, L, d]."""
-    ids, mask = padded([row.tokens for row in rows], lm.pad, width)
-    steered, _ = padded([row.steered for row in rows], 0, width)
-    targets, target_mask = padded([row.targets for row in rows], lm.pad, width)
-    own = prefix.select(torch.tensor([row.before for row in rows], device=lm.device))
-    ids, mask, targets, target_mask = (
-        part.to(lm.device) for part in (ids, mask, targets, target_mask)
+def _row(left: Sequence[Sequence[int]], prompt: int, ids: Sequence[int]) -> _Row:
+    """A completion as a row; `left` has every prompt's tokens that are not in its prefix."""
+    return _Row(prompt, [*left[prompt], *ids[:-1]], len(left[prompt]) - 1, ids)
+
+
+def _of_rows(
+    lm: LanguageModel, rows: Sequence[_Row], before: Prefix, width: int, positions: str
+) -> Gradients:
+    """Gradients of rows of one width: float64 [row, L, d]."""
+    ids, mask = (part.to(lm.device) for part in padded([r.tokens for r in rows], lm.pad, width))
+    targets, target_mask = (
+        part.to(lm.device) for part in padded([r.targets for r in rows], lm.pad, width)
     )
-    start = torch.tensor([row.start for row in rows], device=lm.device)
-    here = steered[..., None].to(lm.device, lm.dtype)
+    last = torch.tensor([row.last for row in rows])
+    number, start = torch.arange(len(rows), device=lm.device), last.to(lm.device)
+    sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]
     with torch.enable_grad():
-        added = [
-            torch.zeros(len(rows), 1, lm.width, dtype=lm.dtype, device=lm.device).requires_grad_()
-            for _ in lm.blocks
-        ]
-        edits: dict[Site, Change] = {
-            (layer, RESIDUAL): lambda h, vector=vector: h + here * vector  # type: ignore[misc]
-            for layer, vector in enumerate(added)
-        }
-        _, total = forward(
+        residual, logprobs = forward(
             lm,
             ids,
-            own.extend(mask),
-            own.cache,
-            edits=edits,
-            logits=lambda x: _logprobs(x, start, targets, target_mask).sum(),
+            before.extend(mask),
+            before.cache,
+            # the weights have no gradient, so the graph begins here
+            edits={sites[0]: lambda h: h.clone().requires_grad_()},
+            reads={site: lambda h: h for site in sites},
+            logits=lambda x: sum_logprobs(x, number, start, targets, target_mask),
         )
-        assert total is not None
-        slopes = torch.autograd.grad(total, added)
-    return torch.cat(slopes, dim=1).double().cpu().numpy()
-
-
-def _logprobs(logits: Logits, start: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Log-probability of every row's completion, nats: [row].
-
-    Args:
-        logits: [row, token, V].
-        start: [row] the column that predicts the first target.
-        targets, mask: [row, target] token ids, and 1 where there is one.
-    """
-    columns = start[:, None] + torch.arange(targets.shape[1], device=targets.device)
-    columns = columns.clamp(max=logits.shape[1] - 1)
-    row, column = mask.nonzero(as_tuple=True)
-    wanted = logits[row, columns[row, column]].float()
-    logprob = wanted.gather(1, targets[row, column][:, None])[:, 0] - wanted.logsumexp(dim=-1)
-    return torch.zeros(len(targets), device=targets.device).index_add(0, row, logprob)
+        assert logprobs is not None
+        # a row's log-probability depends on its own residual stream alone
+        slopes = torch.autograd.grad(logprobs.sum(), [residual[site] for site in sites])
+    condition = Condition((0,), "", 1.0, positions=positions)
+    steered = strengths([condition] * len(rows), torch.arange(width)[None] - last[:, None])
+    steered = steered.to(lm.device, torch.float64)
+    # one after the other: a sum's order may follow from the number of rows beside it
+    sums = [(slope.double() * steered).cumsum(dim=1)[:, -1] for slope in slopes]
+    found: Gradients = torch.stack(sums, dim=1).cpu().numpy()
+    return found

@@ -1,7 +1,12 @@
-"""Slopes to first order, of a vector and of controls: pure functions on gradients.
+"""First-order slopes, and what random directions and shuffled labels give in a vector's place.
 
-A direction's slope is to first order its product with the gradient of an item's logit difference
-(see `engine.gradients`), so what thousands of controls would do follows from a few gradients.
+An item's score under m × v at a block is its unsteered score + m × <gradient, v> + terms in m²: the
+product is its slope (Tan et al. 2024, section 4) as multipliers become small. Gradients are in nats
+(see `engine.gradients`), so slopes are in nats per unit multiplier. The draws are of whole
+directions, which move all items together: a draw's items are no independent numbers.
+
+All is exact, and nothing is drawn in d dimensions: the slopes of n items depend on a direction
+through n numbers.
 """
 
 import numpy as np
@@ -11,61 +16,101 @@ from steerpaper.seeds import stream
 
 Floats = NDArray[np.floating]
 
+# a sum whose square is less than this share of its terms' squares is rounding alone
+NOTHING = 1e-12
+
 
 def first_order_slopes(gradients: Floats, direction: Floats) -> NDArray[np.float64]:
-    """Slope of every item: the product of its gradient and the direction.
+    """Slope of every item along a direction: <gradient, direction>, [item], nats.
 
     Args:
-        gradients: [item, d], nats per unit of the residual stream.
-        direction: [d].
-
-    Returns:
-        float64 [item], nats per unit multiplier.
+        gradients: [item, d], of one block.
+        direction: [d], in the multiplier's unit.
     """
     slopes: NDArray[np.float64] = gradients.astype(np.float64) @ direction.astype(np.float64)
     return slopes
 
 
-def random_null(gradients: Floats, norm: float, draws: int, *names: object) -> NDArray[np.float64]:
-    """Slopes of random directions of one norm, uniform on the sphere: float64 [draw, item].
+def random_null(
+    gradients: Floats, norm: float, draws: int, seed: int, *what: object
+) -> NDArray[np.float64]:
+    """Slopes of random directions of one norm, drawn evenly from all: [draw, item], nats.
 
-    No direction of d dimensions is drawn: the part of one that the n gradients see is a point of
-    n normal numbers, and all the rest of it is a chi-squared number of d - n degrees of freedom.
+    A direction is norm × z / |z| with z normal in d dimensions. Of z, the slopes need its part in
+    a space of k = min(n, d) dimensions that holds the items' gradients (`_coordinates`); of the
+    d - k others they need the length, a chi: so the draws are those of whole directions, however
+    few dimensions there are.
 
     Args:
-        gradients: [item, d].
-        names: name the random stream.
+        gradients: [item, d], of one block.
+        norm: of the directions.
+        draws: number of directions.
+        seed, what: what the draws are for (see `seeds.stream`).
     """
-    of_items = gradients.astype(np.float64)
-    # the gradients in coordinates of the space that they span
-    _, scale, axes = np.linalg.svd(of_items, full_matrices=False)
-    rank, width = len(scale), of_items.shape[1]
-    generator = stream("random directions", *names)
-    seen = generator.standard_normal((draws, rank))
-    unseen = generator.chisquare(width - rank, draws) if width > rank else np.zeros(draws)
-    length = np.sqrt((seen**2).sum(axis=1) + unseen)
-    slopes: NDArray[np.float64] = norm * (seen / length[:, None]) @ (of_items @ axes.T).T
+    exact = gradients.astype(np.float64)
+    coordinates = _coordinates(exact)
+    d, k = exact.shape[1], coordinates.shape[1]
+    generator = stream(seed, "first-order random directions", *what)
+    inside = generator.standard_normal((draws, k))
+    outside = generator.chisquare(d - k, draws) if d > k else np.zeros(draws)
+    length = np.sqrt((inside**2).sum(axis=1) + outside)
+    slopes: NDArray[np.float64] = norm * (inside @ coordinates.T) / length[:, None]
     return slopes
+
+
+def _coordinates(gradients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The gradients in an orthonormal basis of a space that holds them all: [item, min(n, d)].
+
+    Of n gradients in more than n dimensions it is the square root of their Gram matrix, the one
+    that is symmetric: it has no sign or order that another machine would choose otherwise.
+    """
+    n, d = gradients.shape
+    if n >= d:
+        return gradients
+    squares, axes = np.linalg.eigh(gradients @ gradients.T)
+    # what is below 0 is 0 and rounding
+    root: NDArray[np.float64] = np.asarray(
+        (axes * np.sqrt(np.maximum(squares, 0))) @ axes.T, dtype=np.float64
+    )
+    return root
+
+
+def random_signs(draws: int, items: int, seed: int, *what: object) -> NDArray[np.float64]:
+    """+1 or -1 for every training item, evenly and independently: [draw, train item].
+
+    Args:
+        seed, what: what the draws are for (see `seeds.stream`).
+    """
+    generator = stream(seed, "first-order shuffled labels", *what)
+    signs: NDArray[np.float64] = generator.choice(np.array([-1.0, 1.0]), size=(draws, items))
+    return signs
 
 
 def shuffled_null(
     gradients: Floats, differences: Floats, norm: float, signs: Floats
 ) -> NDArray[np.float64]:
-    """Slopes of mean differences whose labels are dealt anew, of one norm: float64 [draw, item].
+    """Slopes of vectors whose labels are shuffled: [draw, item], nats.
+
+    Such a vector is the sum of the training items' differences with random signs, scaled to the
+    norm: it has the data's covariance and knows of no behaviour. With the same signs at every block
+    a draw is one shuffle of the labels, whose slopes at several blocks belong together.
+
+    Where the differences share a strong mean, a shuffle holds some of it, plus or minus: the draws
+    are wide and end where the mean itself is, and are not normal. Then the rank among many draws
+    says what a t does not.
 
     Args:
-        gradients: [item, d] of the items that are steered.
-        differences: [train item, d] matching - other.
-        signs: [draw, train item], 1 or -1 (see `vectors.label_signs`).
+        gradients: [item, d], of one block.
+        differences: [train item, d], matching - other, of that block.
+        norm: of the vectors.
+        signs: [draw, train item], see `random_signs`.
 
     Returns:
-        Not-a-number for a draw whose differences cancel: it has no direction.
+        not-a-number in a draw whose differences cancel: it has no direction.
     """
-    of_train = differences.astype(np.float64)
-    length = np.sqrt(np.einsum("ij,jk,ik->i", signs, of_train @ of_train.T, signs).clip(min=0))
-    projected = signs @ (of_train @ gradients.astype(np.float64).T)
-    # what is left of differences that cancel is rounding
-    there = length > 1e-9 * np.linalg.norm(of_train, axis=1).sum()
-    slopes: NDArray[np.float64] = np.full(projected.shape, np.nan)
-    slopes[there] = norm * projected[there] / length[there, None]
+    exact, apart = gradients.astype(np.float64), differences.astype(np.float64)
+    gram, drawn = apart @ apart.T, signs.astype(np.float64)
+    square = ((drawn @ gram) * drawn).sum(axis=1)
+    length = np.sqrt(np.where(square > NOTHING * np.trace(gram), square, np.nan))
+    slopes: NDArray[np.float64] = norm * (drawn @ (apart @ exact.T)) / length[:, None]
     return slopes

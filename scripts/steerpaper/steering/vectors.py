@@ -35,16 +35,6 @@ def random_direction(like: Floats, seed: int, behavior: str, number: int) -> NDA
     return direction
 
 
-def label_signs(n: int, draws: range, *names: object) -> NDArray[np.float64]:
-    """Signs that deal every item's two labels anew: 1 or -1, [draw, item].
-
-    A draw follows from the names (the seed among them) and its number alone.
-    """
-    return np.array(
-        [stream("labels", *names, draw).choice([-1.0, 1.0], size=n) for draw in draws]
-    ).reshape(len(draws), n)
-
-
 def shuffled_direction(
     matching: Floats, other: Floats, norms: Floats, signs: Floats
 ) -> NDArray[np.float64]:
@@ -55,7 +45,7 @@ def shuffled_direction(
     Args:
         matching, other: [item, L, d].
         norms: [L].
-        signs: [item], 1 or -1 (see `label_signs`).
+        signs: [item], 1 or -1 (see `first_order.random_signs`).
     """
     differences = matching.astype(np.float64) - other.astype(np.float64)
     return scaled_to(np.tensordot(signs, differences, axes=1) / len(signs), norms)

@@ -35,8 +35,8 @@ def compared(scores: pd.DataFrame, layer: int, kind: str, interval: Interval) ->
 
     Returns:
         directions (their number), multipliers (as text), n (items), slope (the behaviour's mean),
-        mean and sd (of the controls' mean slopes), low and high (between what one more control's
-        would lie), p (Student's t) and p_rank (see `stats`), p_rank_least (what the rank cannot go
+        mean and sd (of the controls' mean slopes), low and high (see `band_of`), p (Student's t, of
+        random directions alone) and p_rank (see `stats`), p_rank_least (what the rank cannot go
         below), anti_steerable (mean share of the items that a control moves against the
         multiplier), p_normal (Shapiro and Wilk's test that the controls' slopes are normal).
     """
@@ -52,7 +52,7 @@ def compared(scores: pd.DataFrame, layer: int, kind: str, interval: Interval) ->
     }
     effect = float(moved.pop(BEHAVIOR).mean())
     means = np.array([slope.mean() for slope in moved.values()])
-    low, high = control_band(means, interval)
+    low, high = band_of(kind, means, interval)
     return {
         "directions": len(means),
         "multipliers": " ".join(f"{multiplier:g}" for multiplier in common),
@@ -60,11 +60,24 @@ def compared(scores: pd.DataFrame, layer: int, kind: str, interval: Interval) ->
         **{"slope": effect, "mean": means.mean()},
         "sd": means.std(ddof=1) if len(means) > 1 else np.nan,
         **{"low": low, "high": high},
-        **{"p": against_controls(effect, means), "p_rank": rank_p(effect, means)},
+        "p": against_controls(effect, means) if kind == "random" else np.nan,
+        "p_rank": rank_p(effect, means),
         "p_rank_least": 1 / (1 + len(means)),
         "anti_steerable": np.mean([anti_steerable(slope).mean() for slope in moved.values()]),
         "p_normal": _p_normal(means),
     }
+
+
+def band_of(kind: str, means: Any, interval: Interval) -> tuple[float, float]:
+    """Where controls' mean effects lie: [control] -> low, high.
+
+    Of random directions, between what one more would lie with the interval's confidence. Vectors
+    of labels dealt anew are not normal where the differences share a mean: theirs is the range of
+    those that were measured.
+    """
+    if kind == "random":
+        return control_band(means, interval)
+    return float(np.min(means)), float(np.max(means))
 
 
 def _p_normal(means: Any) -> float:

@@ -9,11 +9,11 @@ import pandas as pd
 from steerpaper.stats import (
     Interval,
     benjamini_hochberg,
-    control_band,
     holm,
     mean_interval,
     share_interval,
 )
+from steerpaper.steering.chance import p_of_labels
 from steerpaper.steering.conditions import (
     AT_RESIDUAL_NORM,
     BEHAVIOR,
@@ -28,8 +28,10 @@ from steerpaper.steering.slopes import (
     steered,
     wide,
 )
-from steerpaper.steering.tables.controls import compared, controls_table
+from steerpaper.steering.tables.controls import band_of, compared, controls_table
+from steerpaper.steering.tables.first_order import first_order_table
 from steerpaper.steering.tables.rows import of_measures
+from steerpaper.workflow.files import Arrays
 
 # what the choice of the block tells, beside the block
 CHOICE = ("chosen", "stability", "p_dev", "stands_out", "norm_share")
@@ -37,14 +39,34 @@ ITEM = ["layer", "layers", "direction", "prompt_id", "matching", "slope"]
 
 
 def effect_tables(
-    scores: pd.DataFrame, block: Mapping[str, Any], *, interval: Interval, measures: Sequence[str]
+    scores: pd.DataFrame,
+    block: Mapping[str, Any],
+    gradients: Arrays,
+    activations: Arrays,
+    vectors: Arrays,
+    *,
+    interval: Interval,
+    measures: Sequence[str],
 ) -> dict[str, pd.DataFrame]:
     """All tables of one behaviour's and contrast's scores.
 
     Args:
         scores: dev and test (see `conditions.score_rows`).
         block: of `choose.best_block`.
+        gradients: dev and test, [item, L, d], in the order of the scores.
+        activations: matching and other, [train item, L, d].
+        vectors: the directions that steer, [L, d].
     """
+    differences = activations["matching"] - activations["other"]
+    p_labels = p_of_labels(
+        gradients["test"],
+        differences,
+        vectors[BEHAVIOR],
+        block["layers"],
+        draws=interval.resamples,
+        seed=interval.seed,
+        what=["test"],
+    )
     dev, test = (scores[scores["split"] == split] for split in ("dev", "test"))
 
     def swept(part: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -52,7 +74,10 @@ def effect_tables(
         return table.assign(chosen=table["layer"].isin(block["layers"]))
 
     def summary(part: pd.DataFrame, name: str) -> pd.DataFrame:
-        return steerability_table(part, interval).assign(**{key: block.get(key) for key in CHOICE})
+        # gradients are of the logit difference
+        of_labels = p_labels if name == "logit_diff" else None
+        table = steerability_table(part, interval, of_labels)
+        return table.assign(**{key: block.get(key) for key in CHOICE})
 
     return {
         "layer_sweep": of_measures(dev, measures, swept),
@@ -68,6 +93,9 @@ def effect_tables(
         ),
         "steerability_items": of_measures(test, measures, lambda part, _: item_slopes(part)),
         "controls": of_measures(test, measures, lambda part, _: controls_table(part, interval)),
+        "first_order": first_order_table(
+            scores, gradients, differences, vectors[BEHAVIOR], block, interval=interval
+        ),
     }
 
 
@@ -119,15 +147,19 @@ def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def steerability_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+def steerability_table(
+    scores: pd.DataFrame, interval: Interval, p_labels: float | None = None
+) -> pd.DataFrame:
     """The summary on test: the slope, what it is beside the controls', and at equal strength.
 
-    `p` is the larger of the p-values against random directions and against vectors of labels dealt
-    anew (see `tables.controls`): the vector has to stand out from both. `p_rank` likewise.
+    `p_random` is by Student's t against random directions that were measured, `p_shuffled` the rank
+    among many vectors of labels dealt anew, and `p` the larger of both: the vector has to stand out
+    from both. `p_rank` is the larger rank among the controls that were measured.
     `slope_residual` is the slope of the same direction per norm of the residual stream.
 
     Args:
         scores: of the test items, as `slope_table` takes them.
+        p_labels: of `chance.p_of_labels`, where it is known.
     """
     table = slope_table(scores, interval)
     rows = []
@@ -137,8 +169,12 @@ def steerability_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame
             for kind in KINDS
             if any(kind_of(name) == kind for _, name in steered(scores))
         }
-        for name in ("p", "p_rank"):
-            row[name] = float(np.max([one[name] for one in found.values()])) if found else np.nan
+        row["p_random"] = found["random"]["p"] if "random" in found else np.nan
+        row["p_shuffled"] = np.nan if p_labels is None else p_labels
+        there = [row["p_random"]] * ("random" in found) + [p_labels] * (p_labels is not None)
+        row["p"] = float(np.max(there)) if there else np.nan
+        ranks = [one["p_rank"] for one in found.values()]
+        row["p_rank"] = float(np.max(ranks)) if ranks else np.nan
         for kind in KINDS:
             row[f"anti_{kind}"] = found[kind]["anti_steerable"] if kind in found else np.nan
         strong = mean_interval(_at_residual_norm(scores, row["layer"]), interval)
@@ -222,8 +258,8 @@ def change_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.D
 def dose_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.DataFrame:
     """`change_table`, and a row for each kind of control and multiplier.
 
-    A control's row has the mean over the directions, and, for an interval, between what the mean
-    change of one more would lie.
+    A control's row has the mean over the directions, and in place of an interval their band (see
+    `controls.band_of`).
     """
     names = _names(scores)
     rows = []
@@ -231,7 +267,7 @@ def dose_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.Dat
     for layer, kind in sorted((layer, kind) for layer, kind in kinds if kind):
         moved = _mean_changes(scores, layer, kind)
         for multiplier, changes in moved.items():
-            low, high = control_band(changes, interval)
+            low, high = band_of(kind, changes, interval)
             row = {"layer": layer, "layers": names[layer], "direction": kind}
             row |= {"multiplier": multiplier, "n": scores["prompt_id"].nunique()}
             row |= {"directions": len(changes), "change": changes.mean()}

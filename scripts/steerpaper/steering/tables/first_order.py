@@ -12,6 +12,7 @@ from steerpaper.steering.chance import by_chance
 from steerpaper.steering.conditions import BEHAVIOR, KINDS
 from steerpaper.steering.first_order import first_order_slopes
 from steerpaper.steering.slopes import slopes, standardized_slopes, steered, wide
+from steerpaper.steering.tables.rows import measured
 
 DRAWS = 1000  # directions a kind and block
 Arrays = Mapping[str, NDArray[np.floating]]
@@ -20,8 +21,8 @@ Arrays = Mapping[str, NDArray[np.floating]]
 def first_order_table(
     scores: pd.DataFrame,
     gradients: Arrays,
-    activations: Arrays,
-    vectors: Arrays,
+    differences: NDArray[np.floating],
+    vector: NDArray[np.floating],
     block: Mapping[str, Any],
     *,
     interval: Interval,
@@ -34,8 +35,8 @@ def first_order_table(
     Args:
         scores: dev and test, for the measured slopes beside.
         gradients: dev and test, [item, L, d], in the order of the scores.
-        activations: matching and other, [train item, L, d].
-        vectors: the directions that steer, [L, d].
+        differences: [train item, L, d] matching - other.
+        vector: [L, d], the one that steers.
         block: of `choose.best_block`.
 
     Returns:
@@ -44,16 +45,14 @@ def first_order_table(
         shuffled_low, shuffled_high; measured (the mean slope that was measured at this block, if
         it was) and measured_r (its correlation over the items with the first-order slope); chosen.
     """
-    vector = vectors[BEHAVIOR].astype(np.float64)
+    vector = vector.astype(np.float64)
     norms = np.linalg.norm(vector, axis=1)
-    differences = activations["matching"] - activations["other"]
     every = range(len(norms))
     rows = []
     for split in ("dev", "test"):
         of_items = gradients[split]
-        null = by_chance(
-            of_items, differences, norms, every, draws=DRAWS, names=[interval.seed, split]
-        )
+        seed, what = interval.seed, [split]
+        null = by_chance(of_items, differences, norms, every, draws=DRAWS, seed=seed, what=what)
         found = measured_slopes(scores[scores["split"] == split])
         for layer in every:
             slope = first_order_slopes(of_items[:, layer], vector[layer])
@@ -71,7 +70,7 @@ def first_order_table(
 
 def measured_slopes(scores: pd.DataFrame) -> dict[int, Floats]:
     """The items' measured slopes of the behaviour's direction, by block, in the scores' order."""
-    scores = scores.assign(value=scores["logit_diff"])
+    scores = measured(scores, "logit_diff")
     order = scores["prompt_id"].unique()
     found: dict[int, Floats] = {}
     for layer, direction in steered(scores):

@@ -113,9 +113,8 @@ def test_scaling_keeps_directions_and_sets_norms():
 def test_norms_over_behaviours_and_of_the_residual_stream():
     one, two = np.full((2, 4), 1.0), np.full((2, 4), 3.0)
     np.testing.assert_allclose(mean_norms([one, two]), [4.0, 4.0])
-    matching = np.array([[[3.0, 4.0]], [[0.0, 1.0]]])
-    other = np.array([[[0.0, 2.0]], [[0.0, 4.0]]])
-    np.testing.assert_allclose(residual_norms(matching, other), [(5 + 1 + 2 + 4) / 4])
+    matching, other = np.array([[5.0, 7.0], [1.0, 3.0]]), np.array([[2.0, 1.0], [4.0, 1.0]])
+    np.testing.assert_allclose(residual_norms(matching, other), [3.0, 3.0])
 
 
 def test_cosines_are_of_the_mean_difference():

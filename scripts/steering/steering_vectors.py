@@ -33,7 +33,7 @@ def main(job: Job[Params]) -> None:
         norms = mean_norms([read_tensors(one)[0][params["estimator"]] for one in job.input["all"]])
     if params["multiplier_unit"] == "residual":
         activations, _ = read_tensors(job.input["activations"])
-        norms = residual_norms(activations["matching"], activations["other"])
+        norms = residual_norms(activations["matching_norms"], activations["other_norms"])
     directions = {BEHAVIOR: vector} | {
         name: value for name, value in vectors.items() if name.startswith("random-")
     }

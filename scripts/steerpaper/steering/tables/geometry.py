@@ -24,7 +24,8 @@ def geometry_tables(
     """All tables of the vectors' geometry.
 
     Args:
-        activations: matching and other, [item, L, d] each.
+        activations: matching and other, [item, L, d] each, and their tokens' norms, [item, L] each
+            (see `activations.read_activations`).
         vectors: every estimator's, [L, d] each; the mean difference's are looked at.
         layers: the blocks whose principal components are asked for (see `resolve_layers`).
     """
@@ -46,14 +47,13 @@ def norms(
 ) -> pd.DataFrame:
     """Norm of every vector and mean norm of the residual stream, block by block.
 
-    `residual` is the mean over items of the norm of the matching and other activations, with a
-    bootstrap interval.
+    `residual` is the mean over items, both answers and their tokens of the residual stream's norm,
+    with an interval over items.
     """
     tables = []
     for (behavior, contrast), vector in vectors.items():
         both = activations[behavior, contrast]
-        matching, other = both["matching"], both["other"]
-        residual = np.linalg.norm(np.stack([matching, other]), axis=-1).mean(axis=0, dtype=float)
+        residual = (both["matching_norms"].astype(float) + both["other_norms"]) / 2
         mean, low, high = mean_interval(residual, interval)
         tables.append(
             pd.DataFrame(
@@ -61,7 +61,7 @@ def norms(
                     "behavior": behavior,
                     "contrast": contrast,
                     "layer": np.arange(len(vector)),
-                    "n": len(matching),
+                    "n": len(residual),
                     "vector": np.linalg.norm(vector, axis=1),
                     "residual": mean,
                     "residual_low": low,

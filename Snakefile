@@ -67,3 +67,4 @@ onstart:
 
 onsuccess:
     print_run_times(RESULTS)
+    print_flags(RESULTS)

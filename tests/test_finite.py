@@ -176,7 +176,9 @@ def test_an_answer_that_has_no_number_is_neither_right_nor_wrong():
         for direction, m, values in ((UNSTEERED, 0.0, (-1, -1)), (BEHAVIOR, 8.0, (-1, np.nan)))
         for item, value in enumerate(values)
     ]
-    table = cost_table(pd.DataFrame(rows), interval=INTERVAL).set_index("direction")
+    table = cost_table(pd.DataFrame(rows).assign(norm=1.0), {}, interval=INTERVAL).set_index(
+        "direction"
+    )
     assert table.loc[UNSTEERED, "value"] == 1
     assert table.loc[BEHAVIOR, ["value", "value_low", "change"]].isna().all()
 
@@ -188,7 +190,9 @@ def test_a_perplexity_that_no_number_holds_is_empty():
         for direction, m, value in ((UNSTEERED, 0.0, -4.0), (BEHAVIOR, 8.0, -1e5))
         for item in range(3)
     ]
-    table = cost_table(pd.DataFrame(rows), interval=INTERVAL).set_index("direction")
+    table = cost_table(pd.DataFrame(rows).assign(norm=1.0), {}, interval=INTERVAL).set_index(
+        "direction"
+    )
     assert table.loc[UNSTEERED, "value"] == pytest.approx(np.exp(2))
     assert table.loc[BEHAVIOR, ["value", "value_high", "change"]].isna().all()
 

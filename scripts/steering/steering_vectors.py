@@ -1,4 +1,7 @@
-"""Make the vector that steers: the chosen estimator's, normalized and in the chosen unit."""
+"""Make the vector that steers: the chosen estimator's, normalized and in the chosen unit.
+
+All others, which it is compared with, go through the same scaling.
+"""
 
 import sys
 from pathlib import Path
@@ -34,9 +37,7 @@ def main(job: Job[Params]) -> None:
     if params["multiplier_unit"] == "residual":
         activations, _ = read_tensors(job.input["activations"])
         norms = residual_norms(activations["matching_norms"], activations["other_norms"])
-    directions = {BEHAVIOR: vector} | {
-        name: value for name, value in vectors.items() if name.startswith("random-")
-    }
+    directions = {BEHAVIOR: vector} | vectors
     write_tensors(
         job.output["vectors"],
         {name: scaled_to(value, norms).astype(np.float32) for name, value in directions.items()},

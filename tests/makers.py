@@ -49,6 +49,7 @@ def make_scores(seed, letters=False):
                     0.01 if letters else 1
                 )
                 row = {"layer": 12, "layers": "12", "direction": direction, "multiplier": m}
+                row |= {"norm": 3.0, "control_sd": 0.4}
                 rows.append({**own, **row, **log_probabilities(diff)})
     return pd.DataFrame(rows)
 

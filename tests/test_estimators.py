@@ -147,8 +147,9 @@ def test_transfer_slopes_are_least_squares_slopes():
     prompt = {"behavior": "b", "contrast": "answers", "split": "test", "matching": " x"}
     prompt |= {"matching_ids": [5], "other_ids": [6]}
     prompts = [{**prompt, "id": f"p{i}"} for i in range(5)]
-    scores = measured(score_rows(prompts, wanted, unsteered, steered), "logit_diff")
-    table = slopes_by_direction(scores, INTERVAL)
+    rows = score_rows(prompts, wanted, unsteered, steered).assign(norm=1.0, control_sd=0.5)
+    scores = measured(rows, "logit_diff")
+    table = slopes_by_direction(scores, ["direction", "layer"], "logit_diff", {}, INTERVAL)
     assert table["direction"].tolist() == ["0", "2"]
     for number in range(2):
         difference = steered[:, 3 * number : 3 * number + 3] @ [1, -1]

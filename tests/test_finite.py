@@ -162,8 +162,9 @@ def test_a_table_of_slopes_has_no_share_and_no_p_out_of_nothing():
         assert row[["p_items", "p_directions", "p_holm", "p_bh"]].isna().all()
         gone = table.loc[direction, ["slope", "low", "high", "anti_steerable", "anti_low"]]
         assert gone.isna().all()
-    found = slopes_by_direction(broken(), INTERVAL).set_index("direction").loc[BEHAVIOR]
-    assert found[["slope", "low", "high", "anti_steerable"]].isna().all()
+    found = slopes_by_direction(broken(), ["direction"], "logit_diff", {}, INTERVAL)
+    found = found.set_index("direction").loc[BEHAVIOR]
+    assert found[["slope", "low", "high", "anti_steerable", "anti_low"]].isna().all()
     change = change_table(broken(), "logit_diff", INTERVAL)
     change = change[(change["direction"] == BEHAVIOR) & (change["multiplier"] != 0)]
     assert change["change"].isna().sum() == 1
@@ -287,7 +288,9 @@ DRAWN = {
     "dose_response": lambda: effects.dose_response(of_multipliers()),
     "heatmap": lambda: effects.heatmap(of_multipliers()),
     "steerability": lambda: effects.steerability(*of_steerability()),
-    "transfer": lambda: transfer.transfer(gone(of_transfer(), "slope", "low", "high")),
+    "transfer": lambda: transfer.transfer(
+        gone(of_transfer(), "slope", "low", "high", "control_low", "control_high", "flags")
+    ),
     "cosine_blocks": lambda: geometry.cosine_blocks(
         cells_of("layer", "other_layer").replace({"a": 0, "b": 1}).assign(behavior="tea")
     ),

@@ -57,6 +57,17 @@ def with_norms(table: pd.DataFrame, vectors: Vectors, wanted: Sequence[Condition
     return table.assign(norm=[norms.get(key, np.nan) for key in steered])
 
 
+def with_shares(table: pd.DataFrame, residual: Floats, wanted: Sequence[Condition]) -> pd.DataFrame:
+    """A table of scores with `norm_share`: `norm` as a share of the residual stream's norm there.
+
+    Args:
+        table: layers, norm.
+        residual: [L] (see `vectors.residual_norms`).
+    """
+    norms = {one.label: float(np.linalg.norm(residual[list(one.layers)])) for one in wanted}
+    return table.assign(norm_share=table["norm"] / table["layers"].map(norms))
+
+
 def write_scores(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table of scores; a row that stands for prompts that could not be had needs none.
 

@@ -28,6 +28,21 @@ def slopes(multipliers: Floats, scores: Floats) -> Floats:
     return slope
 
 
+def standardized_slopes(slopes: Floats) -> Floats:
+    """Mean slope in units of its standard error, mean / (sd / √n), by block.
+
+    Not-a-number for a single item, and where all items' slopes are the same.
+
+    Args:
+        slopes: [item, block].
+    """
+    n = len(slopes)
+    mean = slopes.mean(axis=0)
+    sd = slopes.std(axis=0, ddof=1) if n > 1 else np.full(mean.shape, np.nan)
+    found: Floats = np.divide(mean, sd / np.sqrt(n), out=np.full(mean.shape, np.nan), where=sd > 0)
+    return found
+
+
 def anti_steerable(slope: Floats) -> Floats:
     """1 for an item that moves against the multiplier, 0 for another, whose mean is a share.
 

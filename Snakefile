@@ -68,3 +68,4 @@ onstart:
 
 onsuccess:
     print_run_times(RESULTS)
+    print_flags(RESULTS)

@@ -77,7 +77,8 @@ def main() -> None:
             lambda rows=rows: batched_forward(lm, rows),
             lambda pairs=pairs: read_activations(lm, pairs, BUDGET),
         )
-        vector = mean_difference(*read_activations(lm, pairs, BUDGET))
+        found = read_activations(lm, pairs, BUDGET)
+        vector = mean_difference(found["matching"], found["other"])
         few, some = pairs[:2], pairs[:12]
         conditions = [
             Condition((layer,), "v", multiplier)

@@ -2,11 +2,13 @@
 
 
 rule estimators:
-    """Score the test items with every estimator's vector at the chosen block."""
+    """Score the test items with every estimator's vector, at its own and at the chosen block."""
     input:
         prompts=f"{RESULTS}/prompts/{{behavior}}.{CONTRASTS[0]}.test.jsonl",
-        vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.safetensors",
+        vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
+        gradients=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.gradients.safetensors",
+        activations=f"{RESULTS}/activations/{{behavior}}.{CONTRASTS[0]}.safetensors",
         model=f"{MODEL}/manifest.json",
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.estimators.parquet",
@@ -25,6 +27,7 @@ rule estimators:
         settings=dict(
             run=RUN_MODEL,
             estimators=ESTIMATORS,
+            layers=STEERING["sweep"]["layers"],
             positions=STEERING["positions"],
             **plain_part("compare_estimators"),
         ),

@@ -18,7 +18,22 @@ def templates_of(row):
 def names_of(row):
     """What a row's wildcards stand for."""
     behaviors = behaviors_of(row["section"]) if "section" in row else BEHAVIORS
-    return {"behavior": behaviors, "contrast": CONTRASTS, "lead": CONTRASTS[:1]}
+    return {
+        "behavior": behaviors,
+        "contrast": CONTRASTS,
+        "lead": CONTRASTS[:1],
+        "table": flagged_tables(row.get("study", "steering")),
+    }
+
+
+def flagged_tables(study):
+    """The tables of a study that have a column of flags."""
+    return [
+        table
+        for row in TABLES.values()
+        if row.get("study", "steering") == study and is_asked_for(row)
+        for table in row.get("flags", [])
+    ]
 
 
 def labels_of(row):

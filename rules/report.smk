@@ -104,7 +104,8 @@ rule report_pages:
             report(
                 f"{PAGES}/{Path(path).stem}.html",
                 category="Tables",
-                subcategory=study,
+                # the first by name
+                subcategory="Flags" if Path(path).stem.endswith("flags") else study,
                 labels={"table": Path(path).stem},
             )
             for study, paths in REPORTED.items()

@@ -5,6 +5,7 @@ rule transfer:
         prompts=f"{RESULTS}/prompts/{{behavior}}.{CONTRASTS[0]}.test.jsonl",
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
+        gradients=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.gradients.safetensors",
         model=f"{MODEL}/manifest.json",
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.transfer.parquet",

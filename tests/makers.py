@@ -27,10 +27,13 @@ def of_behaviors(make):
     )
 
 
+BLOCK = {"layer": 12, "layers": [12]}
+
+
 def log_probabilities(difference):
     """The columns of a row of scores whose logit difference is given."""
     sides = {"logprob_matching": difference - 9.0, "logprob_other": -9.0}
-    return {**sides, "n_matching": 2, "n_other": 3}
+    return {**sides, "n_matching": 2, "n_other": 3, "ab_mass": np.nan}
 
 
 # how far each direction moves an item, in the behaviour's slope
@@ -55,6 +58,7 @@ def make_scores(seed, letters=False, split="test"):
                     0.01 if letters else 1
                 )
                 row = {"layer": 12, "layers": "12", "direction": direction, "multiplier": m}
+                row |= {"norm": 3.0, "control_sd": 0.4}
                 rows.append({**own, **row, **log_probabilities(diff)})
     return pd.DataFrame(rows)
 
@@ -121,9 +125,10 @@ def make_reasoning(measure="logit_diff"):
                         row = {"prompt_id": f"p{prompt}", "reasoning": reasoning, "sample": sample}
                         row |= {"layer": 12 if m else NO_LAYER, "layers": "12" if m else ""}
                         row |= {"steered": steered, "multiplier": float(m)}
+                        row |= {"matching": "AB"[prompt % 2], "norm": 3.0 if m else np.nan}
                         score = prompt + m + generator.normal()
                         rows.append(row | log_probabilities(score))
-        return reasoning_table(pd.DataFrame(rows), interval=INTERVAL, measures=[measure])
+        return reasoning_table(pd.DataFrame(rows), BLOCK, interval=INTERVAL, measures=[measure])
 
     return of_behaviors(chains)
 
@@ -137,15 +142,17 @@ def make_system_prompts(missing=(), measure="logit_diff"):
         for number, name in enumerate(("none", "for", "against")):
             if name in missing:
                 row = {"system_prompt": name, "layer": NO_LAYER, "layers": "", "multiplier": 0.0}
-                rows.append({**row, "note": "not with this model"})
+                rows.append({**row, "norm": np.nan, "note": "not with this model"})
                 continue
             for prompt in range(20):
                 for m in (-1.0, 0.0, 1.0):
                     row = {"prompt_id": f"p{prompt}", "system_prompt": name, "multiplier": m}
                     row |= {"layer": 12 if m else NO_LAYER, "layers": "12" if m else ""}
+                    row |= {"matching": "AB"[prompt % 2], "norm": 3.0 if m else np.nan}
                     score = m + (0, 2, -2)[number] + generator.normal()
                     rows.append(row | log_probabilities(score) | {"note": None})
-        return system_prompts_table(pd.DataFrame(rows), interval=INTERVAL, measures=[measure])
+        scores = pd.DataFrame(rows)
+        return system_prompts_table(scores, BLOCK, interval=INTERVAL, measures=[measure])
 
     return of_behaviors(scores)
 
@@ -167,11 +174,12 @@ def make_cost():
                         row = {"contrast": contrast, "item": f"i{item}", "multiplier": m}
                         row |= {"direction": direction, "layer": 12 if m else NO_LAYER}
                         row |= {"layers": "12" if m else "", "n_tokens": 30.0}
+                        row["norm"] = 3.0 if m else np.nan
                         size = 100 + 10 * abs(m) if contrast == "text" else 5
                         row["logprob"] = -size + generator.normal()
                         row["logprob_wrong"] = -6 + abs(m) / 4 + generator.normal()
                         rows.append(row)
-        return cost_table(pd.DataFrame(rows), interval=INTERVAL)
+        return cost_table(pd.DataFrame(rows), BLOCK, interval=INTERVAL)
 
     return of_behaviors(items)
 

@@ -41,14 +41,16 @@ def forward(lm, ids, changes=None):
 
 
 def activations(lm, pairs):
-    """Mean residual stream over each continuation: matching, other [pair, L, d]."""
-    found = []
+    """Mean residual stream over each continuation, [pair, L, d], and mean norm, [pair, L]."""
+    found = {}
     for side in ("matching", "other"):
-        rows = []
+        rows, norms = [], []
         for pair in pairs:
             _, residual = forward(lm, pair.text + getattr(pair, side))
-            rows.append(residual[:, len(pair.text) :].mean(dim=1).numpy())
-        found.append(np.array(rows))
+            tokens = residual[:, len(pair.text) :]
+            rows.append(tokens.mean(dim=1).numpy())
+            norms.append(np.mean([[t.norm() for t in block] for block in tokens], axis=1))
+        found |= {side: np.array(rows), f"{side}_norms": np.array(norms)}
     return found
 
 

@@ -81,8 +81,19 @@ PARTS = {
         [make_logprobs(), make_logprobs().assign(label="difference", change=float("nan"))]
     ).assign(layers="3+4"),
     "estimators": lambda: pd.DataFrame(
-        {"estimator": ["probe", "random-0"], "n": 5, "slope": 1.5, "low": 1.0, "high": None}
-    ).assign(behavior="calm", contrast="answers", layers=3, measure="logit_diff"),
+        {"estimator": "probe", "at": ["own", "chosen"], "n": 5, "slope": 1.5, "low": 1.0}
+    ).assign(
+        behavior="calm",
+        contrast="answers",
+        layers=3,
+        measure="logit_diff",
+        high=None,
+        anti_steerable=0.2,
+        norm_share=0.1,
+        control_low=-0.5,
+        control_high=0.5,
+        flags=["few items", None],
+    ),
     "transfer": lambda: pd.DataFrame(
         {"source": [1, 1, 2], "target": [1, 2, 2], "chosen": [True, True, False], "n": 5}
     ).assign(
@@ -92,6 +103,7 @@ PARTS = {
         low=0.1,
         high=3.0,
         measure="logit_diff",
+        flags=None,
     ),
 }
 
@@ -116,6 +128,9 @@ def test_captions_of_parts_hold_numbers(environment, tmp_path, figure):
     table.to_csv(path, index=False)
     caption = caption_of(environment, figure, {"table": path, "csv": path})
     assert "n = " in caption or figure == "several_or_one"
+    flags = table["flags"].fillna("") if "flags" in table else pd.Series([""])
+    assert {*re.findall(r"\(† (.*?)\)", caption)} <= {*flags}
+    assert ("†" in caption) == flags.ne("").any()
     assert not unfilled(caption)
     assert caption.count("<li>") >= table["behavior"].nunique()
 
@@ -136,7 +151,7 @@ GONE = {
     "several_or_one": ["cosine", "low", "high"],
     "projection": ["projection"],
     "logprob_shift": ["change", "low", "high"],
-    "estimators": ["slope", "low", "high"],
+    "estimators": ["slope", "low", "high", "control_low", "control_high", "anti_steerable"],
     "transfer": ["slope", "low", "high"],
     "cosine_behaviors": ["cosine"],
     "heatmap": ["change", "change_low", "change_high"],

@@ -28,8 +28,10 @@ from steerpaper.steering.projection import (
     token_texts,
 )
 from steerpaper.steering.prompts import as_rows, serialize
+from steerpaper.steering.scores import with_norms
 from steerpaper.steering.tables.cost import cost_table
 
+BLOCK = {"layers": [1]}
 INTERVAL = Interval(seed=1, resamples=300, confidence=0.95)
 CONDITIONS = [
     Condition((1,), "behavior", -2.0),
@@ -85,14 +87,14 @@ def test_perplexity_is_that_of_all_tokens_together():
     # of the 4 and 2 tokens of the texts the first is not predicted
     texts = [{"id": "a", "ids": [5, 6, 7, 8]}, {"id": "b", "ids": [5, 6]}]
     rows = text_rows(texts, [Condition((2,), "behavior", 1.0)], logprob)
-    table = cost_table(rows, interval=INTERVAL)
+    table = cost_table(rows.assign(norm=1.0), BLOCK, interval=INTERVAL)
     assert table["measure"].tolist() == ["perplexity"] * 2
     assert table["value"][0] == pytest.approx(2 ** (7 / 4))
     assert table["value"][1] == pytest.approx(2 ** (10 / 4))
     assert table["change"].tolist() == pytest.approx([1, 2 ** (3 / 4)])
     assert table["n"].tolist() == [2, 2]
-    assert (table["value_low"] <= table["value"]).all()
-    assert (table["value"] <= table["value_high"]).all()
+    assert table[["value_low", "value_high"]].isna().all(axis=None)
+    assert table["flags"].tolist() == ["no interval"] * 2
 
 
 def test_accuracy_is_the_share_of_likelier_correct_answers(load_tiny):
@@ -103,7 +105,8 @@ def test_accuracy_is_the_share_of_likelier_correct_answers(load_tiny):
     prompts = as_rows(serialize(lm.tokenizer, items, **options))
     vectors, pairs = make_vectors(lm), choices(prompts)
     unsteered, steered = score(lm, pairs, vectors, CONDITIONS, budget=500)
-    table = cost_table(knowledge_rows(prompts, CONDITIONS, unsteered, steered), interval=INTERVAL)
+    rows = knowledge_rows(prompts, CONDITIONS, unsteered, steered)
+    table = cost_table(with_norms(rows, vectors, CONDITIONS), BLOCK, interval=INTERVAL)
     theirs, moved = plain.scores(lm, pairs, vectors, CONDITIONS)
     shares = [(theirs[:, 0] > theirs[:, 1]).mean()]
     shares += [(moved[:, c, 0] > moved[:, c, 1]).mean() for c in range(len(CONDITIONS))]
@@ -231,7 +234,7 @@ def test_the_table_has_a_row_a_condition():
     wrong = np.array([0.0, 1.0])  # log p of the correct answer 0, of the wrong one 1
     prompts = [{"id": "a", "contrast": "letters"}]
     rows = knowledge_rows(prompts, CONDITIONS, wrong[None], np.tile(wrong, (1, 4, 1)))
-    table = cost_table(rows, interval=INTERVAL)
+    table = cost_table(rows.assign(norm=1.0), BLOCK, interval=INTERVAL)
     assert table["multiplier"].tolist() == [0.0, -2.0, 1.0, 1.0, 0.5]
     assert table["layers"].tolist() == ["", "1", "1", "1", "0+2"]
     assert (table["value"] == 0).all()

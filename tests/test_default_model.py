@@ -72,9 +72,11 @@ def test_the_chat_template_is_rendered_once_with_one_beginning(smol):
 def test_activations_vectors_and_scores_equal_the_plain_way(smol, contrast):
     pairs = sample(smol, contrast)
     fast, slow = read_activations(smol, pairs, 1024), plain.activations(smol, pairs)
-    vector, expected = mean_difference(*fast), mean_difference(*slow)
+    vector, expected = (
+        mean_difference(found["matching"], found["other"]) for found in (fast, slow)
+    )
     error = np.linalg.norm(vector - expected, axis=1)
-    assert (error < 1e-4 * np.linalg.norm(slow[0].mean(0), axis=1)).all()
+    assert (error < 1e-4 * np.linalg.norm(slow["matching"].mean(0), axis=1)).all()
     assert np.linalg.norm(vector - expected) < 1e-4 * np.linalg.norm(expected)
     conditions = [
         Condition((10,), "v", 1.0),
@@ -87,9 +89,9 @@ def test_activations_vectors_and_scores_equal_the_plain_way(smol, contrast):
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-3)
     np.testing.assert_allclose(ours[1], theirs[1], atol=1e-3)
     # and to the bit the same in other batches
-    small = [*read_activations(smol, pairs, 1)]
+    small = [*read_activations(smol, pairs, 1).values()]
     small += score(smol, pairs, vectors, conditions, budget=1)
-    for one, other in zip([*fast, *ours], small, strict=True):
+    for one, other in zip([*fast.values(), *ours], small, strict=True):
         np.testing.assert_array_equal(one, other)
 
 

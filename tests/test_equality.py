@@ -54,11 +54,24 @@ def make_conditions(positions="response", intervention="add"):
 def test_activations_equal_plain_forward_passes(lm, contrast):
     pairs = make_pairs(lm, contrast)
     fast, slow = read_activations(lm, pairs, 512), plain.activations(lm, pairs)
-    for ours, theirs in zip(fast, slow, strict=True):
+    assert set(fast) == set(slow)
+    for name, theirs in slow.items():
         assert np.abs(theirs).max() > 0.1
+        ours = fast[name]
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
-    ours, theirs = mean_difference(*fast), mean_difference(*slow)
+    ours, theirs = (mean_difference(both["matching"], both["other"]) for both in (fast, slow))
     assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
+
+
+def test_the_norm_of_the_tokens_is_not_that_of_their_mean(lm):
+    found = read_activations(lm, make_pairs(lm, "answers"), 512)
+    letters = read_activations(lm, make_pairs(lm, "letters"), 512)
+    for side in ("matching", "other"):
+        of_means = np.linalg.norm(found[side], axis=-1)
+        assert (of_means < 0.99 * found[f"{side}_norms"]).all()
+        # of one token they are the same
+        of_letters = np.linalg.norm(letters[side], axis=-1)
+        np.testing.assert_allclose(of_letters, letters[f"{side}_norms"], rtol=1e-5)
 
 
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
@@ -91,11 +104,12 @@ def test_scores_and_activations_are_the_same_to_the_bit_in_any_batch(lm, contras
     found = []
     for budget in (1, 80, 8000):
         scores = score(lm, pairs, vectors, conditions, budget=budget)
-        found.append([*read_activations(lm, pairs, budget), *scores])
+        found.append([*read_activations(lm, pairs, budget).values(), *scores])
     order = np.random.default_rng(1).permutation(len(pairs))
     mixed = [pairs[place] for place in order]
     back = np.argsort(order)
-    parts = [*read_activations(lm, mixed, 800), *score(lm, mixed, vectors, conditions, budget=800)]
+    parts = [*read_activations(lm, mixed, 800).values()]
+    parts += score(lm, mixed, vectors, conditions, budget=800)
     found.append([part[back] for part in parts])
     for other in found[1:]:
         for one, another in zip(found[0], other, strict=True):
@@ -149,11 +163,11 @@ def test_a_gpu_gives_what_the_cpu_gives(lm, model_folders, request):
     pairs, vectors = make_pairs(lm, "answers"), make_vectors(lm)
     for one, other in zip(
         (
-            *read_activations(lm, pairs, 800),
+            *read_activations(lm, pairs, 800).values(),
             *score(lm, pairs, vectors, make_conditions(), budget=800),
         ),
         (
-            *read_activations(on_gpu, pairs, 800),
+            *read_activations(on_gpu, pairs, 800).values(),
             *score(on_gpu, pairs, vectors, make_conditions(), budget=800),
         ),
         strict=True,

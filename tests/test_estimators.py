@@ -113,9 +113,8 @@ def test_scaling_keeps_directions_and_sets_norms():
 def test_norms_over_behaviours_and_of_the_residual_stream():
     one, two = np.full((2, 4), 1.0), np.full((2, 4), 3.0)
     np.testing.assert_allclose(mean_norms([one, two]), [4.0, 4.0])
-    matching = np.array([[[3.0, 4.0]], [[0.0, 1.0]]])
-    other = np.array([[[0.0, 2.0]], [[0.0, 4.0]]])
-    np.testing.assert_allclose(residual_norms(matching, other), [(5 + 1 + 2 + 4) / 4])
+    matching, other = np.array([[5.0, 7.0], [1.0, 3.0]]), np.array([[2.0, 1.0], [4.0, 1.0]])
+    np.testing.assert_allclose(residual_norms(matching, other), [3.0, 3.0])
 
 
 def test_cosines_are_of_the_mean_difference():
@@ -148,8 +147,9 @@ def test_transfer_slopes_are_least_squares_slopes():
     prompt = {"behavior": "b", "contrast": "answers", "split": "test", "side": None}
     prompt |= {"matching_ids": [5], "other_ids": [6]}
     prompts = [{**prompt, "id": f"p{i}"} for i in range(5)]
-    scores = measured(score_rows(prompts, wanted, unsteered, steered), "logit_diff")
-    table = slopes_by_direction(scores, INTERVAL)
+    rows = score_rows(prompts, wanted, unsteered, steered).assign(norm=1.0, control_sd=0.5)
+    scores = measured(rows, "logit_diff")
+    table = slopes_by_direction(scores, ["direction", "layer"], "logit_diff", {}, INTERVAL)
     assert table["direction"].tolist() == ["0", "2"]
     for number in range(2):
         difference = steered[:, 3 * number : 3 * number + 3] @ [1, -1]

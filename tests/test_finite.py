@@ -168,8 +168,9 @@ def test_a_table_of_slopes_has_no_share_and_no_p_out_of_nothing():
         assert row[["p_rank", f"anti_{kind}"]].isna().all()
         assert np.isnan(row["p"]) == (kind == "random")
         assert row[of_slope].notna().all()
-    found = slopes_by_direction(broken(), INTERVAL).set_index("direction").loc[BEHAVIOR]
-    assert found[["slope", "low", "high", "anti_steerable"]].isna().all()
+    found = slopes_by_direction(broken(), ["direction"], "logit_diff", {}, INTERVAL)
+    found = found.set_index("direction").loc[BEHAVIOR]
+    assert found[["slope", "low", "high", "anti_steerable", "anti_low"]].isna().all()
     change = change_table(broken(), "logit_diff", INTERVAL)
     change = change[(change["direction"] == BEHAVIOR) & (change["multiplier"] != 0)]
     assert change["change"].isna().sum() == 1
@@ -182,7 +183,9 @@ def test_an_answer_that_has_no_number_is_neither_right_nor_wrong():
         for direction, m, values in ((UNSTEERED, 0.0, (-1, -1)), (BEHAVIOR, 8.0, (-1, np.nan)))
         for item, value in enumerate(values)
     ]
-    table = cost_table(pd.DataFrame(rows), interval=INTERVAL).set_index("direction")
+    table = cost_table(pd.DataFrame(rows).assign(norm=1.0), {}, interval=INTERVAL).set_index(
+        "direction"
+    )
     assert table.loc[UNSTEERED, "value"] == 1
     assert table.loc[BEHAVIOR, ["value", "value_low", "change"]].isna().all()
 
@@ -194,7 +197,9 @@ def test_a_perplexity_that_no_number_holds_is_empty():
         for direction, m, value in ((UNSTEERED, 0.0, -4.0), (BEHAVIOR, 8.0, -1e5))
         for item in range(3)
     ]
-    table = cost_table(pd.DataFrame(rows), interval=INTERVAL).set_index("direction")
+    table = cost_table(pd.DataFrame(rows).assign(norm=1.0), {}, interval=INTERVAL).set_index(
+        "direction"
+    )
     assert table.loc[UNSTEERED, "value"] == pytest.approx(np.exp(2))
     assert table.loc[BEHAVIOR, ["value", "value_high", "change"]].isna().all()
 
@@ -291,7 +296,9 @@ DRAWN = {
     "dose_response": lambda: effects.dose_response(of_multipliers()),
     "heatmap": lambda: effects.heatmap(of_multipliers(), gone(make_first_order(), "random_low")),
     "steerability": lambda: effects.steerability(*of_steerability()),
-    "transfer": lambda: transfer.transfer(gone(of_transfer(), "slope", "low", "high")),
+    "transfer": lambda: transfer.transfer(
+        gone(of_transfer(), "slope", "low", "high", "control_low", "control_high", "flags")
+    ),
     "cosine_blocks": lambda: geometry.cosine_blocks(
         cells_of("layer", "other_layer").replace({"a": 0, "b": 1}).assign(behavior="tea")
     ),

@@ -37,6 +37,7 @@ from steerpaper.workflow.job import Job
 
 RUN = {"run": {"device": "cpu", "dtype": "float32"}}
 CONTRASTS = ["answers", "letters"]
+SIDES = ["matching", "other"]
 INTERVAL = {"interval": Interval(seed=3, resamples=200, confidence=0.95)}
 OF_SCORES = INTERVAL | {"measures": ["logit_diff"]}
 SAMPLING = {"samples": 8, "max_new_tokens": 6, "temperature": 1.0, "top_p": 0.9, "prompts": 3}
@@ -59,6 +60,10 @@ def study(tmp_path_factory, model_folders, load_tiny):
             name: generator.normal(mean, 1, (12, lm.n_layers, lm.width)).astype(np.float32)
             for name, mean in (("matching", 0.3), ("other", -0.3))
         }
+        # tokens are longer than their mean
+        for side in SIDES:
+            norms = 1.2 * np.linalg.norm(activations[side], axis=-1)
+            activations[f"{side}_norms"] = norms.astype(np.float32)
         metadata = {"model": "tiny", "revision": "0", "behavior": "optimism", "n": 12}
         path = folder / f"{contrast}.activations.safetensors"
         write_tensors(path, activations, metadata | {"contrast": contrast})
@@ -179,8 +184,9 @@ def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
     np.testing.assert_allclose(probe["behavior"], estimates["probe"], rtol=1e-4)
     residual = read_tensors(make_vectors(study, "answers", multiplier_unit="residual")[1])[0]
     activations = read_tensors(study / "answers.activations.safetensors")[0]
-    both = np.concatenate([activations["matching"], activations["other"]])
-    expected = np.linalg.norm(both, axis=-1).mean(0)
+    expected = np.concatenate([activations[f"{side}_norms"] for side in SIDES]).mean(0)
+    of_means = np.concatenate([np.linalg.norm(activations[side], axis=-1) for side in SIDES])
+    assert (expected > 1.05 * of_means.mean(0)).all()
     for vector in residual.values():
         np.testing.assert_allclose(np.linalg.norm(vector, axis=1), expected, rtol=1e-5)
 

@@ -227,7 +227,7 @@ def test_reasoning_longer_than_the_context_is_refused(load_tiny):
 
 def test_change_after_reasoning_is_from_the_prompts_own_unsteered_chains():
     rows = []
-    for prompt, level in (("a", 1.0), ("b", 5.0)):
+    for prompt, level in (("a", 1.0), ("b", 5.0), ("c", 2.0), ("d", 0.0), ("e", 9.0)):
         for sample, noise in enumerate((-0.5, 0.5)):
             common = {"prompt_id": prompt, "layers": "3", "reasoning": "sampled", "sample": sample}
             rows.append(
@@ -238,11 +238,12 @@ def test_change_after_reasoning_is_from_the_prompts_own_unsteered_chains():
                 {**common, "layer": 3, "steered": "both", "multiplier": 1.0}
                 | {"logprob_matching": level + 2, "logprob_other": 0.0}
             )
-    table = reasoning_table(pd.DataFrame(rows), **INTERVAL).set_index("steered")
+    chains = pd.DataFrame(rows).assign(norm=1.0, matching=None, ab_mass=np.nan)
+    table = reasoning_table(chains, {}, **INTERVAL).set_index("steered")
     assert table.loc["both", "change"] == pytest.approx(2)
-    # each prompt changed by 2: nothing left to vary once prompts are drawn whole
+    # each prompt changed by 2: nothing left to vary between prompts
     assert table.loc["both", "change_low"] == pytest.approx(2)
-    assert table.loc["both", ["n", "prompts"]].tolist() == [4, 2]
+    assert table.loc["both", ["n", "prompts"]].tolist() == [10, 5]
     assert table.loc["none", "change"] == pytest.approx(0)
 
 
@@ -322,7 +323,8 @@ def test_a_missing_system_prompt_is_a_row_with_n_0():
     )
     none = not_run("b").assign(system_prompt="for", note="the template takes none")
     scores = pd.concat([scores, none], ignore_index=True)
-    table = system_prompts_table(scores, **INTERVAL)
+    scores = scores.assign(norm=1.0, matching=None, ab_mass=np.nan)
+    table = system_prompts_table(scores, {}, **INTERVAL)
     row = table[table["system_prompt"] == "for"].iloc[0]
     assert row["n"] == 0
     assert np.isnan(row["logit_diff"])

@@ -20,6 +20,7 @@ from steerpaper.workflow.job import Job
 
 RUN = {"run": {"device": "cpu", "dtype": "float32"}}
 CONTRASTS = ["answers", "letters"]
+BLOCK = {"layer": 1, "layers": [1, 2]}
 SPLIT = {"train": 12, "dev": 2, "test": 6}
 INTERVAL = {"interval": Interval(seed=3, resamples=200, confidence=0.95)}
 OF_SCORES = INTERVAL | {"measures": ["logit_diff"]}
@@ -43,7 +44,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
     vector = (activations["matching"] - activations["other"]).mean(0)
     vectors = {"behavior": vector, "random-0": vector[::-1].copy()}
     write_tensors(folder / "vectors.safetensors", vectors, {})
-    (folder / "block.json").write_text(json.dumps({"layer": 1, "layers": [1, 2]}))
+    (folder / "block.json").write_text(json.dumps(BLOCK))
     return folder
 
 
@@ -122,7 +123,7 @@ def test_reasoning_is_the_same_to_the_byte_for_any_budget_and_is_summarised_by_p
         files.append(run(study, "reasoning", inputs, outputs, RUN | params, budget)["chains"])
     first, *others = (Path(file).read_bytes() for file in files)
     assert all(other == first for other in others)
-    table = reasoning_table(read_table(files[0]), **OF_SCORES)
+    table = reasoning_table(read_table(files[0]), BLOCK, **OF_SCORES)
     rows = {(row.reasoning, row.steered, row.multiplier) for row in table.itertuples()}
     parts = [("none", 0), *((p, m) for p in ("reasoning", "answer", "both") for m in (-1, 1))]
     assert rows == {("sampled", *p) for p in parts} | {
@@ -136,7 +137,7 @@ def test_reasoning_is_the_same_to_the_byte_for_any_budget_and_is_summarised_by_p
 def system_prompts(study, inputs, name):
     params = {**RUN, "positions": "response", "prompts": 4, "multipliers": [-1, 1]}
     path = run(study, "system_prompts", inputs, {"scores": name}, params)["scores"]
-    return system_prompts_table(read_table(path), **OF_SCORES)
+    return system_prompts_table(read_table(path), BLOCK, **OF_SCORES)
 
 
 def test_system_prompts_are_crossed_with_multipliers(study, common, prompts):
@@ -169,7 +170,7 @@ def test_cost_measures_text_and_both_ways_of_asking(study, common):
         for budget in (1, 400)
     ]
     assert Path(files[0]).read_bytes() == Path(files[1]).read_bytes()
-    table = cost_table(read_table(files[0]), **INTERVAL)
+    table = cost_table(read_table(files[0]), BLOCK, **INTERVAL)
     # unsteered, two multipliers, one random direction
     assert table.groupby("contrast").size().to_dict() == {"answers": 4, "letters": 4, "text": 4}
     assert table[table["contrast"] == "text"]["n"].eq(3).all()

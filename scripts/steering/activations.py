@@ -27,7 +27,7 @@ def main(job: Job[Params]) -> None:
         job.params["contrasts"], job.input["prompts"], job.output["activations"], strict=True
     ):
         items = choices(read_jsonl(prompts))
-        matching, other = read_activations(lm, items, job.batch_tokens)
+        found = read_activations(lm, items, job.batch_tokens)
         metadata = {
             "model": manifest["name"],
             "revision": manifest["revision"],
@@ -38,7 +38,7 @@ def main(job: Job[Params]) -> None:
             "dtype": job.params["run"]["dtype"],
             "config_digest": job.config_digest,
         }
-        write_tensors(path, {"matching": matching, "other": other}, metadata)
+        write_tensors(path, found, metadata)
 
 
 if __name__ == "__main__":

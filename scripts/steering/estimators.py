@@ -1,4 +1,4 @@
-"""Score the test items with every estimator's vector at the chosen block."""
+"""Score the test items with every estimator's vector, at its own block and at the chosen one."""
 
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ class Params(TypedDict):
 
     run: Run
     estimators: list[str]
+    layers: object
     prompts: int
     multipliers: list[float]
     positions: str
@@ -21,26 +22,37 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.condition import Condition
+    from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
+    from steerpaper.steering.comparison import by_place, of_prompts, places, with_controls
     from steerpaper.steering.conditions import chosen_layers
-    from steerpaper.steering.scores import score_prompts, write_scores
+    from steerpaper.steering.scores import score_prompts, with_shares, write_scores
+    from steerpaper.steering.vectors import residual_norms
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     vectors, _ = read_tensors(job.input["vectors"])
-    layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
+    gradients, _ = read_tensors(job.input["gradients"])
+    activations, _ = read_tensors(job.input["activations"])
+    chosen = chosen_layers(read_json(job.input["block"]), lm.n_layers)
+    # those among which the chosen one was found
+    blocks = resolve_layers(params["layers"], lm.n_layers, "steering.sweep.layers")
+    where = places(gradients["dev"], vectors, params["estimators"], blocks, chosen)
     wanted = [
         Condition(layers, name, float(multiplier), positions=params["positions"])
-        for name in (*params["estimators"], "random-0")
-        if name in vectors
+        for name, layers in dict.fromkeys((name, layers) for (name, _), layers in where.items())
         for multiplier in sorted(params["multipliers"])
         if multiplier
     ]
-    prompts = balanced_part(read_jsonl(job.input["prompts"]), params["prompts"])
+    test = read_jsonl(job.input["prompts"])
+    prompts = balanced_part(test, params["prompts"])
     table = score_prompts(lm, prompts, vectors, wanted, budget=job.batch_tokens)
-    write_scores(job.output["scores"], table)
+    residual = residual_norms(activations["matching_norms"], activations["other_norms"])
+    table = with_shares(table, residual, wanted)
+    table = with_controls(table, of_prompts(gradients["test"], test, prompts), vectors, wanted)
+    write_scores(job.output["scores"], by_place(table, where))
 
 
 if __name__ == "__main__":

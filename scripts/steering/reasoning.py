@@ -23,6 +23,8 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    import numpy as np
+
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
@@ -34,7 +36,7 @@ def main(job: Job[Params]) -> None:
         reasoning_plan,
         score_chains,
     )
-    from steerpaper.steering.scores import write_scores
+    from steerpaper.steering.scores import norm_at, write_scores
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, room = job.params, job.params["max_new_tokens"]
@@ -58,6 +60,8 @@ def main(job: Job[Params]) -> None:
     wanted = [chain for _, chain in made]
     scores = score_chains(lm, questions, wanted, vectors[BEHAVIOR], layers, job.batch_tokens)
     table = chain_table(lm.tokenizer, rows, made, scores, layers, params["seed"])
+    norm = norm_at(vectors[BEHAVIOR], layers)
+    table["norm"] = np.where(table["steered"] == "none", np.nan, norm)
     write_scores(job.output["chains"], table)
 
 

@@ -1,4 +1,7 @@
-"""Make the vector that steers: the chosen estimator's, normalized and in the chosen unit."""
+"""Make the vector that steers: the chosen estimator's, normalized and in the chosen unit.
+
+All others, which it is compared with, go through the same scaling.
+"""
 
 import sys
 from pathlib import Path
@@ -20,7 +23,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import numpy as np
 
-    from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, CONTROLS
+    from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR
     from steerpaper.steering.vectors import mean_norms, residual_norms, scaled_to, zero_blocks
     from steerpaper.workflow.files import read_tensors, write_tensors
 
@@ -32,7 +35,7 @@ def main(job: Job[Params]) -> None:
         # the behaviour's own vectors are among all
         norms = mean_norms([read_tensors(one)[0][params["estimator"]] for one in job.input["all"]])
     activations, _ = read_tensors(job.input["activations"])
-    of_residual = residual_norms(activations["matching"], activations["other"])
+    of_residual = residual_norms(activations["matching_norms"], activations["other_norms"])
     if params["multiplier_unit"] == "residual":
         norms = of_residual
     if zero := zero_blocks(vector):
@@ -42,9 +45,8 @@ def main(job: Job[Params]) -> None:
             job.wildcards["contrast"],
             ", ".join(map(str, zero)),
         )
-    directions = {BEHAVIOR: vector} | {
-        name: value for name, value in vectors.items() if name.startswith(CONTROLS)
-    }
+    # estimators among them, for their comparison
+    directions = {BEHAVIOR: vector} | vectors
     scaled = {name: scaled_to(value, norms) for name, value in directions.items()}
     scaled[AT_RESIDUAL_NORM] = scaled_to(vector, of_residual)
     write_tensors(

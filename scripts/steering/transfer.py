@@ -24,6 +24,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
+    from steerpaper.steering.comparison import of_prompts, with_controls
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.steering.transfer import transfer_conditions, transferred
@@ -35,10 +36,13 @@ def main(job: Job[Params]) -> None:
     named = resolve_layers(params["layers"], lm.n_layers, "steering.transfer.layers")
     layers = sorted({*named, *chosen_layers(read_json(job.input["block"]), lm.n_layers)})
     wanted = transfer_conditions(layers, layers, params["multipliers"], params["positions"])
-    prompts = balanced_part(read_jsonl(job.input["prompts"]), params["prompts"])
+    gradients, _ = read_tensors(job.input["gradients"])
+    test = read_jsonl(job.input["prompts"])
+    prompts = balanced_part(test, params["prompts"])
     directions = transferred(vectors[BEHAVIOR], layers, params["norm"])
     table = score_prompts(lm, prompts, directions, wanted, budget=job.batch_tokens)
-    write_scores(job.output["scores"], table)
+    of_items = of_prompts(gradients["test"], test, prompts)
+    write_scores(job.output["scores"], with_controls(table, of_items, directions, wanted))
 
 
 if __name__ == "__main__":

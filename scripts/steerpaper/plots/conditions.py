@@ -8,7 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
-from steerpaper.plots.style import GREY, colours, counts, legend, panels, points, titles, words
+from steerpaper.plots.style import (
+    GREY,
+    colours,
+    counts,
+    dagger,
+    flag_marks,
+    legend,
+    panels,
+    points,
+    titles,
+    words,
+)
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
 
 
@@ -16,7 +27,8 @@ def reasoning(table: pd.DataFrame) -> Figure:
     """Change of the logit difference after a chain of thought, by the part that is steered.
 
     Args:
-        table: behavior, reasoning, steered, multiplier, n, prompts, change with its interval.
+        table: behavior, reasoning, steered, multiplier, n, prompts, change with its interval,
+            flags.
     """
     behaviors = list(table["behavior"].unique())
     places = [
@@ -46,7 +58,7 @@ def reasoning(table: pd.DataFrame) -> Figure:
         ax.set_xticks(range(len(places)), [label for _, _, label in places])
         ax.set_xlim(-0.5, len(places) - 0.5)
         ax.tick_params(axis="x", labelsize=5)
-        ax.set_title(behavior)
+        ax.set_title(f"{behavior}{dagger(here)}")
     sampled = steered[steered["reasoning"] == "sampled"]
     _, title, unit = words(table)
     chains = f"{counts(sampled)} chains of {sampled['prompts'].max()} prompts"
@@ -54,6 +66,7 @@ def reasoning(table: pd.DataFrame) -> Figure:
         figure, x=f"what is steered ({chains})", y=textwrap.fill(f"change of {title} ({unit})", 17)
     )
     legend(figure, axes, len(palette), title="multiplier")
+    flag_marks(figure, steered)
     return figure
 
 
@@ -61,8 +74,8 @@ def system_prompts(table: pd.DataFrame) -> Figure:
     """Logit difference by multiplier under each system prompt.
 
     Args:
-        table: behavior, system_prompt, multiplier, n, the measure with its interval; n = 0 where
-            a system prompt could not be had.
+        table: behavior, system_prompt, multiplier, n, the measure with its interval, flags; n = 0
+            where a system prompt could not be had.
     """
     behaviors = list(table["behavior"].unique())
     palette = colours(["for", "none", "against"])
@@ -91,9 +104,10 @@ def system_prompts(table: pd.DataFrame) -> Figure:
             ax.text(
                 0.02, 0.98, "\n".join(missing), transform=ax.transAxes, va="top", color=GREY, size=6
             )
-        ax.set_title(f"{behavior} ({counts(here[here['n'] > 0])})")
+        ax.set_title(f"{behavior}{dagger(here)} ({counts(here[here['n'] > 0])})")
     titles(figure, x="multiplier", y=f"{title} ({unit})")
     legend(figure, axes, 3, title="system prompt")
+    flag_marks(figure, table)
     return figure
 
 
@@ -101,7 +115,8 @@ def cost(table: pd.DataFrame) -> Figure:
     """Perplexity of neutral text and accuracy on knowledge questions by multiplier.
 
     Args:
-        table: behavior, measure, contrast, direction, multiplier, n, value, value_low, value_high.
+        table: behavior, measure, contrast, direction, multiplier, n, value, value_low, value_high,
+            flags.
     """
     palette = colours(list(table["behavior"].unique()))
     kinds = list(table[["measure", "contrast"]].drop_duplicates().itertuples(index=False))
@@ -118,9 +133,11 @@ def cost(table: pd.DataFrame) -> Figure:
             ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
             ax.set_ylim(0, 1.04)
             ax.set_ylabel("accuracy")
-            ax.set_title(f"knowledge questions, {contrast} ({counts(of_kind)}; dotted: chance)")
+            told = f"{contrast}{dagger(of_kind)} ({counts(of_kind)}; dotted: chance)"
+            ax.set_title(f"knowledge questions, {told}")
     axes[-1].set_xlabel("multiplier")
     legend(figure, axes, 3)
+    flag_marks(figure, table)
     return figure
 
 
@@ -139,7 +156,7 @@ def _cost_lines(ax: Axes, table: pd.DataFrame, behavior: str, colour: Any, shift
 def _perplexity_axis(ax: Axes, table: pd.DataFrame) -> None:
     ax.set_yscale("log")
     ax.set_ylabel("perplexity (log)")
-    ax.set_title(f"neutral text ({counts(table)} texts)")
+    ax.set_title(f"neutral text{dagger(table)} ({counts(table)} texts)")
     low, high = table["value_low"].min(), table["value_high"].max()
     ticks = [t for p in range(-1, 7) for t in (10.0**p, 2 * 10.0**p, 3 * 10.0**p, 5 * 10.0**p)]
     ax.yaxis.set_major_locator(

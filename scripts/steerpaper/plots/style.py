@@ -1,6 +1,7 @@
 """The look of all figures, their sizes, and how they are saved."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,21 @@ def largest(values: Any, least: float = 1e-6) -> float:
 def shown(value: float, form: str) -> str:
     """A number as text; a dash where there is none."""
     return format(value, form) if math.isfinite(value) else "–"
+
+
+def dagger(rows: pd.DataFrame) -> str:
+    """A mark for the title of what some rows show; empty where none of them is flagged."""
+    return "†" if rows["flags"].fillna("").ne("").any() else ""
+
+
+def flag_marks(figure: Figure, rows: pd.DataFrame) -> None:
+    """Say below a figure what its daggers mean: the flags of the rows that it shows."""
+    found = "; ".join(rows["flags"].dropna())
+    names = dict.fromkeys(name for name in found.split("; ") if name)
+    if names:
+        # a legend without entries: room is made for it, which is not for a text
+        title = textwrap.fill(f"† {'; '.join(names)}", 80)
+        figure.legend([], [], title=title, title_fontsize=5.5, loc="outside lower left")
 
 
 def legend(

@@ -10,17 +10,32 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.style import COLUMN, GREY, colours, largest, legend, panels, points, words
+from steerpaper.plots.style import (
+    COLUMN,
+    GREY,
+    colours,
+    dagger,
+    flag_marks,
+    largest,
+    legend,
+    panels,
+    points,
+    words,
+)
+
+# how an estimator's point is drawn, by the block where its vector is added
+FILLED = {"own": None, "chosen": "white"}
 
 
 def transfer(table: pd.DataFrame) -> Figure:
     """Mean steerability slope by the block that a vector comes from and the one it is added at.
 
-    A panel a behaviour; an outlined row is the chosen block's, and a slope whose interval holds 0
-    is in brackets.
+    A panel a behaviour; an outlined row is the chosen block's, a slope whose interval holds 0 is in
+    brackets, and one that a random direction may have is grey.
 
     Args:
-        table: behavior, source, target, n, slope, low, high, chosen.
+        table: behavior, source, target, n, slope, low, high, control_low, control_high, chosen,
+            flags.
     """
     behaviors = list(table["behavior"].unique())
     sources = table.groupby("behavior")["source"].nunique().max()
@@ -29,11 +44,11 @@ def transfer(table: pd.DataFrame) -> Figure:
     limit = largest(table["slope"])
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = table[table["behavior"] == behavior]
-        cells, low, high = (
+        cells, low, high, control_low, control_high = (
             here.pivot(index="source", columns="target", values=value)
             .sort_index(ascending=False)
             .sort_index(axis=1)
-            for value in ("slope", "low", "high")
+            for value in ("slope", "low", "high", "control_low", "control_high")
         )
         sns.heatmap(
             cells,
@@ -46,16 +61,22 @@ def transfer(table: pd.DataFrame) -> Figure:
             cbar_kws={"label": f"slope ({unit}/unit)"},
         )
         # an empty cell has no text
-        unsure = ((low <= 0) & (high >= 0)).to_numpy()[cells.notna().to_numpy()]
-        for text, bracketed in zip(ax.texts, unsure, strict=True):
+        there = cells.notna().to_numpy()
+        unsure = ((low <= 0) & (high >= 0)).to_numpy()[there]
+        usual = ((cells >= control_low) & (cells <= control_high)).to_numpy()[there]
+        for text, bracketed, grey in zip(ax.texts, unsure, usual, strict=True):
             if bracketed:
                 text.set_text(f"({text.get_text()})")
+            if grey:
+                text.set_color(GREY)
         for row, source in enumerate(cells.index):
             if here.loc[here["source"] == source, "chosen"].any():
                 ax.add_patch(Rectangle((0, row), len(cells.columns), 1, fill=False, lw=1, ec="k"))
-        ax.set_title(f"{behavior}, {here['contrast'].iloc[0]} (n = {here['n'].iloc[0]} items)")
+        name = f"{behavior}, {here['contrast'].iloc[0]}{dagger(here)}"
+        ax.set_title(f"{name} (n = {here['n'].iloc[0]} items)")
         ax.set(xlabel="block it is added at", ylabel="vector of block")
         ax.tick_params(axis="y", rotation=0)
+    flag_marks(figure, table)
     return figure
 
 
@@ -63,35 +84,62 @@ def estimators(table: pd.DataFrame, cosines: pd.DataFrame) -> Figure:
     """How the estimators' vectors steer, and how like the mean difference they are.
 
     Args:
-        table: behavior, contrast, estimator, layers, n, slope, low, high.
+        table: behavior, contrast, estimator, at, layers, n, slope, low, high, control_low,
+            control_high, flags.
         cosines: behavior, contrast, layer, estimator, cosine with the mean difference.
     """
     behaviors = list(table["behavior"].unique())
-    names = [name for name in table["estimator"].unique() if not name.startswith("random-")]
-    palette = colours(names) | {"random-0": GREY}
+    palette = colours(list(table["estimator"].unique()))
     contrast = table["contrast"].iloc[0]
     figure, (upper, lower) = plt.subplots(
-        2, 1, figsize=(COLUMN, 3.2), layout="constrained", height_ratios=(1, 1.2)
+        2, 1, figsize=(COLUMN, 3.4), layout="constrained", height_ratios=(1.2, 1.2)
     )
-    shown = [*names, *(name for name in table["estimator"].unique() if name not in names)]
-    for number, name in enumerate(shown):
-        one = table[table["estimator"] == name].set_index("behavior").loc[behaviors]
-        x = np.arange(len(behaviors)) + 0.15 * (number - (len(shown) - 1) / 2)
-        look = {"fmt": "o", "ms": 3.5, "capsize": 2, "elinewidth": None, "color": palette[name]}
-        label = name.replace("_", " ").replace("-0", "")
-        points(upper, x, one, "slope", "low", "high", label=label, **look)
-    upper.axhline(0, color="0.8", lw=0.6, zorder=0)
-    first = table.drop_duplicates("behavior").set_index("behavior")
-    upper.set_xticks(
-        range(len(behaviors)),
-        [f"{name}\nblock {first['layers'][name]}, n = {first['n'][name]}" for name in behaviors],
-    )
-    upper.set_xlim(-0.5, len(behaviors) - 0.5)
+    _slopes(upper, table, behaviors, palette)
     upper.set_ylabel(f"slope ({words(table)[2]} per unit)")
-    upper.set_title(f"steering with each estimator's vector ({contrast})")
+    upper.set_title("each estimator's vector at its own block (number) and at the chosen one")
     _cosines(lower, cosines[cosines["contrast"] == contrast], behaviors, palette)
-    legend(figure, [upper], 4, columnspacing=1)
+    legend(figure, [upper], 3, columnspacing=1)
+    flag_marks(figure, table)
     return figure
+
+
+def _slopes(
+    ax: Axes, table: pd.DataFrame, behaviors: list[str], palette: dict[str, object]
+) -> None:
+    """Slopes by behaviour, estimator and place, over the band of random directions."""
+    places = [(name, at) for name in palette for at in FILLED]
+    step = 0.8 / len(places)
+    for number, (name, at) in enumerate(places):
+        chosen = (table["estimator"] == name) & (table["at"] == at)
+        one = table[chosen].set_index("behavior").loc[behaviors]
+        x = np.arange(len(behaviors)) + step * (number - (len(places) - 1) / 2)
+        low, high = one["control_low"], one["control_high"]
+        label = "" if number else "random directions"
+        ax.bar(x, high - low, step, bottom=low, color=GREY, alpha=0.25, lw=0, label=label)
+        look = {"fmt": "o", "ms": 3.5, "capsize": 2, "elinewidth": None, "color": palette[name]}
+        label = f"{name.replace('_', ' ')}" + (", chosen block" if at == "chosen" else "")
+        points(ax, x, one, "slope", "low", "high", label=label, mfc=FILLED[at], **look)
+        if at == "own":
+            for place, block, top in zip(x, one["layers"], one["high"], strict=True):
+                ax.annotate(
+                    str(block),
+                    (place, top),
+                    (0, 2),
+                    textcoords="offset points",
+                    ha="center",
+                    size=5,
+                )
+    ax.axhline(0, color="0.8", lw=0.6, zorder=0)
+    first = table[table["at"] == "chosen"].drop_duplicates("behavior").set_index("behavior")
+    marks = {name: dagger(table[table["behavior"] == name]) for name in behaviors}
+    ax.set_xticks(
+        range(len(behaviors)),
+        [
+            f"{name}{marks[name]}\nchosen: block {first['layers'][name]}, n = {first['n'][name]}"
+            for name in behaviors
+        ],
+    )
+    ax.set_xlim(-0.5, len(behaviors) - 0.5)
 
 
 def _cosines(

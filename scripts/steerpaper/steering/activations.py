@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
@@ -13,6 +12,9 @@ from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
+from steerpaper.workflow.files import Arrays
+
+SIDES = ("matching", "other")
 
 
 def mean_over_tokens(residual: Tensor, mask: Tensor) -> Tensor:
@@ -22,9 +24,16 @@ def mean_over_tokens(residual: Tensor, mask: Tensor) -> Tensor:
     return (residual.to(torch.float32) * weight[..., None]).cumsum(dim=1)[:, -1]
 
 
-def read_activations(
-    lm: LanguageModel, items: Sequence[Choice], budget: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def mean_and_norm(residual: Tensor, mask: Tensor) -> Tensor:
+    """`mean_over_tokens` of [row, token, d], and beside it that of the tokens' norms: [row, d + 1].
+
+    The mean of several tokens is shorter than they are: its norm is not what steering adds to.
+    """
+    norms = residual.to(torch.float32).norm(dim=-1, keepdim=True)
+    return torch.cat([mean_over_tokens(residual, mask), mean_over_tokens(norms, mask)], dim=1)
+
+
+def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) -> Arrays:
     """Residual stream after every block, mean over the matching and over the other continuation.
 
     Method section of Panickssery et al. 2023 (the letter's token alone where the continuation is
@@ -32,13 +41,15 @@ def read_activations(
     once for all; all blocks are read in one pass.
 
     Returns:
-        matching, other: float32 [item, L, d], in the order of `items`.
+        matching, other: float32 [item, L, d], in the order of `items`; matching_norms,
+        other_norms: float32 [item, L], the mean over the same tokens of the residual stream's norm.
 
     Raises:
         UserError: an activation is not finite; it names the item and the block.
     """
     prefixes = Prefixes(lm, [item.text for item in items])
     found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
+    norms = np.zeros(found.shape[:-1], dtype=np.float32)
     sides = [[item.matching for item in items], [item.other for item in items]]
     batches = run_batches(prefixes.widths, budget, prefixes.run)
     for chosen, prefix in progress(batches, len(items), "activations"):
@@ -70,20 +81,20 @@ def read_activations(
                 if not mean.isfinite().all():
                     item = items[chosen[place]]
                     refuse_broken(lm, [*item.text, *ids[entry]], {}, f"activations ({item.id})")
-                found[side, chosen[place]] = mean.numpy()
-    return found[0], found[1]
+                found[side, chosen[place]] = mean[:, :-1].numpy()
+                norms[side, chosen[place]] = mean[:, -1].numpy()
+    of_norms = {f"{side}_norms": part for side, part in zip(SIDES, norms, strict=True)}
+    return dict(zip(SIDES, found, strict=True)) | of_norms
 
 
 def _means(lm: LanguageModel, before: Prefix, rows: Sequence[Sequence[int]], width: int) -> Tensor:
-    """Means over the rows' tokens after every block, float32 [row, L, d]."""
+    """`mean_and_norm` of the rows' tokens after every block, float32 [row, L, d + 1]."""
     ids, mask = (part.to(lm.device) for part in padded(rows, lm.pad, width))
     means, _ = forward(
         lm,
         ids,
         before.extend(mask),
         before.cache,
-        reads={
-            (layer, RESIDUAL): lambda h: mean_over_tokens(h, mask) for layer in range(lm.n_layers)
-        },
+        reads={(layer, RESIDUAL): lambda h: mean_and_norm(h, mask) for layer in range(lm.n_layers)},
     )
     return torch.stack([means[layer, RESIDUAL] for layer in range(lm.n_layers)], dim=1).cpu()

@@ -175,11 +175,14 @@ def chain_table(
     table = []
     for (row, chain), (matching, other) in zip(made, scores, strict=True):
         prompt = rows[chain.question]
+        letters = prompt["contrast"] == "letters"
         steered = bool(row["multiplier"])
         table.append(
             {
                 "prompt_id": prompt["id"],
                 "contrast": prompt["contrast"],
+                # some vocabularies have the letter and what stands before it in one token
+                "matching": tokenizer.decode(prompt["matching_ids"])[-1] if letters else None,
                 "layer": layers[0] if steered else NO_LAYER,
                 "layers": "+".join(map(str, layers)) if steered else "",
                 **row,
@@ -187,6 +190,7 @@ def chain_table(
                 "logprob_matching": matching,
                 "logprob_other": other,
                 "logit_diff": matching - other,
+                "ab_mass": np.exp(matching) + np.exp(other) if letters else np.nan,
                 "n_tokens": len(chain.reasoning),
                 "text": tokenizer.decode(chain.reasoning, skip_special_tokens=True),
                 "n_matching": len(prompt["matching_ids"]),

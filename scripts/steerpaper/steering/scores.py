@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from steerpaper.engine.condition import Condition
@@ -13,6 +14,7 @@ from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.finite import finite
 from steerpaper.steering.conditions import score_rows
+from steerpaper.steering.vectors import Floats
 from steerpaper.workflow.files import write_table
 
 LOGPROBS = ("logprob_matching", "logprob_other")
@@ -26,7 +28,7 @@ def score_prompts(
     *,
     budget: int,
 ) -> pd.DataFrame:
-    """One row per prompt and condition, the unsteered run first (see `score_rows`).
+    """One row per prompt and condition, the unsteered run first: `score_rows` and `with_norms`.
 
     Args:
         prompts: rows of a prompt file.
@@ -34,7 +36,36 @@ def score_prompts(
         budget: tokens a forward pass may hold.
     """
     unsteered, steered = score(lm, choices(prompts), vectors, wanted, budget=budget)
-    return score_rows(prompts, wanted, unsteered, steered)
+    return with_norms(score_rows(prompts, wanted, unsteered, steered), vectors, wanted)
+
+
+def norm_at(vector: Floats, layers: Sequence[int]) -> float:
+    """Norm of what multiplier 1 adds at all of some blocks together."""
+    return float(np.linalg.norm(vector[list(layers)].astype(np.float64)))
+
+
+def with_norms(table: pd.DataFrame, vectors: Vectors, wanted: Sequence[Condition]) -> pd.DataFrame:
+    """A table of scores with the norm of what multiplier 1 adds; not-a-number unsteered.
+
+    Args:
+        table: direction, layers.
+    """
+    norms = {
+        (one.direction, one.label): norm_at(vectors[one.direction], one.layers) for one in wanted
+    }
+    steered = zip(table["direction"], table["layers"], strict=True)
+    return table.assign(norm=[norms.get(key, np.nan) for key in steered])
+
+
+def with_shares(table: pd.DataFrame, residual: Floats, wanted: Sequence[Condition]) -> pd.DataFrame:
+    """A table of scores with `norm_share`: `norm` as a share of the residual stream's norm there.
+
+    Args:
+        table: layers, norm.
+        residual: [L] (see `vectors.residual_norms`).
+    """
+    norms = {one.label: float(np.linalg.norm(residual[list(one.layers)])) for one in wanted}
+    return table.assign(norm_share=table["norm"] / table["layers"].map(norms))
 
 
 def write_scores(path: str | Path, table: pd.DataFrame) -> None:

@@ -105,9 +105,12 @@ def mean_norms(vectors: list[Floats]) -> NDArray[np.float64]:
 
 
 def residual_norms(matching: Floats, other: Floats) -> NDArray[np.float64]:
-    """Mean norm of the residual stream per block [L], over items and both answers [item, L, d]."""
-    both = np.concatenate([matching, other]).astype(np.float64)
-    norms: NDArray[np.float64] = np.linalg.norm(both, axis=-1).mean(axis=0)
+    """Mean norm of the residual stream per block [L], over items and both answers.
+
+    Args:
+        matching, other: [item, L] the mean over an answer's tokens of the residual stream's norm.
+    """
+    norms: NDArray[np.float64] = np.concatenate([matching, other]).mean(axis=0, dtype=np.float64)
     return norms
 
 

@@ -80,6 +80,11 @@ def estimate(row: Row, name: str, low: str = "", high: str = "") -> str:
     return f"{number(value)} ({interval})"
 
 
+def marked(row: Row) -> str:
+    """What is doubtful about a row, with the figures' mark; "" where nothing is."""
+    return f" († {row['flags']})" if row["flags"] else ""
+
+
 def median(values: Iterable[float | None]) -> float | None:
     """The median of the numbers that there are."""
     known = [value for value in values if value is not None]
@@ -108,5 +113,5 @@ def for_captions(measures: Mapping[str, str]) -> None:
         return measures[config["statistics"]["measures"][0]]
 
     functions: list[Callable[..., Any]] = [rows, scored, score, read_json, number, percent]
-    functions += [p_value, estimate, median, mean, highest]
+    functions += [p_value, estimate, marked, median, mean, highest]
     DEFAULT_NAMESPACE.update({function.__name__: function for function in functions})

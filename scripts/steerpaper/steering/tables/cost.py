@@ -1,28 +1,36 @@
 """The cost of steering, summed up."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from steerpaper.flags import few, joined, low_mass
 from steerpaper.stats import Floats, Interval, clustered_interval
+from steerpaper.steering.tables.flags import vector_flags
 from steerpaper.steering.tables.rows import groups
 
 LARGEST = 700  # nats a token
 KEYS = ["contrast", "layer", "layers", "direction", "multiplier"]
 
 
-def cost_table(scores: pd.DataFrame, *, interval: Interval) -> pd.DataFrame:
+def cost_table(
+    scores: pd.DataFrame, block: Mapping[str, Any], *, interval: Interval
+) -> pd.DataFrame:
     """Perplexity of neutral text and accuracy on knowledge questions by multiplier.
 
     Args:
         scores: contrast (text, or how the questions are asked), item, layer, layers, direction,
-            multiplier, logprob, n_tokens (text) or logprob_wrong (questions).
+            multiplier, norm, logprob, n_tokens (text) or logprob_wrong (questions).
+        block: of `choose.best_block`.
 
     Returns:
         measure (perplexity or accuracy), contrast, layer, layers, direction, multiplier, n, value
-        and change with intervals. Perplexity is exp of the mean negative log-probability a token,
-        texts drawn with all their tokens; its change is the factor against the unsteered model.
-        Accuracy is the share of questions whose correct answer is likelier; its change is the
-        difference. The unsteered row stands once for all directions.
+        and change with intervals, flags. Perplexity is exp of the mean negative log-probability a
+        token, texts drawn with all their tokens; its change is the factor against the unsteered
+        model. Accuracy is the share of questions whose correct answer is likelier; its change is
+        the difference. The unsteered row stands once for all directions.
     """
     rows = []
     for row, group in groups(scores, KEYS):
@@ -42,6 +50,11 @@ def cost_table(scores: pd.DataFrame, *, interval: Interval) -> pd.DataFrame:
                 "n": len(group),
                 **{"value": mean[0], "value_low": low[0], "value_high": high[0]},
                 **{"change": mean[1], "change_low": low[1], "change_high": high[1]},
+                "flags": joined(
+                    *few(group["item"].nunique()),
+                    *low_mass(_mass(unsteered, str(row["contrast"]))),
+                    *vector_flags(group, block),
+                ),
             }
         )
     return pd.DataFrame(rows)
@@ -66,3 +79,11 @@ def _right(group: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]:
         for part in (group, base)
     )
     return np.stack([right, right - was_right], axis=1), np.ones(len(group))
+
+
+def _mass(unsteered: pd.DataFrame, contrast: str) -> "pd.Series[float]":
+    """p(A) + p(B) of every question; not-a-number where it is not asked by letters."""
+    if contrast != "letters":
+        return pd.Series(np.nan, index=unsteered.index)
+    mass: pd.Series[float] = np.exp(unsteered["logprob"]) + np.exp(unsteered["logprob_wrong"])
+    return mass

@@ -30,6 +30,7 @@ from steerpaper.steering.slopes import (
 )
 from steerpaper.steering.tables.controls import band_of, compared, controls_table
 from steerpaper.steering.tables.first_order import first_order_table
+from steerpaper.steering.tables.flags import effect_flags
 from steerpaper.steering.tables.rows import of_measures
 from steerpaper.workflow.files import Arrays
 
@@ -69,15 +70,19 @@ def effect_tables(
     )
     dev, test = (scores[scores["split"] == split] for split in ("dev", "test"))
 
+    flags = {name: _flags(part, block) for name, part in (("dev", dev), ("test", test))}
+
     def swept(part: pd.DataFrame, name: str) -> pd.DataFrame:
         table = slope_table(part, interval)
-        return table.assign(chosen=table["layer"].isin(block["layers"]))
+        table = table.assign(chosen=table["layer"].isin(block["layers"]))
+        return table.assign(flags=flags["dev"])
 
     def summary(part: pd.DataFrame, name: str) -> pd.DataFrame:
         # gradients are of the logit difference
         of_labels = p_labels if name == "logit_diff" else None
         table = steerability_table(part, interval, of_labels)
-        return table.assign(**{key: block.get(key) for key in CHOICE})
+        table = table.assign(**{key: block.get(key) for key in CHOICE})
+        return table.assign(flags=flags["test"])
 
     return {
         "layer_sweep": of_measures(dev, measures, swept),
@@ -85,7 +90,9 @@ def effect_tables(
             dev, measures, lambda part, name: change_table(part, name, interval)
         ),
         "dose_response": of_measures(
-            test, measures, lambda part, name: dose_table(part, name, interval)
+            test,
+            measures,
+            lambda part, name: dose_table(part, name, interval).assign(flags=flags["test"]),
         ),
         "steerability": of_measures(test, measures, summary),
         "steerability_sides": of_measures(
@@ -97,6 +104,12 @@ def effect_tables(
             scores, gradients, differences, vectors[BEHAVIOR], block, interval=interval
         ),
     }
+
+
+def _flags(scores: pd.DataFrame, block: Mapping[str, Any]) -> str:
+    """What is doubtful about all numbers of these items."""
+    steered_rows = scores[scores["direction"] == BEHAVIOR]
+    return effect_flags(scores[scores["direction"] == UNSTEERED], steered_rows, block)
 
 
 def corrected(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -31,7 +31,8 @@ def geometry_tables(
     """All tables of the vectors' geometry.
 
     Args:
-        activations: matching and other, [item, L, d] each.
+        activations: matching and other, [item, L, d] each, and their tokens' norms, [item, L] each
+            (see `activations.read_activations`).
         vectors: every estimator's, [L, d] each; the mean difference's are looked at.
         prompts: rows of the prompt files that the activations are of.
         layers: the blocks whose principal components are asked for (see `resolve_layers`).
@@ -60,10 +61,10 @@ def norms(
 ) -> pd.DataFrame:
     """Norm of every vector and mean norm of the residual stream, block by block.
 
-    `residual` is the mean over items of the norm of the matching and other activations, with a
-    bootstrap interval. `side_share` is how much of the vector is one side against the other (see
-    `side_dependence`), `side_chance` what it is where sides mean nothing; both are empty where
-    answers have no sides.
+    `residual` is the mean over items, both answers and their tokens of the residual stream's norm,
+    with an interval over items. `side_share` is how much of the vector is one side against the
+    other (see `side_dependence`), `side_chance` what it is where sides mean nothing; both are empty
+    where answers have no sides.
 
     Args:
         sides: of the items: the matching answer's letter, or Yes or No; or None.
@@ -71,22 +72,22 @@ def norms(
     tables = []
     for (behavior, contrast), vector in vectors.items():
         both = activations[behavior, contrast]
-        matching, other = both["matching"], both["other"]
-        residual = np.linalg.norm(np.stack([matching, other]), axis=-1).mean(axis=0, dtype=float)
+        residual = (both["matching_norms"].astype(float) + both["other_norms"]) / 2
         mean, low, high = mean_interval(residual, interval)
+        answers = both["matching"], both["other"], sides[behavior, contrast]
         tables.append(
             pd.DataFrame(
                 {
                     "behavior": behavior,
                     "contrast": contrast,
                     "layer": np.arange(len(vector)),
-                    "n": len(matching),
+                    "n": len(residual),
                     "vector": np.linalg.norm(vector, axis=1),
                     "residual": mean,
                     "residual_low": low,
                     "residual_high": high,
-                    "side_share": side_dependence(matching, other, sides[behavior, contrast]),
-                    "side_chance": chance_dependence(matching, other, sides[behavior, contrast]),
+                    "side_share": side_dependence(*answers),
+                    "side_chance": chance_dependence(*answers),
                 }
             )
         )

@@ -10,8 +10,11 @@ from steerpaper.steering.measures import MEASURES
 
 
 def groups(table: pd.DataFrame, keys: list[str]) -> Iterable[tuple[dict[str, Any], pd.DataFrame]]:
-    """The table's rows by their values of some columns, in the order of their first appearance."""
-    for values, group in table.groupby(keys, sort=False):
+    """The table's rows by their values of some columns, in the order of their first appearance.
+
+    Missing values are a value.
+    """
+    for values, group in table.groupby(keys, sort=False, dropna=False):
         named: Sequence[Hashable] = values if isinstance(values, tuple) else (values,)
         yield dict(zip(keys, named, strict=True)), group
 

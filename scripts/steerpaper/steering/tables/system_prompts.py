@@ -1,32 +1,41 @@
 """System prompts for and against a behaviour, summed up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from steerpaper.stats import Interval
 from steerpaper.steering.slopes import slopes
+from steerpaper.steering.tables.flags import effect_flags
 from steerpaper.steering.tables.rows import groups, means, of_measures
 
 
 def system_prompts_table(
-    scores: pd.DataFrame, *, interval: Interval, measures: Sequence[str]
+    scores: pd.DataFrame,
+    block: Mapping[str, Any],
+    *,
+    interval: Interval,
+    measures: Sequence[str],
 ) -> pd.DataFrame:
     """Mean score by system prompt × multiplier, its change, and the slope under a system prompt.
 
     Args:
-        scores: prompt_id, system_prompt, layer, layers, multiplier, note and the
+        scores: prompt_id, matching, system_prompt, layer, layers, multiplier, norm, note and the
             log-probabilities; a system prompt that could not be had has one row without a score.
+        block: of `choose.best_block`.
 
     Returns:
         system_prompt, layer, layers, multiplier, n, the measure, change (from the unsteered run
         without a system prompt) and slope (steerability under that system prompt) with intervals,
-        note (why n is 0).
+        note (why n is 0), flags.
     """
-    return of_measures(scores, measures, lambda part, name: _table(part, name, interval))
+    return of_measures(scores, measures, lambda part, name: _table(part, name, block, interval))
 
 
-def _table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.DataFrame:
+def _table(
+    scores: pd.DataFrame, measure: str, block: Mapping[str, Any], interval: Interval
+) -> pd.DataFrame:
     plain = scores[(scores["system_prompt"] == "none") & (scores["multiplier"] == 0)]
     base = plain.set_index("prompt_id")["value"]
     scores = scores.assign(change=scores["value"] - scores["prompt_id"].map(base))
@@ -41,10 +50,13 @@ def _table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.DataFra
         slope = steered.get(row["system_prompt"], pd.Series(dtype=float))
         group = group.assign(slope=group["prompt_id"].map(slope))
         columns = {"value": measure, "change": "change", "slope": "slope"}
+        alike = scores[scores["system_prompt"] == row["system_prompt"]]
+        items = alike[alike["multiplier"] == 0]
         rows.append(
             row
             | {"n": int(group["value"].notna().sum())}
             | means(group, columns, "prompt_id", interval)
-            | {"note": group["note"].iloc[0]}
+            # the slope stands in every row
+            | {"note": group["note"].iloc[0], "flags": effect_flags(items, alike, block)}
         )
     return pd.DataFrame(rows)

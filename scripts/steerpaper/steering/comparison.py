@@ -1,0 +1,125 @@
+"""Comparing directions: the block that suits each, and what a random one would do there.
+
+All to first order, from the gradient of every item's logit difference with respect to a vector
+added after a block: <gradient, vector> is the slope of a small multiplier.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from steerpaper.engine.condition import Condition
+from steerpaper.steering.slopes import standardized_slopes
+from steerpaper.steering.vectors import Floats
+
+Layers = tuple[int, ...]
+
+
+def first_order_slopes(gradients: Floats, vector: Floats) -> NDArray[np.float64]:
+    """Per-item slope of the logit difference on a small multiplier: [item, L].
+
+    Args:
+        gradients: [item, L, d].
+        vector: [L, d].
+    """
+    slopes: NDArray[np.float64] = np.einsum(
+        "ild,ld->il", gradients.astype(np.float64), vector.astype(np.float64)
+    )
+    return slopes
+
+
+def own_block(gradients: Floats, vector: Floats, blocks: Sequence[int]) -> int | None:
+    """The block where a vector's first-order slope is highest in units of its standard error.
+
+    None where no block has such a slope: a vector of norm zero, or a single item.
+
+    Args:
+        gradients: [item, L, d], of dev items: the block is not chosen on what it reports.
+        blocks: those that are asked for.
+    """
+    found = standardized_slopes(first_order_slopes(gradients, vector)[:, blocks])
+    if not np.isfinite(found).any():
+        return None
+    return blocks[int(np.nanargmax(found))]
+
+
+def places(
+    gradients: Floats,
+    vectors: Mapping[str, Floats],
+    names: Sequence[str],
+    blocks: Sequence[int],
+    chosen: Layers,
+) -> dict[tuple[str, str], Layers]:
+    """Where each estimator's vector is added, by name and `at`: its `own` block, the `chosen` one.
+
+    An estimator without a block of its own stays at the chosen one.
+
+    Args:
+        gradients, blocks: as in `own_block`.
+        vectors: [L, d] by name.
+        chosen: the block, or blocks, of the vector that steers.
+    """
+    found = {}
+    for name in names:
+        own = own_block(gradients, vectors[name], blocks)
+        found[name, "own"] = chosen if own is None else (own,)
+        found[name, "chosen"] = chosen
+    return found
+
+
+def by_place(table: pd.DataFrame, where: Mapping[tuple[str, str], Layers]) -> pd.DataFrame:
+    """Scores with a column `at`; a condition that stands for two places has its rows twice.
+
+    Args:
+        table: of scores; a direction is an estimator's name.
+    """
+    labels = {key: "+".join(map(str, layers)) for key, layers in where.items()}
+    steered = table["layers"] != ""
+    parts = [table[~steered].assign(at="")]
+    for (name, at), label in labels.items():
+        rows = table[steered & (table["direction"] == name) & (table["layers"] == label)]
+        parts.append(rows.assign(at=at))
+    return pd.concat(parts, ignore_index=True)
+
+
+def of_prompts(
+    gradients: Floats, prompts: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]
+) -> Floats:
+    """The gradients of some of the prompts, [wanted, L, d], by their ids.
+
+    Args:
+        gradients: [prompt, L, d].
+    """
+    place = {prompt["id"]: number for number, prompt in enumerate(prompts)}
+    return gradients[[place[prompt["id"]] for prompt in wanted]]
+
+
+def with_controls(
+    table: pd.DataFrame,
+    gradients: Floats,
+    vectors: Mapping[str, Floats],
+    wanted: Sequence[Condition],
+) -> pd.DataFrame:
+    """A table of scores with `control_sd`: how far random directions' mean slopes spread there.
+
+    To first order a direction's mean slope is <mean gradient, direction>: over directions of one
+    norm it is normal around 0 with standard deviation norm · |mean gradient| / √d. Blocks that are
+    steered together add up, each with a direction of its own. Not-a-number unsteered.
+
+    Args:
+        table: direction, layers.
+        gradients: [item, L, d] of the table's items.
+        vectors: [L, d] by a direction's name, whose norms random directions would have.
+    """
+    sizes = np.linalg.norm(gradients.mean(axis=0, dtype=np.float64), axis=1)
+    spread = {}
+    for one in wanted:
+        layers = list(one.layers)
+        norms = np.linalg.norm(vectors[one.direction][layers].astype(np.float64), axis=1)
+        together = float(np.linalg.norm(norms * sizes[layers]))
+        spread[one.direction, one.label] = together / np.sqrt(gradients.shape[-1])
+    steered = zip(table["direction"], table["layers"], strict=True)
+    return table.assign(control_sd=[spread.get(key, np.nan) for key in steered])

@@ -1,0 +1,34 @@
+"""Flags of numbers that sum up scores: what is doubtful about the items, the vector, the block."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from steerpaper.flags import few, joined, low_mass, unbalanced, zero
+
+
+def effect_flags(items: pd.DataFrame, steered: pd.DataFrame, block: Mapping[str, Any]) -> str:
+    """Flags of a number that steering gives, as its table's text.
+
+    Args:
+        items: the unsteered rows of the items that it rests on: prompt_id, matching (letter, or
+            none), ab_mass.
+        steered: the rows that it is of: norm, of what multiplier 1 adds.
+        block: of `choose.best_block`; empty for a number that is not one of the chosen block's.
+    """
+    return joined(
+        *few(items["prompt_id"].nunique()),
+        *low_mass(items["ab_mass"]),
+        *unbalanced(items.drop_duplicates("prompt_id")["matching"]),
+        *vector_flags(steered, block),
+    )
+
+
+def vector_flags(steered: pd.DataFrame, block: Mapping[str, Any]) -> list[str]:
+    """Flags of what steers some rows of scores: see `effect_flags`; unsteered rows have none."""
+    norms = steered["norm"].dropna()
+    if not len(norms):
+        return []
+    stands_out = block.get("stands_out", True)
+    return [*zero(norms.min()), *([] if stands_out else ["no block stands out"])]

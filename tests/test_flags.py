@@ -1,0 +1,204 @@
+"""What is doubtful is marked where the number stands, and nowhere else."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from makers import BLOCK, make_cost, make_reasoning, make_system_prompts
+from matplotlib.text import Text
+
+from steerpaper.engine.condition import Condition
+from steerpaper.flags import FLAGS, few, flags_table, joined
+from steerpaper.plots import conditions
+from steerpaper.plots.style import dagger, flag_marks, panels, readable
+from steerpaper.stats import Interval, mean_interval
+from steerpaper.steering.conditions import NO_LAYER, UNSTEERED
+from steerpaper.steering.cost import knowledge_rows
+from steerpaper.steering.scores import norm_at, with_norms
+from steerpaper.steering.tables.cost import cost_table
+from steerpaper.steering.tables.flags import effect_flags
+from steerpaper.workflow.files import read_table, write_table
+from steerpaper.workflow.flagged import print_flags
+
+INTERVAL = Interval(seed=1, resamples=200, confidence=0.95)
+
+
+def items_of(n=30, mass=0.9, letters="AB"):
+    """Unsteered rows of n items."""
+    return pd.DataFrame(
+        {
+            "prompt_id": [f"p{number}" for number in range(n)],
+            "matching": [
+                letters[number % len(letters)] if letters else None for number in range(n)
+            ],
+            "ab_mass": np.full(n, mass),
+        }
+    )
+
+
+def steered(norm=2.0):
+    return pd.DataFrame({"norm": [norm, norm]})
+
+
+def test_a_number_that_nothing_is_doubtful_about_has_no_flag():
+    assert effect_flags(items_of(), steered(), BLOCK) == ""
+    assert effect_flags(items_of(), steered(), BLOCK | {"stands_out": True}) == ""
+    # answers have no letters, and the unsteered run no vector
+    assert effect_flags(items_of(mass=np.nan, letters=""), steered(np.nan), BLOCK) == ""
+    # of 31 items one letter has one more
+    assert effect_flags(items_of(31), steered(), BLOCK) == ""
+
+
+@pytest.mark.parametrize(
+    ("items", "norm", "stands_out", "flags"),
+    [
+        (items_of(), 0.0, True, "zero vector"),
+        (items_of(mass=0.49), 2.0, True, "low mass"),
+        (items_of(letters="AAB"), 2.0, True, "unbalanced"),
+        (items_of(letters="A"), 2.0, True, "unbalanced"),
+        (items_of(), 2.0, False, "no block stands out"),
+        (items_of(18), 2.0, True, "few items"),
+        (items_of(4), 2.0, True, "no interval"),
+        (items_of(18, mass=0.1), 0.0, True, "zero vector; low mass; few items"),
+    ],
+)
+def test_each_flag_stands_where_its_cause_is_and_no_other(items, norm, stands_out, flags):
+    assert effect_flags(items, steered(norm), BLOCK | {"stands_out": stands_out}) == flags
+
+
+def test_a_chosen_block_that_does_not_stand_out_says_nothing_of_the_unsteered_run():
+    none = BLOCK | {"stands_out": False}
+    assert effect_flags(items_of(), steered(np.nan), none) == ""
+
+
+def test_prompts_and_not_rows_are_counted():
+    items = pd.concat([items_of(10)] * 5)
+    assert effect_flags(items, steered(), BLOCK) == "few items"
+
+
+@pytest.mark.parametrize("n", [1, 4, 5, 19, 20, 40])
+def test_few_items_are_flagged_as_their_interval_is_made(n):
+    values = np.random.default_rng(n).normal(size=n)
+    _, low, _ = mean_interval(values, INTERVAL)
+    assert (few(n) == ["no interval"]) == bool(np.isnan(low))
+    assert (few(n) == ["few items"]) == (5 <= n < 20)
+    assert few(0) == []
+
+
+def test_flags_are_joined_once_in_one_order_and_unknown_ones_are_refused():
+    assert joined("few items", "low mass", "few items") == "low mass; few items"
+    assert joined() == ""
+    with pytest.raises(ValueError, match="lowmass"):
+        joined("lowmass")
+
+
+def test_the_norm_beside_a_score_is_that_of_what_is_added():
+    vectors = {"behavior": np.diag([0.0, 2.0, 3.0, 4.0])}
+    wanted = [Condition(layers, "behavior", 1.0) for layers in ((0,), (1,), (2, 3))]
+    table = pd.DataFrame(
+        {
+            "direction": [UNSTEERED, "behavior", "behavior", "behavior"],
+            "layers": ["", "0", "1", "2+3"],
+        }
+    )
+    np.testing.assert_array_equal(with_norms(table, vectors, wanted)["norm"], [np.nan, 0, 2, 5])
+    assert norm_at(vectors["behavior"], (2, 3)) == 5
+
+
+def test_questions_by_letter_that_the_model_does_not_answer_are_flagged():
+    wanted = [Condition((1,), "behavior", 1.0)]
+    for contrast, flags in (("letters", "low mass"), ("answers", "")):
+        prompts = [{"id": f"q{number}", "contrast": contrast} for number in range(24)]
+        scores = np.full((24, 2), np.log(0.2))
+        rows = knowledge_rows(prompts, wanted, scores, scores[:, None])
+        table = cost_table(rows.assign(norm=1.0), BLOCK, interval=INTERVAL)
+        assert set(table["flags"]) == {flags}
+
+
+def tables():
+    """Summaries of two behaviours: cost of 20 texts, reasoning of 8 prompts, no system prompt."""
+    return {
+        "cost": make_cost(),
+        "reasoning": make_reasoning(),
+        "system_prompts": make_system_prompts(missing=("for",)),
+    }
+
+
+def test_the_list_has_every_flag_of_every_table_once_a_behaviour_and_contrast(tmp_path):
+    made = tables()
+    made["cost"].loc[made["cost"]["contrast"] == "letters", "flags"] = "low mass; few items"
+    for name, table in made.items():
+        # as they are read: an empty cell is no text
+        write_table(tmp_path / f"{name}.csv", table)
+        made[name] = read_table(tmp_path / f"{name}.csv")
+    found = flags_table(made)
+    assert set(found["sentence"]) == {FLAGS["low mass"], FLAGS["few items"]}
+    assert found["what"].tolist() == ["low mass"] * 2 + ["few items"] * 4
+    few_items = found[found["what"] == "few items"]
+    assert few_items["table"].tolist() == ["cost"] * 2 + ["reasoning"] * 2
+    assert few_items["contrast"].tolist() == ["letters"] * 2 + [""] * 2
+    assert few_items["behavior"].tolist() == ["optimism", "sociability"] * 2
+    rows = made["reasoning"].groupby("behavior").size().tolist()
+    assert few_items["rows"].tolist()[2:] == few_items["of"].tolist()[2:] == rows
+    assert flags_table({}).columns.tolist() == found.columns.tolist()
+    assert not len(flags_table({"system_prompts": made["system_prompts"]}))
+
+
+def test_the_end_of_a_run_names_each_flag_once_with_its_tables(tmp_path, capsys):
+    (tmp_path / "tables").mkdir()
+    print_flags(str(tmp_path))
+    assert capsys.readouterr().out == ""
+    write_table(tmp_path / "tables/flags.csv", flags_table({}))
+    print_flags(str(tmp_path))
+    assert capsys.readouterr().out == ""
+    made = {"reasoning": make_reasoning(), "transfer": make_reasoning()}
+    write_table(tmp_path / "tables/flags.csv", flags_table(made))
+    write_table(tmp_path / "tables/lookups_flags.csv", flags_table({"lookups_x": make_reasoning()}))
+    print_flags(str(tmp_path))
+    _, head, *lines = capsys.readouterr().out.splitlines()
+    assert "flags.csv" in head
+    assert "lookups_flags.csv" in head
+    told = f"few items, in reasoning, transfer, lookups_x: {FLAGS['few items']}"
+    assert lines == [f"  {told}"]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+DRAWN = {
+    "cost": (conditions.cost, make_cost),
+    "reasoning": (conditions.reasoning, make_reasoning),
+    "system_prompts": (conditions.system_prompts, make_system_prompts),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_mark_the_panels_of_what_is_flagged_and_say_below_why(name):
+    draw, make = DRAWN[name]
+    table = make().assign(flags=np.nan)
+    key = "contrast" if name == "cost" else "behavior"
+    flagged, *others = table[key].unique()
+    assert not any("†" in text for text in texts(draw(table)))
+    table["flags"] = table["flags"].astype(object).where(table[key] != flagged, "low mass")
+    figure = draw(readable(table))
+    assert "† low mass" in texts(figure)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert ["†" in title for title in titles] == [True] + [False] * len(others)
+
+
+def test_the_line_below_has_every_flag_of_the_figure_once_and_room_of_its_own():
+    rows = pd.DataFrame({"flags": ["low mass; few items", np.nan, "few items", "", "zero vector"]})
+    figure, (ax,) = panels(["one"])
+    ax.set_xlabel("block")
+    flag_marks(figure, rows)
+    figure.draw_without_rendering()
+    (line,) = [text for text in figure.findobj(Text) if text.get_text().startswith("†")]
+    assert line.get_text() == "† low mass; few items; zero vector"
+    assert line.get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0
+    assert (dagger(rows), dagger(rows.iloc[[1, 3]])) == ("†", "")
+
+
+def test_a_system_prompt_that_could_not_be_had_is_not_flagged_beside_its_note():
+    table = make_system_prompts(missing=("for",))
+    assert set(table["flags"]) == {""}
+    assert (table.loc[table["layer"] == NO_LAYER, "n"] == 0).any()

@@ -110,6 +110,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         {name: at(f"{name}.csv") for name in row["tables"]}
         | {page: at(page) for page in row["pages"]},
         make=row["make"],
+        finish="",
         labels=[],
         names={name: [[]] for name in inputs},
         parts=[],

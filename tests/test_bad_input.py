@@ -312,12 +312,12 @@ def test_a_section_that_is_given_in_part_takes_the_rest_of_its_defaults(monkeypa
     defaults = yaml.safe_load(SCHEMA.read_text())["properties"]["steering"]["properties"]
     config = default_config()
     config["steering"]["prompts"]["split"] = {"train": 2}
-    config["steering"]["sweep"]["random"] = {"directions": 7}
+    config["steering"]["cost"]["random"] = {"directions": 7}
     found = validated(config, SCHEMA)["steering"]
     split = defaults["prompts"]["properties"]["split"]["default"]
     assert found["prompts"]["split"] == {**split, "train": 2}
-    random = default_config()["steering"]["sweep"]["random"]
-    assert found["sweep"]["random"] == {**random, "directions": 7}
+    random = default_config()["steering"]["cost"]["random"]
+    assert found["cost"]["random"] == {**random, "directions": 7}
 
 
 @pytest.mark.workflow

@@ -109,7 +109,13 @@ def study(tmp_path_factory, model_folders, load_tiny):
     write_jsonl(folder / "system_prompts.jsonl", rows)
     shape = (12, lm.n_layers, lm.width)
     both = {name: generator.normal(size=shape).astype(np.float32) for name in ("matching", "other")}
-    write_tensors(folder / "activations.safetensors", both, {"n": 12})
+    norms = {f"{name}_norms": np.linalg.norm(part, axis=2) for name, part in both.items()}
+    write_tensors(folder / "activations.safetensors", both | norms, {"n": 12})
+    of_items = {
+        split: generator.normal(size=(n, *shape[1:]))
+        for split, n in (("dev", 4), ("test", len(prompts)))
+    }
+    write_tensors(folder / "gradients.safetensors", of_items, {})
     vectors = {"behavior": both["matching"].mean(0), "random-0": both["other"].mean(0)}
     write_tensors(folder / "vectors.safetensors", vectors, {})
     (folder / "block.json").write_text(json.dumps({"layer": 1, "layers": [1]}))
@@ -118,7 +124,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
 
 
 def run(study, script, params, inputs, outputs):
-    names = ("vectors", "activations")
+    names = ("vectors", "activations", "gradients")
     common = {name: str(study / f"{name}.safetensors") for name in names}
     common |= {"model": str(study / "model/manifest.json"), "block": str(study / "block.json")}
     job = Job(
@@ -135,7 +141,7 @@ def run(study, script, params, inputs, outputs):
 
 STEERED = {"multipliers": [1], "positions": "response", "prompts": 4}
 PARTS = {
-    "estimators": ("prompts", STEERED | {"estimators": ["behavior"]}),
+    "estimators": ("prompts", STEERED | {"estimators": ["behavior"], "layers": "all"}),
     "transfer": ("prompts", STEERED | {"layers": "all", "norm": "target"}),
     "system_prompts": ("system_prompts", STEERED),
     "reasoning": ("reasoning", SAMPLING | {"prompts": 4, "multipliers": [1]}),
@@ -228,6 +234,7 @@ def test_the_table_of_norms_says_what_of_a_vector_is_its_side():
     for name, of_items in sides.items():
         matching, other = of_sides(of_items, np.array([4.0, 0]), [0, 2])
         activations[name] = {"matching": matching, "other": other}
+        activations[name] |= {f"{side}_norms": np.ones((4, 1)) for side in ("matching", "other")}
         vectors[name] = {"mean_difference": (matching - other).mean(axis=0)}
         prompts[name] = iter([{"side": side} for side in of_items])
     interval = Interval(seed=1, resamples=50, confidence=0.95)

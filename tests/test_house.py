@@ -17,8 +17,8 @@ SHARED = {"errors", "finite", "progress", "reading", "seeds", "shown"}
 ROOMS = {
     "engine": {"workflow"},
     "judges": {"engine", "workflow"},
-    "steering": {"engine", "judges", "workflow", "stats"},
-    "lookups": {"engine", "judges", "workflow", "stats"},
+    "steering": {"engine", "judges", "workflow", "stats", "flags"},
+    "lookups": {"engine", "judges", "workflow", "stats", "flags"},
     "plots": {"workflow", "steering"},
     "workflow": set(),
 }

@@ -64,6 +64,10 @@ def study(tmp_path_factory, model_folders, load_tiny):
         for side in SIDES:
             norms = 1.2 * np.linalg.norm(activations[side], axis=-1)
             activations[f"{side}_norms"] = norms.astype(np.float32)
+        gradients = {
+            split: generator.normal(size=(4, lm.n_layers, lm.width)) for split in ("dev", "test")
+        }
+        write_tensors(folder / f"{contrast}.gradients.safetensors", gradients, {})
         metadata = {"model": "tiny", "revision": "0", "behavior": "optimism", "n": 12}
         path = folder / f"{contrast}.activations.safetensors"
         write_tensors(path, activations, metadata | {"contrast": contrast})
@@ -176,7 +180,9 @@ def test_a_behaviour_without_markers_has_rows_of_n_0_and_a_figure(study):
 def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
     raw, plain = make_vectors(study, "answers")
     estimates, steering = read_tensors(raw)[0], read_tensors(plain)[0]
-    assert set(steering) == {BEHAVIOR, AT_RESIDUAL_NORM, "random-0", "shuffled-0"}
+    controls = {"random-0", "shuffled-0"}
+    names = {"mean_difference", "pca", "probe"}
+    assert set(steering) == {BEHAVIOR, AT_RESIDUAL_NORM, *controls, *names}
     np.testing.assert_allclose(steering["behavior"], estimates["mean_difference"], rtol=1e-5)
     for control in ("random-0", "shuffled-0"):
         np.testing.assert_allclose(steering[control], estimates[control], rtol=1e-5)
@@ -194,6 +200,7 @@ def test_the_steering_vector_is_the_chosen_estimators_in_the_chosen_unit(study):
 def test_transfer_and_estimators_are_scored_summarised_and_drawn(study):
     raw, steering = make_vectors(study, "answers")
     inputs = {"prompts": f"{study}/answers.jsonl", "block": f"{study}/block.json"}
+    inputs |= {name: f"{study}/answers.{name}.safetensors" for name in ("gradients", "activations")}
     params = RUN | {"positions": "response", "prompts": 4, "multipliers": [-1, 1]}
     scores = run(
         study,
@@ -213,17 +220,22 @@ def test_transfer_and_estimators_are_scored_summarised_and_drawn(study):
         run(
             study,
             "estimators",
-            inputs | {"vectors": raw},
+            inputs | {"vectors": steering},
             {"scores": f"est.{budget}.parquet"},
-            params | {"estimators": names},
+            params | {"estimators": names, "layers": [0, 3]},
             budget,
         )
         for budget in (1, 400)
     ]
     assert Path(files[0]).read_bytes() == Path(files[1]).read_bytes()
     found = estimators_table(read_table(files[0]), **OF_SCORES)
-    assert found["estimator"].tolist() == [*names, "random-0"]
-    assert set(found["layers"]) == {"1+2"}
+    assert found.groupby("at", sort=False)["estimator"].agg(list).to_dict() == {
+        "own": names,
+        "chosen": names,
+    }
+    assert set(found.loc[found["at"] == "chosen", "layers"]) == {"1+2"}
+    assert set(found.loc[found["at"] == "own", "layers"]) <= {"0", "3"}
+    assert (found["control_low"] < found["control_high"]).all()
     cosines = estimators_cosine(read_tensors(raw)[0])
     assert cosines["estimator"].unique().tolist() == ["pca", "probe"]
     assert (cosines["cosine"] > 0.5).all()
@@ -297,16 +309,17 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
 def test_scores_that_run_over_are_refused_by_every_script_and_nothing_is_written(study):
     raw, steering = make_vectors(study, "answers")
     one = {"prompts": f"{study}/answers.jsonl", "block": f"{study}/block.json"}
+    one |= {name: f"{study}/answers.{name}.safetensors" for name in ("gradients", "activations")}
     # more than a float32 holds
     params = {"positions": "response", "multipliers": [1e39], "random": {"directions": 0}}
     transferred = RUN | params | {"prompts": 2, "layers": {"every": 3}, "norm": "target"}
-    compared = RUN | params | {"prompts": 2, "estimators": ["pca"]}
+    compared = RUN | params | {"prompts": 2, "estimators": ["pca"], "layers": [3]}
     scripts = {
         "transfer": lambda name: run(
             study, "transfer", one | {"vectors": steering}, {"scores": name}, transferred
         ),
         "estimators": lambda name: run(
-            study, "estimators", one | {"vectors": raw}, {"scores": name}, compared
+            study, "estimators", one | {"vectors": steering}, {"scores": name}, compared
         ),
         "sweep": lambda name: scored(
             study,

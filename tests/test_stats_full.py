@@ -308,7 +308,8 @@ def test_item_slopes_average_to_the_tables_slope():
 def in_nats(scores):
     """The scores as log-probabilities whose difference they are."""
     sides = {"logprob_matching": scores["value"] - 9.0, "logprob_other": -9.0}
-    return scores.drop(columns="value").assign(**sides, n_matching=2, n_other=4)
+    more = {"n_matching": 2, "n_other": 4, "ab_mass": 0.9, "norm": 1.0}
+    return scores.drop(columns="value").assign(**sides, **more)
 
 
 def test_tables_of_several_measures_hold_each_ones_and_say_which():

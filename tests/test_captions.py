@@ -46,14 +46,15 @@ def test_a_captions_numbers_are_the_tables(environment, tmp_path):
     columns += "anti_high,anti_random,anti_shuffled,p,p_holm,measure\n"
     for slope in ("1.2345", "-0.5"):
         rows = [
-            f"calm,answers,7,on dev,behavior,30,{slope},-1,2,0.1,0,0.25,0.5,0.4,0.0019,0.0152,logit_diff",
+            f"calm,answers,7,on dev,behavior,30,{slope},-1,2,0.1,0,0.25,0.5,0.4,"
+            "0.0019,0.0152,logit_diff",
             "brave,letters,7,on dev,behavior,0,,,,,,,,,,,logit_diff",
             "calm,answers,7,on dev,behavior,30,9.99,8,9,0.1,0,0.25,0.5,0.4,0.0019,0.01,p_matching",
         ]
         table.write_text(columns + "\n".join(rows) + "\n")
         caption = environment.from_string(text).render(snakemake=job)
-        expected = f"slope {number(float(slope))} (-1 to 2), anti-steerable 10%\n  (0% to 25%; random 50%,\n"
-        expected += "  shuffled 40%), p = 0.0019, corrected\n  p = 0.015"
+        expected = f"slope {number(float(slope))} (-1 to 2), anti-steerable 10%\n"
+        expected += "  (0% to 25%; random 50%,\n  shuffled 40%), p = 0.0019, corrected\n  p = 0.015"
         assert expected in caption
         assert "90% intervals" in caption
         assert "The score is log p(matching answer) − log p(other answer), in nats." in caption

@@ -228,7 +228,7 @@ def test_transfer_and_estimators_are_scored_summarised_and_drawn(study):
         for budget in (1, 400)
     ]
     assert Path(files[0]).read_bytes() == Path(files[1]).read_bytes()
-    found = estimators_table(read_table(files[0]), **OF_SCORES)
+    found = estimators_table(read_table(files[0]), read_json(study / "block.json"), **OF_SCORES)
     assert found.groupby("at", sort=False)["estimator"].agg(list).to_dict() == {
         "own": names,
         "chosen": names,
@@ -307,7 +307,7 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
 
 
 def test_scores_that_run_over_are_refused_by_every_script_and_nothing_is_written(study):
-    raw, steering = make_vectors(study, "answers")
+    _, steering = make_vectors(study, "answers")
     one = {"prompts": f"{study}/answers.jsonl", "block": f"{study}/block.json"}
     one |= {name: f"{study}/answers.{name}.safetensors" for name in ("gradients", "activations")}
     # more than a float32 holds

@@ -254,12 +254,12 @@ def make_logprobs():
     """Fixed completions of one behaviour, summed up; a label has none, another one."""
     rows = [
         {"label": label, "multiplier": m, "direction": direction, "n": n, "n_prompts": 3 * bool(n)}
-        for direction in (BEHAVIOR, "random-0")
-        for label, n in (("matching", 12), ("other", 0), ("neither", 1))
+        for direction in (BEHAVIOR, "random")
+        for label, n in (("matching", 12), ("other", 0), ("neither", 1), ("difference", 0))
         for m in (-1.0, 1.0)
     ]
     table = pd.DataFrame(rows).assign(behavior="optimism", contrast="answers", change=-1.5)
-    table = table.assign(low=-2.0, high=-1.0)
+    table = table.assign(low=-2.0, high=-1.0, form="free", layers="12", flags="no interval")
     table.loc[table["n"] == 0, "change"] = np.nan
     table.loc[table["n"] < 2, ["low", "high"]] = np.nan
     return table

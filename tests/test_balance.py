@@ -119,7 +119,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
     vectors = {"behavior": both["matching"].mean(0), "random-0": both["other"].mean(0)}
     write_tensors(folder / "vectors.safetensors", vectors, {})
     (folder / "block.json").write_text(json.dumps({"layer": 1, "layers": [1]}))
-    (folder / "about.json").write_text(json.dumps({"markers": {}}))
+    (folder / "about.json").write_text(json.dumps({"markers": {}, "negators": None}))
     return folder
 
 

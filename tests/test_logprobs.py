@@ -11,9 +11,9 @@ from steerpaper.engine.generate import Decoding, Request, complete, sample_seque
 from steerpaper.engine.score import score_completions
 from steerpaper.stats import Interval
 from steerpaper.steering.completions import fixed_requests, sample_plan
-from steerpaper.steering.fixed_completions import completion_rows, logprob_rows, tally
+from steerpaper.steering.fixed_completions import completion_rows, forms, logprob_rows, tally
 from steerpaper.steering.items import read_items
-from steerpaper.steering.labels import label_by_letter, label_by_markers
+from steerpaper.steering.labels import LABELS, answered_letter, label_by_letter, label_by_markers
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.tables.completions import label_shares
 from steerpaper.steering.tables.fixed_completions import (
@@ -52,7 +52,9 @@ def make_vectors(lm):
 
 def sample(lm, prompts, samples, budget, chosen=None):
     requests = [
-        request for prompt in prompts for request in fixed_requests(prompt, samples=samples, seed=3)
+        request
+        for prompt in prompts
+        for request in fixed_requests(prompt, prompt["ids"], "free", samples=samples, seed=3)
     ]
     requests = requests if chosen is None else [requests[number] for number in chosen]
     return sample_sequences(lm, requests, {}, Decoding(6, 1.0, 1.0, budget))
@@ -134,7 +136,7 @@ def test_the_default_models_logprobs_and_samples_hold_too(default_model):
 def test_sequences_keep_the_end_token_and_completions_do_not(load_tiny):
     lm = load_tiny("llama")
     prompt = make_prompts(lm, 1)[0]
-    requests = fixed_requests(prompt, samples=60, seed=1)
+    requests = fixed_requests(prompt, prompt["ids"], "free", samples=60, seed=1)
     decoding = Decoding(40, 1.0, 1.0, 4000)
     sequences = sample_sequences(lm, requests, {}, decoding)
     ended = [ids for ids in sequences if ids[-1] in lm.ends]
@@ -198,6 +200,23 @@ def test_identical_completions_are_counted():
     assert tally([[1, 2], [3], [1, 2]]) == [((1, 2), 2), ((3,), 1)]
 
 
+def test_letters_are_asked_for_behind_a_bracket_and_without_one(load_tiny):
+    lm = load_tiny("llama")
+    (prompt,) = make_prompts(lm, 1, "letters")
+    asked = forms(prompt)
+    assert list(asked) == ["prefilled", "free"]
+    assert lm.tokenizer.decode(asked["prefilled"]) == prompt["text"]
+    assert lm.tokenizer.decode(asked["free"]) + "(" == prompt["text"]
+    (answers,) = make_prompts(lm, 1, "answers")
+    assert forms(answers) == {"free": answers["ids"]}
+    # neither draws what the other draws
+    streams = [
+        [r.stream for r in fixed_requests(prompt, ids, form, samples=3, seed=1)]
+        for form, ids in asked.items()
+    ]
+    assert not set(streams[0]) & set(streams[1])
+
+
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
 def test_a_prompts_completions_are_labelled_and_counted(load_tiny, contrast):
     tokenizer = load_tiny("llama").tokenizer
@@ -205,9 +224,10 @@ def test_a_prompts_completions_are_labelled_and_counted(load_tiny, contrast):
     end = tokenizer.eos_token_id
     said = [tokenizer(text)["input_ids"] for text in (prompt["matching"], "neither", "hope")]
     sequences = [said[0], [*said[1], end], [*said[2], end], said[2], said[0]]
-    rows = completion_rows(
-        tokenizer, prompt, sequences, {"matching": ["hope"]}, ends=frozenset([end]), seed=4
-    )
+    about = {"markers": {"matching": ["hope"]}, "negators": None}
+    form = next(iter(forms(prompt)))
+    assert form == ("prefilled" if contrast == "letters" else "free")
+    rows = completion_rows(tokenizer, prompt, form, sequences, about, ends=frozenset([end]), seed=4)
     assert [row["count"] for row in rows] == [2, 1, 1, 1]
     assert [row["ids"] for row in rows] == sequences[:4]
     assert [row["finished"] for row in rows] == [False, True, True, False]
@@ -238,9 +258,64 @@ def test_a_prompts_completions_are_labelled_and_counted(load_tiny, contrast):
     ],
 )
 def test_letters_label_a_completion(text, label):
-    assert label_by_letter(text, "A") == label
+    assert label_by_letter(text, "A", prefilled=True) == label
     flipped = {"matching": "other", "other": "matching"}.get(label, label)
-    assert label_by_letter(text, "B") == flipped
+    assert label_by_letter(text, "B", prefilled=True) == flipped
+
+
+@pytest.mark.parametrize(
+    ("text", "letter", "behind_a_bracket"),
+    [
+        ("A good day", None, "A"),
+        ("A", "A", "A"),
+        ("B\nBecause", "B", "B"),
+        ("(B) Of course", "B", "B"),
+        ("I would choose A because", "A", "A"),
+        ("Answer: B", "B", "B"),
+        ("The answer is A", "A", "A"),
+        ("A is better than (B)", "B", "A"),
+        ("As I said", None, None),
+    ],
+)
+def test_a_free_answer_that_begins_with_an_article_is_no_letter(text, letter, behind_a_bracket):
+    assert answered_letter(text, prefilled=False) == letter
+    assert answered_letter(text, prefilled=True) == behind_a_bracket
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Don't worry about it", "neither"),
+        ("I worry", "other"),
+        ("No doubt.", "neither"),
+        ("No doubt it will be hopeful", "matching"),
+        ("Not hopeless at all", "neither"),
+        ("I have never been worried", "neither"),
+        ("without fear", "neither"),
+        ("There is nothing to fear", "neither"),
+        ("Not only hopeful, but better", "matching"),
+        ("I do not think it will fail", "neither"),
+        # another clause
+        ("It is not bad, but I worry", "other"),
+        ("Why not? I worry", "other"),
+        # a marker's own words take nothing back
+        ("I can't wait to go", "matching"),
+    ],
+)
+def test_a_negated_marker_counts_for_neither_side(text, label):
+    markers = {
+        "matching": ["hopeful", "better", "can't wait"],
+        "other": ["worry", "worried", "doubt", "hopeless", "fear", "fail"],
+    }
+    assert label_by_markers(text, markers, finished=True) == label
+
+
+def test_a_behaviour_may_have_negators_of_its_own_or_none():
+    markers = {"matching": ["espoir"], "other": ["worry"]}
+    said = {"finished": True, "negators": ["sans", "pas"]}
+    assert label_by_markers("sans espoir", markers, **said) == "neither"
+    assert label_by_markers("no worry", markers, **said) == "other"
+    assert label_by_markers("don't worry", markers, finished=True, negators=[]) == "other"
 
 
 @pytest.mark.parametrize(
@@ -273,14 +348,22 @@ def test_shares_of_labels_are_counted_by_multiplier_and_decoding():
         ],
         columns=["prompt_id", "layer", "multiplier", "decoding", "sample", "text"],
     )
-    about = {"markers": {"matching": ["hope"], "other": ["doom"]}}
+    about = {"markers": {"matching": ["hope"], "other": ["doom"]}, "negators": None}
     table = label_shares(samples, about, interval=INTERVAL)
     table = table.set_index("decoding")
     assert table["matching"].to_dict() == {"average": 0.75, "greedy": 0.5, "single seed": 1.0}
     assert table["other"].to_dict() == {"average": 0.25, "greedy": 0.0, "single seed": 0.0}
     assert table["n"].to_dict() == {"average": 4, "greedy": 2, "single seed": 2}
     assert (table["n_prompts"] == 2).all()
-    assert table.loc["average", ["matching_low", "matching_high"]].tolist() == [0.5, 1.0]
+    # of two prompts there is none
+    assert table.filter(regex="_(low|high)$").isna().all(axis=None)
+    named = [f"p{number}" for number in range(8)]
+    more = [samples.assign(prompt_id=samples["prompt_id"] + name) for name in named]
+    table = label_shares(pd.concat(more), about, interval=INTERVAL).set_index("decoding")
+    assert table.loc["single seed", "matching"] == 1
+    assert 0.7 < table.loc["single seed", "matching_low"] < 1
+    row = table.loc["average"]
+    assert row["difference_low"] < row["difference"] == 0.5 < row["difference_high"]
 
 
 def made_rows(labels, counts, prompts, changes):
@@ -289,7 +372,9 @@ def made_rows(labels, counts, prompts, changes):
         {
             "behavior": "b",
             "contrast": "answers",
+            "form": "free",
             "prompt_id": prompts,
+            "side": None,
             "completion_id": range(len(labels)),
             "label": labels,
             "count": counts,
@@ -307,7 +392,8 @@ def test_summary_weighs_completions_by_their_count():
         [1.0, 2.0, 4.0, -1.0, -2.0, 0.5],
     )
     # in parts that cut through a prompt
-    table = logprob_table(prompt_totals([rows.iloc[:3], rows.iloc[3:]]), INTERVAL)
+    totals = prompt_totals([rows.iloc[:3], rows.iloc[3:]])
+    table = logprob_table(totals, LABELS, "difference", INTERVAL)
     at = table[table["multiplier"] == 1].set_index("label")
     assert at.loc["matching", "change"] == pytest.approx((3 * 1 + 2 + 2 * 4) / 6)
     assert at.loc["other", "change"] == pytest.approx(-1.5)
@@ -317,9 +403,9 @@ def test_summary_weighs_completions_by_their_count():
     assert at["n"].to_dict() == {"matching": 6, "other": 2, "neither": 5, "difference": 2}
     assert at["distinct"].to_dict() == {"matching": 3, "other": 2, "neither": 1, "difference": 2}
     assert at["n_prompts"].to_dict() == {"matching": 2, "other": 2, "neither": 1, "difference": 2}
-    # the extremes of two clusters are the two clusters' own means
-    assert at.loc["matching", ["low", "high"]].tolist() == pytest.approx([5 / 4, 4.0])
-    assert np.isnan(at.loc["neither", "low"])
+    assert at.loc["matching", "share"] == pytest.approx(6 / 13)
+    # of two prompts there is no interval
+    assert at[["low", "high", "share_low"]].isna().all(axis=None)
     none = table[table["multiplier"] == 0]
     assert (none["change"] == 0).all()
     # and of several contrasts each by itself
@@ -330,9 +416,43 @@ def test_summary_weighs_completions_by_their_count():
         pd.testing.assert_frame_equal(part[table.columns].reset_index(drop=True), table)
 
 
+def test_letters_are_summed_up_by_letter_too_and_controls_are_a_band():
+    generator = np.random.default_rng(0)
+    labels = ["matching", "other"] * 8
+    prompts = [f"p{number}" for number in range(8) for _ in range(2)]
+    changes = generator.normal(size=16)
+    rows = made_rows(labels, [2] * 16, prompts, changes)
+    side = rows["prompt_id"].map({f"p{number}": "AB"[number % 2] for number in range(8)})
+    rows = rows.assign(side=side, contrast="letters", form="prefilled")
+    own = rows[rows["multiplier"] != 0]
+    controls = [
+        own.assign(direction=f"random-{number}", change=own["change"] * factor)
+        for number, factor in enumerate((0.1, -0.2, 0.3))
+    ]
+    table = logprobs_table([pd.concat([rows, *controls])], interval=INTERVAL)
+    at = table[(table["multiplier"] == 1) & (table["direction"] == "behavior")].set_index("label")
+    of_a = [
+        change
+        for change, label, own in zip(changes, labels, side[::2], strict=True)
+        if (label == "matching") == (own == "A")
+    ]
+    assert at.loc["A", "change"] == pytest.approx(np.mean(of_a))
+    assert at.loc["A − B", "change"] == pytest.approx(at.loc["A", "change"] - at.loc["B", "change"])
+    assert at.loc["A", "share"] == 0.5
+    assert (at.loc["A", "n"], at.loc["A", "n_prompts"]) == (16, 8)
+    # Student's t over eight prompts
+    assert at["low"].notna().sum() == 6
+    assert set(at["flags"].dropna()) == {"few items", ""}
+    band = table[(table["direction"] == "random") & (table["label"] == "difference")]
+    assert band["directions"].tolist() == [3]
+    mean = at.loc["difference", "change"] * np.mean([0.1, -0.2, 0.3])
+    assert band["change"].item() == pytest.approx(mean)
+    assert band["low"].item() < mean < band["high"].item()
+
+
 def test_a_label_without_completions_is_a_row_of_n_0():
     rows = made_rows(["matching", "neither"], [2, 1], ["p", "q"], [1.0, 0.0])
-    table = logprob_table(prompt_totals([rows]), INTERVAL)
+    table = logprob_table(prompt_totals([rows]), LABELS, "difference", INTERVAL)
     for label in ("other", "difference"):
         part = table[table["label"] == label]
         assert len(part) == 2

@@ -18,6 +18,7 @@ from steerpaper.stats import Interval
 from steerpaper.steering.about import as_json, read_about
 from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, UNSTEERED
 from steerpaper.steering.items import read_items
+from steerpaper.steering.labels import LABELS
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.tables.estimators import estimators_cosine
 from steerpaper.steering.tables.fixed_completions import logprobs_table
@@ -152,19 +153,28 @@ def test_fixed_completions_are_the_same_to_the_bit_for_any_budget_and_are_summar
         files.append(sample(study, budget, about))
         tables.append(read_table(score(study, files[-1], budget)))
     assert Path(files[0]).read_bytes() == Path(files[1]).read_bytes()
-    keys = ["contrast", "prompt_id", "completion_id", "direction", "layers", "multiplier"]
+    keys = ["contrast", "form", "prompt_id", "completion_id"]
+    keys += ["direction", "layers", "multiplier"]
     one, two = (table.sort_values(keys, ignore_index=True) for table in tables)
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     completions = read_table(files[0])
-    assert (completions.groupby(["contrast", "prompt_id"])["count"].sum() == 8).all()
+    keys = ["contrast", "form", "prompt_id"]
+    assert (completions.groupby(keys)["count"].sum() == 8).all()
+    asked = completions[["contrast", "form"]].drop_duplicates().to_numpy().tolist()
+    assert asked == [["answers", "free"], ["letters", "prefilled"], ["letters", "free"]]
     # unsteered, and 2 sets of blocks x (2 multipliers + 1 random)
     assert len(one) == 7 * len(completions)
 
     table = logprobs_table([tables[1]], **INTERVAL)
     assert set(table["layers"]) == {"1+2", "3"}
-    of_labels = table[table["label"] != "difference"]
-    keys = ["contrast", "direction", "layers", "multiplier"]
-    assert (of_labels.groupby(keys)["n"].sum() == 24).all()
+    own = table[table["direction"] == BEHAVIOR]
+    of_labels = own[own["label"].isin(LABELS)]
+    keys = ["contrast", "form", "layers", "multiplier"]
+    # three prompts of answers, and a balanced two of letters
+    counted = of_labels.groupby(keys)["n"].sum()
+    assert set(counted) <= {16, 24}
+    of_letters = own[own["label"].isin(["A", "B"])]
+    assert set(of_letters["contrast"]) == {"letters"}
     draw(study, logprob_shift, "logprob_shift", labelled(table, behavior="optimism"))
 
 
@@ -334,6 +344,7 @@ def test_scores_that_run_over_are_refused_by_every_script_and_nothing_is_written
     }
     prompt = read_jsonl(f"{study}/answers.jsonl")[0]
     said_once = {"behavior": "optimism", "contrast": "answers", "prompt_id": prompt["id"]}
+    said_once |= {"form": "free", "side": None}
     said_once |= {"completion_id": 0, "label": "neither", "count": 1, "ids": [5, 6]}
     write_table(study / "said.parquet", pd.DataFrame([said_once]))
     fixed = {"completions": f"{study}/said.parquet", "prompts": [one["prompts"]]}

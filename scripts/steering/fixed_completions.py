@@ -6,7 +6,7 @@ from typing import TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from steerpaper.workflow.job import Job, Run, log, run
+from steerpaper.workflow.job import Job, Run, run
 
 
 class Params(TypedDict):
@@ -28,12 +28,11 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.completions import fixed_requests
-    from steerpaper.steering.fixed_completions import completion_rows
-    from steerpaper.steering.labels import LABELS
+    from steerpaper.steering.fixed_completions import completion_rows, forms, say_labels
     from steerpaper.workflow.files import read_json, read_jsonl, write_table
 
     params, samples = job.params, job.params["samples"]
-    markers = read_json(job.input["about"])["markers"]
+    about = read_json(job.input["about"])
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     decoding = Decoding(
         params["max_new_tokens"],
@@ -45,37 +44,31 @@ def main(job: Job[Params]) -> None:
     tables = []
     for path in job.input["prompts"]:
         prompts = balanced_part(read_jsonl(path), params["prompts"])
-        requests = [
-            request
-            for prompt in prompts
-            for request in fixed_requests(prompt, samples=samples, seed=params["seed"])
-        ]
-        sequences = sample_sequences(lm, requests, {}, decoding)
-        rows = [
-            row
-            for number, prompt in enumerate(prompts)
-            for row in completion_rows(
-                lm.tokenizer,
-                prompt,
-                sequences[number * samples : (number + 1) * samples],
-                markers,
-                ends=lm.ends,
-                seed=params["seed"],
-            )
-        ]
-        table = pd.DataFrame(rows)
-        counts = table.groupby("label")["count"].sum().reindex(LABELS, fill_value=0)
-        name = f"{job.wildcards['behavior']} ({prompts[0]['contrast']})"
-        log.info("%s: completions labelled %s", name, counts.to_dict())
-        missing = [label for label in LABELS[:2] if not counts[label]]
-        if missing:
-            log.warning(
-                "%s: no completion is labelled %s, so its mean change has no number; more samples, "
-                "longer completions or other markers may find some",
-                name,
-                " or ".join(missing),
-            )
-        tables.append(table)
+        for form in forms(prompts[0]):
+            requests = [
+                request
+                for prompt in prompts
+                for request in fixed_requests(
+                    prompt, forms(prompt)[form], form, samples=samples, seed=params["seed"]
+                )
+            ]
+            sequences = sample_sequences(lm, requests, {}, decoding)
+            rows = [
+                row
+                for number, prompt in enumerate(prompts)
+                for row in completion_rows(
+                    lm.tokenizer,
+                    prompt,
+                    form,
+                    sequences[number * samples : (number + 1) * samples],
+                    about,
+                    ends=lm.ends,
+                    seed=params["seed"],
+                )
+            ]
+            table = pd.DataFrame(rows)
+            say_labels(f"{job.wildcards['behavior']} ({prompts[0]['contrast']}, {form})", table)
+            tables.append(table)
     write_table(job.output["completions"], pd.concat(tables, ignore_index=True))
 
 

@@ -29,7 +29,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.finite import finite
     from steerpaper.progress import progress
     from steerpaper.steering.conditions import chosen_layers, conditions
-    from steerpaper.steering.fixed_completions import COMPLETION, logprob_rows
+    from steerpaper.steering.fixed_completions import COMPLETION, forms, logprob_rows
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,
@@ -40,7 +40,8 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
-    wanted, vectors, prompt_ids = {}, {}, {}
+    wanted, vectors = {}, {}
+    prompt_ids: dict[tuple[str, str], dict[str, list[int]]] = {}
     for number, contrast in enumerate(params["contrasts"]):
         chosen = chosen_layers(read_json(job.input["blocks"][number]), lm.n_layers)
         key = "steering.fixed_completions.layers"
@@ -50,17 +51,19 @@ def main(job: Job[Params]) -> None:
         )
         vectors[contrast], _ = read_tensors(job.input["vectors"][number])
         prompts = read_jsonl(job.input["prompts"][number])
-        prompt_ids[contrast] = {prompt["id"]: prompt["ids"] for prompt in prompts}
+        for prompt in prompts:
+            for form, ids in forms(prompt).items():
+                prompt_ids.setdefault((contrast, form), {})[prompt["id"]] = ids
     with table_writer(job.output["logprobs"]) as append:
         for part in read_table_parts(job.input["completions"], [*COMPLETION, "ids"]):
-            for contrast in part["contrast"].unique().tolist():
-                completions = part[part["contrast"] == contrast]
+            for name, completions in part.groupby(["contrast", "form"], sort=False):
+                contrast, form = map(str, name)
                 named = completions["prompt_id"].tolist()
                 place = {name: k for k, name in enumerate(dict.fromkeys(named))}
                 sequences = completions["ids"].tolist()
                 batches = score_completions(
                     lm,
-                    [prompt_ids[contrast][name] for name in place],
+                    [prompt_ids[contrast, form][prompt] for prompt in place],
                     [(place[k], ids.tolist()) for k, ids in zip(named, sequences, strict=True)],
                     vectors[contrast],
                     wanted[contrast],

@@ -5,7 +5,19 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steerpaper.plots.style import COLUMN, GREY, band, colours, legend, note, titles
+from steerpaper.plots.style import (
+    COLOURS,
+    COLUMN,
+    CONTROL_LOOKS,
+    GREY,
+    band,
+    colours,
+    dagger,
+    flag_marks,
+    legend,
+    note,
+    titles,
+)
 from steerpaper.steering.conditions import BEHAVIOR
 from steerpaper.steering.labels import LABELS
 
@@ -13,30 +25,36 @@ from steerpaper.steering.labels import LABELS
 def logprob_shift(table: pd.DataFrame) -> Figure:
     """Change of the log-probability of fixed completions by multiplier.
 
-    A row of panels a behaviour, contrast and set of blocks: on the left the mean over the
-    completions of each label, on the right matching's less other's, beside a random direction's.
+    A row of panels a behaviour, contrast, form and set of blocks: on the left the mean over the
+    completions of each label, on the right matching's less other's, and for letters A's less B's,
+    beside the band of random directions.
 
     Args:
-        table: behavior, contrast, direction, layers, multiplier, label, n_prompts, n, change, low,
-            high.
+        table: behavior, contrast, form, direction, layers, multiplier, label, n_prompts, n, change,
+            low, high, flags.
     """
-    keys = ["behavior", "contrast", "layers"]
-    names = list(table[keys].drop_duplicates().itertuples(index=False, name=None))
+    keys = ["behavior", "contrast", "form", "layers"]
+    steered = table[table["layers"] != ""]
+    names = list(steered[keys].drop_duplicates().itertuples(index=False, name=None))
     figure, grid = plt.subplots(
         len(names),
         2,
-        figsize=(COLUMN, 1.25 * len(names) + 0.5),
+        figsize=(COLUMN, 1.3 * len(names) + 0.6),
         squeeze=False,
         sharex=True,
         layout="constrained",
     )
     for (left, right), name in zip(grid, names, strict=True):
-        here = table[(table[keys] == name).all(axis=1)]
+        here = steered[(steered[keys] == name).all(axis=1)]
         counted = _labels(left, here)
         empty = _difference(right, here)
-        behavior, contrast, layers = name
-        left.set_title(f"{behavior}, {contrast} (n = {counted})", fontsize=6.5)
-        right.set_title(f"block {layers}, difference", fontsize=6.5)
+        behavior, contrast, form, layers = name
+        asked = f", {form}" if contrast == "letters" else ""
+        left.set_title(f"{behavior}, {contrast}{asked}\n(n = {counted})", fontsize=6.5)
+        prompts = here[here["label"] == "difference"]["n_prompts"].iloc[0]
+        right.set_title(
+            f"block {layers}, difference{dagger(here)}\n({prompts} prompts)", fontsize=6.5
+        )
         for ax in (left,) if empty else (left, right):
             ax.axhline(0, color="0.8", lw=0.6, zorder=0)
             ax.axvline(0, color="0.8", lw=0.6, zorder=0)
@@ -45,7 +63,8 @@ def logprob_shift(table: pd.DataFrame) -> Figure:
         x="multiplier (n: matching, other, neither completions)",
         y="change of completions' log-probability (nats)",
     )
-    legend(figure, [grid[0, 0], *grid[:, 1]], 5, columnspacing=1)
+    legend(figure, [grid[0, 0], *grid[:, 1]], 4, columnspacing=1)
+    flag_marks(figure, steered)
     return figure
 
 
@@ -66,13 +85,21 @@ def _labels(ax: Axes, table: pd.DataFrame) -> str:
 
 
 def _difference(ax: Axes, table: pd.DataFrame) -> bool:
-    """Matching's change less other's, by direction; whether it is empty, which the panel says."""
+    """Matching's change less other's, and the random directions' band; whether it is empty."""
     difference = table[table["label"] == "difference"]
-    for direction, one in difference.groupby("direction", sort=True):
-        steered = direction == BEHAVIOR
-        # one entry in the legend for all random directions
-        label = "vector" if steered else "random" if direction == "random-0" else ""
-        _line(ax, one, label, "black" if steered else GREY, "-" if steered else ":")
+    controls = difference[difference["direction"] == "random"]
+    if len(controls):
+        # the unsteered run is where all begin
+        start = pd.DataFrame({"multiplier": [0.0], "low": [0.0], "high": [0.0]})
+        controls = pd.concat([controls, start]).sort_values("multiplier")
+        look = CONTROL_LOOKS["random"]
+        low, high = controls["low"], controls["high"]
+        ax.fill_between(controls["multiplier"], low, high, lw=0, label="random", **look)
+    own = difference[difference["direction"] == BEHAVIOR]
+    _line(ax, own, "matching − other", "black", "-")
+    letters = table[(table["label"] == "A − B") & (table["direction"] == BEHAVIOR)]
+    if len(letters):
+        _line(ax, letters, "A − B", COLOURS[4], ":")
     missing = [label for label in LABELS[:2] if (table[table["label"] == label]["n"] == 0).all()]
     if missing:
         note(ax, f"n = 0: no completion\nlabelled {' or '.join(missing)}")

@@ -10,7 +10,7 @@ from steerpaper.reading import read_yaml, shown
 from steerpaper.steering.items import Item, plain
 from steerpaper.steering.words import marker_of
 
-KEYS = ("title", "measures", "open_questions", "markers", "system_prompts")
+KEYS = ("title", "measures", "open_questions", "markers", "negators", "system_prompts")
 SIDES = ("matching", "other")
 
 
@@ -22,6 +22,7 @@ class About:
     measures: str | None = None
     open_questions: list[str] = field(default_factory=list)
     markers: dict[str, list[str]] = field(default_factory=dict)
+    negators: list[str] | None = None  # words that take a marker back; None for the English ones
     system_prompts: dict[str, str] = field(default_factory=dict)
 
 
@@ -51,6 +52,10 @@ def read_about(path: str | Path | None) -> About:
         _text(text, f"{where}.{side}")
     markers = _mapping(content.get("markers", {}), f"{path}: markers", SIDES)
     _check_markers(markers, f"{path}: markers")
+    for number, word in enumerate(_list(content.get("negators", []), f"{path}: negators")):
+        said = marker_of(_text(word, place := f"{path}: negators[{number}]"))
+        if len(said) != 1:
+            raise UserError(f"{place}: {shown(word)} is not allowed; expected one word")
     return About(**content)
 
 

@@ -48,16 +48,21 @@ def sample_plan(
     return plan
 
 
-def fixed_requests(prompt: Mapping[str, Any], *, samples: int, seed: int) -> list[Request]:
+def fixed_requests(
+    prompt: Mapping[str, Any], ids: Sequence[int], form: str, *, samples: int, seed: int
+) -> list[Request]:
     """Samples of the unsteered model after one prompt, each with its own random stream.
 
-    A stream is named by (seed, behaviour, contrast, prompt id, block, multiplier, sample number).
+    A stream is named by (seed, behaviour, contrast and form, prompt id, block, multiplier, sample
+    number).
 
     Args:
         prompt: a row of a prompt file.
+        ids: its token ids in this form (see `fixed_completions.forms`).
     """
-    named = (prompt["behavior"], prompt["contrast"], prompt["id"])
+    contrast = prompt["contrast"]
+    named = (prompt["behavior"], f"{contrast}, free" if form == "free" else contrast, prompt["id"])
     streams = [
         (seed, "fixed completion", *named, NO_LAYER, 0.0, sample) for sample in range(samples)
     ]
-    return [Request(prompt["ids"], None, stream, prompt["id"]) for stream in streams]
+    return [Request(ids, None, stream, prompt["id"]) for stream in streams]

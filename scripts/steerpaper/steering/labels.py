@@ -3,45 +3,66 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from steerpaper.steering.words import count, marker_of, normal, words_of
+from steerpaper.steering.words import NEGATORS, count_unnegated, marker_of, normal
 
 MATCHING, OTHER, NEITHER = LABELS = ("matching", "other", "neither")
 
-# the letter at the very beginning (the prompt ends with an opening bracket), or later in brackets
-# or before a bracket, full stop or colon: the article in "A good day" is none
-_LETTER = re.compile(r"^\s*([AB])\b|\(([AB])\)|\b([AB])[).:]")
+# a letter that stands as an answer: in brackets, before a bracket, full stop or colon, alone on its
+# line, or behind a word that announces it; the article in "A good day" is none
+_ANSWERED = (
+    r"\(([AB])\)|\b([AB])[).:]|^\s*([AB])\s*(?:$|\n)"
+    r"|(?i:\b(?:answer|option|choice|choose|pick|select)(?:\s+is)?:?)\s+([AB])\b"
+)
+_FREE = re.compile(_ANSWERED)
+# behind a bracket that was prefilled, the letter at the very beginning is one in any case
+_PREFILLED = re.compile(r"^\s*([AB])\b|" + _ANSWERED)
 
 
-def label_by_letter(text: str, matching: str) -> str:
-    """Label a completion by the first letter A or B that it answers with.
+def answered_letter(text: str, *, prefilled: bool) -> str | None:
+    """The first letter A or B that a completion answers with; None if there is none.
 
     Args:
         text: the completion's first tokens as text.
+        prefilled: the prompt ends in an opening bracket.
+    """
+    found = (_PREFILLED if prefilled else _FREE).search(text)
+    return next(group for group in found.groups() if group) if found else None
+
+
+def label_by_letter(text: str, matching: str, *, prefilled: bool) -> str:
+    """Label a completion by the letter that it answers with (see `answered_letter`).
+
+    Args:
         matching: the letter of the matching choice.
     """
-    found = _LETTER.search(text)
-    if not found:
+    letter = answered_letter(text, prefilled=prefilled)
+    if not letter:
         return NEITHER
-    letter = next(group for group in found.groups() if group)
     return MATCHING if letter == matching else OTHER
 
 
-def label_by_markers(text: str, markers: Mapping[str, Sequence[str]], *, finished: bool) -> str:
+def label_by_markers(
+    text: str,
+    markers: Mapping[str, Sequence[str]],
+    *,
+    finished: bool,
+    negators: Sequence[str] | None = None,
+) -> str:
     """Label a completion by which side's markers it holds more of; neither where they are equal.
 
     Args:
         markers: words, or several words, under `matching` and `other`; each counts as often as it
-            occurs.
+            occurs and is not negated (see `count_unnegated`).
         finished: the completion ended by itself; otherwise a word at its very end may be cut off
             ("hope" of "hopeless") and does not count.
+        negators: words that take a marker back; None for the English ones.
     """
     text = normal(text)
-    said, ends_in_word = words_of(text)
-    if ends_in_word and not finished:
-        said.pop()
+    negators = NEGATORS if negators is None else list(map(normal, negators))
     counts = {
         side: sum(
-            count(marker, said, text) for marker in set(map(marker_of, markers.get(side, ())))
+            count_unnegated(marker, text, finished, negators)
+            for marker in set(map(marker_of, markers.get(side, ())))
         )
         for side in (MATCHING, OTHER)
     }

@@ -6,7 +6,7 @@ reads token ids.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from steerpaper.engine.text import continuation_ids, refuse_control_tokens, token_ids
@@ -36,6 +36,8 @@ class Prompt:
         side: the matching answer's letter (letters), or Yes or No in a file whose answers all are
             one of these (answers); else None.
         ids, matching_ids, other_ids: token ids of `text` and of the continuations in their place.
+        free_ids: letters behind a bracket: token ids of the prompt without it, for completions in
+            which nothing is prefilled; else None.
         boundary: "joint" where text and continuation together tokenise as text then continuation;
             "split" where the tokenizer would merge across the boundary (the ids are concatenated).
         n_tokens: length of `text` in tokens.
@@ -55,6 +57,7 @@ class Prompt:
     ids: list[int]
     matching_ids: list[int]
     other_ids: list[int]
+    free_ids: list[int] | None
     boundary: str
     n_tokens: int
     source: str
@@ -114,6 +117,7 @@ def serialize(
                 ids=text_ids,
                 matching_ids=placed.matching_ids,
                 other_ids=placed.other_ids,
+                free_ids=token_ids(tokenizer, turn.text) if placed.prefilled else None,
                 boundary="joint" if placed.joint else "split",
                 n_tokens=n_tokens,
                 source=item.source,
@@ -168,6 +172,7 @@ class _Placed:
 
     Attributes:
         joint: whether the tokenizer would make these ids of text and continuation together.
+        prefilled: the text ends in an opening bracket that is not the turn's.
     """
 
     text: str
@@ -176,6 +181,7 @@ class _Placed:
     matching_ids: list[int]
     other_ids: list[int]
     joint: bool
+    prefilled: bool = False
 
 
 def _placed(tokenizer: Any, turn: Turn, matching: str, other: str) -> _Placed:
@@ -216,7 +222,7 @@ def _letters(tokenizer: Any, turn: Turn, letter: str, source: str) -> _Placed:
             f"each (ids {placed.matching_ids} and {placed.other_ids}); use "
             "steering.contrasts: [answers]"
         )
-    return placed
+    return replace(placed, prefilled=True)
 
 
 def _one_token_each(placed: _Placed) -> bool:

@@ -20,16 +20,38 @@ _UNSPACED = (
 )
 
 
+# English words that say that what follows is not so; a behaviour's file may give others
+NEGATORS = (
+    *("not", "no", "never", "without", "nothing", "nobody", "none", "neither", "nor", "cannot"),
+    *("hardly", "barely", "scarcely"),
+)
+# what ends in this is one as well, where these are the negators
+_CONTRACTED = "n't"
+# how many words a negator reaches
+REACH = 4
+# behind one of these a negator says nothing of what follows: "not only hopeful", "no doubt it is"
+_SPENT = {"only", "just", "merely", "doubt", "wonder", "question", "matter"}
+# a new clause begins behind these marks, and at these words
+_MARKS = re.compile(r"[.,;:!?…\n()\u2013\u2014]")
+_TURNS = {"but", "yet", "however", "although", "though"}
+
+
 def normal(text: str) -> str:
     """A text as words are compared in it: lower case, letters composed."""
     return unicodedata.normalize("NFC", text.lower())
 
 
-def words_of(text: str) -> tuple[list[str], bool]:
-    """The words of a text, and whether it ends in one."""
+def words_of(text: str) -> tuple[list[str], list[int], bool]:
+    """The words of a text, the number of each one's clause, and whether the text ends in a word."""
     found = list(_WORD.finditer(_shape(text)))
-    ends_in_word = bool(found) and found[-1].end() == len(text)
-    return [text[word.start() : word.end()] for word in found], ends_in_word
+    words = [text[word.start() : word.end()] for word in found]
+    clauses, clause, end = [], 0, 0
+    for word, said in zip(found, words, strict=True):
+        if said in _TURNS or _MARKS.search(text, end, word.start()):
+            clause += 1
+        clauses.append(clause)
+        end = word.end()
+    return words, clauses, bool(found) and found[-1].end() == len(text)
 
 
 def marker_of(written: str) -> tuple[str, ...]:
@@ -38,16 +60,43 @@ def marker_of(written: str) -> tuple[str, ...]:
     return words if all(_WORD.fullmatch(_shape(word)) for word in words) else ()
 
 
-def count(marker: Sequence[str], words: Sequence[str], text: str) -> int:
-    """How often a marker stands in a text: as words, or as it is where words have no spaces.
+def count_unnegated(
+    marker: Sequence[str], text: str, finished: bool, negators: Sequence[str] = NEGATORS
+) -> int:
+    """How often a marker stands in a text, not counting where a negator before it takes it back.
+
+    A negator reaches the next few words of its clause. What it takes back counts for nothing:
+    "not hopeless" is no hope yet, and "don't worry" says that somebody does. Markers in scripts
+    without spaces between words are looked for as they are.
 
     Args:
-        words: those of the text that count.
+        text: normal (see `normal`).
+        finished: a word at the text's very end is whole; else it does not count.
+        negators: words; without any, nothing is taken back.
     """
     if any(unicodedata.name(char, "").startswith(_UNSPACED) for word in marker for char in word):
         return text.count(" ".join(marker))
+    words, clauses, ends_in_word = words_of(text)
+    if ends_in_word and not finished:
+        words.pop()
     wanted, length = list(marker), len(marker)
-    return sum(list(words[at : at + length]) == wanted for at in range(len(words) - length + 1))
+    total = 0
+    for at in range(len(words) - length + 1):
+        if words[at : at + length] == wanted:
+            first = max(at - REACH, clauses.index(clauses[at]))
+            total += not _negated([*words[first:at], wanted[0]], negators)
+    return total
+
+
+def _negated(words: Sequence[str], negators: Sequence[str]) -> bool:
+    """Whether the last of these words is taken back by one before it."""
+    contracted = "not" in negators
+    for place, word in enumerate(words[:-1]):
+        if word in negators or (contracted and word.endswith(_CONTRACTED)):
+            spent = words[place + 1] in _SPENT and place + 2 < len(words)
+            if not spent:
+                return True
+    return False
 
 
 def _shape(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steerpaper.stats import Interval, clustered_interval
+from steerpaper.stats import Interval, share_difference_interval, share_interval
 from steerpaper.steering.labels import MATCHING, OTHER, label_by_markers
 from steerpaper.steering.tables.page import completions_page
 
@@ -37,18 +37,20 @@ def label_shares(
     """Share of a behaviour's steered completions on either side, by multiplier and decoding.
 
     Decoding is `greedy`, `single seed` (the first sample of every prompt) or `average` (all its
-    samples). Intervals draw whole prompts; from a single prompt there is none.
+    samples). Intervals take a prompt's completions together; below 5 prompts there is none.
 
     Args:
         samples: prompt_id, layer, multiplier, decoding, sample, text.
-        about: `markers`, the behaviour's words for either side.
+        about: `markers`, the behaviour's words for either side, and `negators`.
 
     Returns:
         layer, multiplier, decoding, n_prompts, n, and the shares matching and other and their
         difference, each with _low and _high.
     """
-    markers = about["markers"]
-    labels = [label_by_markers(text, markers, finished=False) for text in samples["text"]]
+    labels = [
+        label_by_markers(text, about["markers"], finished=False, negators=about["negators"])
+        for text in samples["text"]
+    ]
     sides = np.array([[label == MATCHING, label == OTHER] for label in labels], dtype=float)
     table = samples.assign(matching=sides[:, 0], other=sides[:, 1])
     table["difference"] = table["matching"] - table["other"]
@@ -70,12 +72,14 @@ def label_shares(
 
 
 def _shares(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
-    names = [MATCHING, OTHER, "difference"]
-    found = clustered_interval(group[names].to_numpy(), group["prompt_id"].to_numpy(), interval)
-    n_prompts = group["prompt_id"].nunique()
-    row: dict[str, Any] = {"n_prompts": n_prompts, "n": len(group)}
-    for ending, values in zip(("", "_low", "_high"), found, strict=True):
-        known = n_prompts > 1 or not ending
-        for name, value in zip(names, values, strict=True):
-            row[name + ending] = float(value) if known else np.nan
+    prompts = group["prompt_id"].to_numpy()
+    row: dict[str, Any] = {"n_prompts": group["prompt_id"].nunique(), "n": len(group)}
+    for name, of_share in (
+        (MATCHING, share_interval),
+        (OTHER, share_interval),
+        ("difference", share_difference_interval),
+    ):
+        found = of_share(group[name].to_numpy(), interval, prompts)
+        for ending, value in zip(("", "_low", "_high"), found, strict=True):
+            row[name + ending] = float(value)
     return row

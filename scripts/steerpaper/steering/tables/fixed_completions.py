@@ -1,35 +1,50 @@
 """Fixed completions under steering, summed up: how much likelier each side's become."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from steerpaper.flags import few, joined
 from steerpaper.stats import (
     Floats,
     Interval,
     clustered_interval,
+    control_band,
     difference_interval,
+    share_interval,
 )
-from steerpaper.steering.conditions import NO_LAYER, UNSTEERED
+from steerpaper.steering.conditions import NO_LAYER, UNSTEERED, kind_of
 from steerpaper.steering.labels import LABELS, MATCHING, OTHER
 from steerpaper.steering.tables.rows import labelled
 
 CONDITION = ["direction", "layer", "layers", "multiplier"]
+LETTERS = ("A", "B")
+DIFFERENCE, LETTER_DIFFERENCE = "difference", "A − B"
 
 
 def logprobs_table(logprobs: Iterable[pd.DataFrame], *, interval: Interval) -> pd.DataFrame:
-    """Mean change of the log-probability of fixed completions, of every contrast.
+    """Mean change of the log-probability of fixed completions, of every contrast and form.
+
+    Of letters also the means of the completions that answer with A, and with B, whichever is the
+    matching letter: A − B is what a vector that pushes a letter would move.
 
     Args:
         logprobs: parts of a behaviour's table (see `fixed_completions.logprob_rows`).
+
+    Returns:
+        contrast, form, and what `logprob_table` gives; flags.
     """
     totals = prompt_totals(logprobs)
-    tables = [
-        labelled(logprob_table(part, interval), contrast=str(contrast))
-        for contrast, part in totals.groupby("contrast", sort=False)
-    ]
+    tables = []
+    for (contrast, form), part in totals.groupby(["contrast", "form"], sort=False):
+        made = [logprob_table(part, LABELS, DIFFERENCE, interval)]
+        if part["side"].isin(LETTERS).any():
+            made.append(logprob_table(by_letter(part), LETTERS, LETTER_DIFFERENCE, interval))
+        table = with_control_bands(pd.concat(made, ignore_index=True), interval)
+        flags = [joined(*few(n)) for n in table["n_prompts"]]
+        tables.append(labelled(table.assign(flags=flags), contrast=str(contrast), form=str(form)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -37,17 +52,19 @@ def prompt_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Sums over a prompt's completions of one label, for every condition, from parts of a table.
 
     Args:
-        parts: tables of `COLUMNS`; identical completions are one row with their count.
+        parts: tables of `COMPLETION` and conditions; identical completions are one row with their
+            count.
 
     Returns:
-        contrast, prompt_id, label and the condition, with the sums weight (completions), distinct,
-        logprob and change.
+        contrast, form, prompt_id, side, label and the condition, with the sums weight
+        (completions), distinct, logprob and change.
     """
-    keys = ["contrast", "prompt_id", "label", *CONDITION]
+    keys = ["contrast", "form", "prompt_id", "side", "label", *CONDITION]
     sums = []
     for part in parts:
         count = part["count"]
         weighted = part[keys].assign(
+            side=part["side"].fillna(""),
             weight=count,
             distinct=1,
             logprob=part["logprob"] * count,
@@ -58,18 +75,32 @@ def prompt_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(sums).groupby(keys, sort=False, as_index=False).sum()
 
 
-def logprob_table(totals: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+def by_letter(totals: pd.DataFrame) -> pd.DataFrame:
+    """Totals whose label is the letter that the completions answer with."""
+    swapped = {"A": "B", "B": "A"}
+    matching = totals["label"] == MATCHING
+    letter = totals["side"].where(matching, totals["side"].map(swapped))
+    return totals.assign(label=letter.where(totals["label"].isin([MATCHING, OTHER]), ""))
+
+
+def logprob_table(
+    totals: pd.DataFrame, labels: Sequence[str], difference: str, interval: Interval
+) -> pd.DataFrame:
     """Mean change of the log-probability of one contrast's fixed completions, per condition.
 
-    For each label the mean over its completions, and `difference`, matching's less other's; with
-    bootstrap intervals that draw whole prompts. A label that no completion has is a row of n = 0
-    without numbers; from a single prompt there is no interval.
+    For each label the mean over its completions, and the first label's less the second's, with
+    intervals over whole prompts (see `stats.clustered_interval`). A label that no completion has is
+    a row of n = 0 without numbers.
 
     Args:
-        totals: of `prompt_totals`, of one behaviour and contrast.
+        totals: of `prompt_totals`, of one behaviour, contrast and form.
+        labels: those that have a row.
+        difference: what the label of the difference is called.
 
     Returns:
-        the condition, label, n_prompts, n (completions), distinct, logprob, change, low, high.
+        the condition, label, n_prompts, n (completions), distinct, share (of all completions, with
+        share_low and share_high: between what it lies, prompts taken whole), logprob, change, low,
+        high.
     """
     prompts = sorted(totals["prompt_id"].unique())
     steered = totals.loc[totals["direction"] != UNSTEERED, CONDITION].drop_duplicates()
@@ -79,10 +110,11 @@ def logprob_table(totals: pd.DataFrame, interval: Interval) -> pd.DataFrame:
         ["direction", "layer", "layers", "multiplier"], ignore_index=True
     )
     base = totals[totals["direction"] == UNSTEERED]
+    every = base.groupby("prompt_id")["weight"].sum().reindex(prompts).to_numpy(dtype=float)
 
-    means: dict[str, tuple[Floats, Floats]] = {}  # label: change [prompt, condition], weight
+    means: list[tuple[Floats, Floats]] = []  # a label's change [prompt, condition], and weight
     tables = []
-    for label in LABELS:
+    for label in labels:
         of_label = base[base["label"] == label].set_index("prompt_id").reindex(prompts)
         weight = of_label["weight"].fillna(0).to_numpy(dtype=float)
         part = totals[totals["label"] == label]
@@ -93,20 +125,41 @@ def logprob_table(totals: pd.DataFrame, interval: Interval) -> pd.DataFrame:
             )
             for name, total in sums.items()
         }
-        change, low, high = clustered_interval(
+        found = clustered_interval(
             per_prompt["change"], np.array(prompts), interval, weights=weight
         )
-        means[label] = per_prompt["change"], weight
-        counts = _counts(weight, of_label["distinct"].sum())
+        means.append((per_prompt["change"], weight))
         logprob = sums["logprob"].sum(axis=0) / weight.sum() if weight.sum() else np.nan
-        tables.append(_rows(order, label, counts, logprob, change, low, high))
-    change, low, high = difference_interval(*means[MATCHING], *means[OTHER], interval)
+        columns = {
+            **_counts(weight, of_label["distinct"].sum()),
+            **_share(weight, every, interval),
+            "logprob": logprob,
+        }
+        tables.append(_rows(order, label, columns, *found))
+    found = difference_interval(*means[0], *means[1], interval)
     counts = {
         name: min(int(table[name].iloc[0]) for table in tables[:2])
         for name in ("n_prompts", "n", "distinct")
     }
-    tables.append(_rows(order, "difference", counts, np.nan, change, low, high))
+    tables.append(_rows(order, difference, counts, *found))
     return pd.concat(tables, ignore_index=True)
+
+
+def with_control_bands(table: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """The table with one row for all random directions, between what one more would lie.
+
+    A row of several directions has their mean change, and `directions`, their number.
+    """
+    control = table["direction"].map(kind_of) != ""
+    keys = ["layer", "layers", "multiplier", "label"]
+    rows = []
+    for _, group in table[control & (table["multiplier"] != 0)].groupby(keys, sort=False):
+        changes = group["change"].to_numpy(dtype=float)
+        low, high = control_band(changes, interval)
+        row = {str(key): value for key, value in group.iloc[0].items()}
+        row |= {"direction": kind_of(row["direction"]), "directions": len(group)}
+        rows.append(row | {"change": changes.mean(), "low": low, "high": high, "logprob": np.nan})
+    return pd.concat([table[~control], pd.DataFrame(rows)], ignore_index=True)
 
 
 def _by_condition(
@@ -131,21 +184,22 @@ def _counts(weight: Floats, distinct: float) -> dict[str, int]:
     }
 
 
+def _share(weight: Floats, every: Floats, interval: Interval) -> dict[str, float]:
+    """The share of a label among all completions, prompts taken whole."""
+    hits = np.concatenate(
+        [np.arange(n) < hit for n, hit in zip(every.astype(int), weight.astype(int), strict=True)]
+    )
+    prompts = np.arange(len(every)).repeat(every.astype(int))
+    found = share_interval(hits.astype(float), interval, prompts)
+    return dict(zip(("share", "share_low", "share_high"), map(float, found), strict=True))
+
+
 def _rows(
     order: pd.DataFrame,
     label: str,
-    counts: dict[str, int],
-    logprob: Any,
+    columns: Mapping[str, Any],
     change: Floats,
     low: Floats,
     high: Floats,
 ) -> pd.DataFrame:
-    known = counts["n_prompts"] > 1
-    return order.assign(
-        label=label,
-        **counts,
-        logprob=logprob,
-        change=change,
-        low=low if known else np.nan,
-        high=high if known else np.nan,
-    )
+    return order.assign(label=label, **columns, change=change, low=low, high=high)

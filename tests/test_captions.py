@@ -43,13 +43,13 @@ def test_a_captions_numbers_are_the_tables(environment, tmp_path):
     job = SimpleNamespace(input=SimpleNamespace(table=str(table)), config=config)
     text = (ROOT / "report/captions/steerability.rst").read_text()
     columns = "behavior,contrast,layers,chosen,direction,n,slope,low,high,anti_steerable,anti_low,"
-    columns += "anti_high,anti_random,anti_shuffled,p,p_holm,measure\n"
+    columns += "anti_high,anti_random,anti_shuffled,p,p_holm,flags,measure\n"
     for slope in ("1.2345", "-0.5"):
         rows = [
             f"calm,answers,7,on dev,behavior,30,{slope},-1,2,0.1,0,0.25,0.5,0.4,"
-            "0.0019,0.0152,logit_diff",
-            "brave,letters,7,on dev,behavior,0,,,,,,,,,,,logit_diff",
-            "calm,answers,7,on dev,behavior,30,9.99,8,9,0.1,0,0.25,0.5,0.4,0.0019,0.01,p_matching",
+            "0.0019,0.0152,,logit_diff",
+            "brave,letters,7,on dev,behavior,0,,,,,,,,,,,,logit_diff",
+            "calm,answers,7,on dev,behavior,30,9.99,8,9,0.1,0,0.25,0.5,0.4,0.0019,0.01,,p_matching",
         ]
         table.write_text(columns + "\n".join(rows) + "\n")
         caption = environment.from_string(text).render(snakemake=job)

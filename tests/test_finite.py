@@ -284,7 +284,8 @@ def of_multipliers():
         for direction in (BEHAVIOR, "random")
         for m in (-1.0, 0.0, 1.0)
     ]
-    return gone(pd.DataFrame(rows), "change", "change_low", "change_high")
+    rows = pd.DataFrame(rows).assign(flags="")
+    return gone(rows, "change", "change_low", "change_high")
 
 
 DRAWN = {

@@ -16,6 +16,8 @@ from steerpaper.plots.style import (
     CONTROL_LOOKS,
     band,
     counts,
+    dagger,
+    flag_marks,
     largest,
     legend,
     shown,
@@ -80,7 +82,7 @@ def layer_sweep(
         band(ax, here, "layer", "slope", "low", "high", color=COLOURS[0], label="measured")
         ax.axvline(chosen["layer"], color="0.6", lw=0.6, ls=":")
         out = "" if chosen["stands_out"] is not False else "\nno block stands out"
-        ax.set_title(f"{panel[0]}, {panel[1]} ({counts(here)}){out}")
+        ax.set_title(f"{panel[0]}, {panel[1]}{dagger(here)} ({counts(here)}){out}")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     titles(
         figure,
@@ -88,6 +90,7 @@ def layer_sweep(
         y=f"steerability slope ({words(table)[2]} per unit multiplier)",
     )
     legend(figure, list(panels.values()), 4, last="measured")
+    flag_marks(figure, table)
     return figure
 
 
@@ -114,9 +117,10 @@ def dose_response(table: pd.DataFrame) -> Figure:
         columns = ("multiplier", "change", "change_low", "change_high")
         band(ax, own, *columns, color=COLOURS[0], label="vector")
         label = own["layers"].iloc[-1]
-        ax.set_title(f"{panel[0]}, {panel[1]} ({counts(own)})\nblock {label}")
+        ax.set_title(f"{panel[0]}, {panel[1]}{dagger(own)} ({counts(own)})\nblock {label}")
     titles(figure, x="multiplier", y=change_of(table))
     legend(figure, list(panels.values()), 3, last="vector")
+    flag_marks(figure, table)
     return figure
 
 
@@ -205,8 +209,9 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
             )
             row = row[row["direction"] == BEHAVIOR].iloc[0]
             _slope_histogram(ax, here)
+            mark = dagger(row.to_frame().T)
             ax.set_title(
-                f"{behavior}, {contrast} (n = {row['n']})\nanti-steerable "
+                f"{behavior}, {contrast}{mark} (n = {row['n']})\nanti-steerable "
                 f"{shown(row['anti_steerable'], '.0%')} "
                 f"[{shown(row['anti_low'], '.0%')}, {shown(row['anti_high'], '.0%')}]",
                 fontsize=6,
@@ -215,7 +220,8 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
     titles(
         figure, x=f"steerability slope of an item ({unit} per unit multiplier)", y="share of items"
     )
-    legend(figure, list(grid.flat), 3)
+    legend(figure, list(grid.flat), 4)
+    flag_marks(figure, table)
     return figure
 
 

@@ -1,8 +1,10 @@
 """What would make numbers that mean nothing ends in one message: where, and what to do."""
 
+import importlib
 import logging
 
 import numpy as np
+import plain
 import pytest
 import torch
 from test_equality import make_pairs, make_vectors
@@ -21,6 +23,8 @@ from steerpaper.errors import UserError
 from steerpaper.judges.local import LocalJudge
 from steerpaper.steering.activations import read_activations
 from steerpaper.steering.reasoning import Chain, Question, score_chains
+from steerpaper.workflow.files import write_tensors
+from steerpaper.workflow.job import Job
 
 # numbers that are none
 
@@ -252,8 +256,6 @@ def test_a_stretch_that_stays_is_exact_and_warned_of_once(stretched, scaling, ca
         f"model {lm.name}: sequences of more than 32 tokens, where its rotary positions are "
         f"stretched ({scaling['rope_type']})"
     ]
-    import plain
-
     for pair, (matching, _) in zip(pairs, ours, strict=True):
         assert matching == pytest.approx(plain.logprob(lm, pair.text, pair.matching), abs=1e-3)
 
@@ -278,3 +280,35 @@ def test_of_several_stretches_the_one_that_limits_most_is_taken():
     assert rope.stretch_of(Config) == rope.Stretch("yarn", 32)
     Config.rope_parameters = {"rope_type": "linear", "factor": 4.0}
     assert rope.stretch_of(Config) is None
+
+
+# a vector that does nothing
+
+
+def make_steering(folder, vector):
+    metadata = {"model": "m", "revision": "0", "behavior": "tea", "contrast": "letters", "n": "3"}
+    write_tensors(folder / "raw", {"mean_difference": vector, "random-0": vector}, metadata)
+    job = Job(
+        input={"vectors": str(folder / "raw"), "all": [], "activations": []},
+        output={"vectors": str(folder / "steering")},
+        params={"estimator": "mean_difference", "normalize": False, "multiplier_unit": "vector"},
+        wildcards={"behavior": "tea", "contrast": "letters"},
+        threads=1,
+        log="",
+    )
+    importlib.import_module("steering.steering_vectors").main(job)
+
+
+def test_a_steering_vector_of_norm_zero_is_warned_of_with_behaviour_contrast_and_block(
+    tmp_path, caplog
+):
+    vector = np.ones((4, 3), dtype=np.float32)
+    with caplog.at_level(logging.WARNING):
+        make_steering(tmp_path, vector)
+        assert not caplog.records
+        vector[[0, 2]] = 0
+        make_steering(tmp_path, vector)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "tea (letters): the vector has norm zero at block 0, 2: steering there does nothing"
+    ]

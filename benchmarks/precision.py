@@ -1,4 +1,4 @@
-"""How far do short types move results? `python benchmarks/precision.py [MODEL [STUDY]]`.
+"""How far do short types move results? `python benchmarks/precision.py [MODEL [STUDY [THREADS]]]`.
 
 Scores, slopes and samples of a finished study's behaviour, its prompts and its steering vectors,
 against float32: with the model's own logits (as they were read before 0.2.0) and with those that
@@ -77,10 +77,13 @@ def main() -> None:
     folder = sys.argv[1] if sys.argv[1:] else ROOT / "results/models/smollm2-135m-instruct"
     study = Path(sys.argv[2] if sys.argv[2:] else ROOT / "results/default")
     chosen = read_json(study / f"steering/{BEHAVIOR}.answers.block.json")["layers"][0]
-    print("| | answers: score, mean | max | slope, max | mean slope, max | letters: score, mean |")
+    threads = int(sys.argv[3]) if sys.argv[3:] else 1
+    columns = ("score, mean", "score, max", "an item's slope, max", "mean slope, max")
+    names = [f"{contrast}: {column}" for contrast in ("answers", "letters") for column in columns]
+    print(f"| nats | {' | '.join(names)} | samples the same |\n|{'---|' * (len(names) + 2)}")
     reference = None
     for dtype in ("float32", "bfloat16", "float16"):
-        lm = load(folder, device="cpu", dtype=dtype, threads=1)
+        lm = load(folder, device="cpu", dtype=dtype, threads=threads)
         layers = sorted({chosen, chosen // 2, lm.n_layers - 2}, key=lambda one: one != chosen)
         ways = ["model's logits", "float32 logits"] if lm.readout else ["model's logits"]
         readout = lm.readout

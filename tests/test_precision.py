@@ -1,5 +1,7 @@
 """In bfloat16 and float16, scores and samples come from logits that are made in float32."""
 
+from dataclasses import replace
+
 import numpy as np
 import plain
 import pytest
@@ -23,6 +25,10 @@ from steerpaper.engine.generate import Decoding, Request, complete, sample_seque
 from steerpaper.engine.model import load
 from steerpaper.engine.score import score
 from steerpaper.errors import UserError
+from steerpaper.judges.local import LocalJudge
+from steerpaper.lookups.ablations import Ablation, ablate
+from steerpaper.lookups.explanations import judgement
+from steerpaper.steering.reasoning import Chain, Question, score_chains
 
 SHORT = ["bfloat16", "float16"]
 
@@ -264,3 +270,47 @@ def test_short_types_give_the_same_bytes_in_any_batch_on_a_cpu(load_short, name,
     at = [score(lm, pairs, vectors, conditions, budget=budget) for budget in (1, 100, 4000)]
     for other in at[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(at[0], other, strict=True))
+
+
+@pytest.mark.parametrize("dtype", SHORT)
+def test_the_other_readers_of_logits_get_float32_too(load_short, dtype):
+    folder, lm = load_short("llama", dtype)
+    lm = replace(lm, context=None)
+    prompts = [tuple(pair.text) for pair in make_pairs(lm, "answers", 4)]
+    ablations = [Ablation(prompt, "heads", 2, 1, 77) for prompt in prompts]
+    question = Question("q", list(prompts[0]), [8, 9], [10], [11, 12])
+    chain = [Chain(0, (13, 14), 0.0, 0.0)]
+    judge = LocalJudge(lm, max_new_tokens=4, budget=512)
+    judged = judgement("when the day is good", "it is a good day")
+
+    def read():
+        chained = score_chains(lm, [question], chain, np.ones((4, 32)), (1,), 512)
+        after = [*question.prompt, 13, 14, *question.bridge]
+        return [
+            (ablate(lm, ablations, budget=512).logprob, [logprob(p, [77]) for p in prompts]),
+            (chained[0], [logprob(after, question.matching), logprob(after, question.other)]),
+            (
+                judge.differences([judged.question], judged.baseline),
+                [difference(judged.question) - difference(judged.baseline)],
+            ),
+        ]
+
+    def logprob(text, answer):
+        _, residual = plain.forward(lm, [*text, *answer])
+        logprobs = reference(folder, residual[-1]).double().log_softmax(-1)
+        return sum(logprobs[len(text) - 1 + n, token].item() for n, token in enumerate(answer))
+
+    def difference(asked):
+        choice = judge._choice(asked)
+        return logprob(choice.text, choice.matching) - logprob(choice.text, choice.other)
+
+    for ours, right in read():
+        np.testing.assert_allclose(ours, right, atol=ROUNDING[dtype])
+    # and not what the model's own logits give
+    own = replace(lm)
+    own.__dict__["readout"] = None
+    effects = [ablate(one, ablations, budget=512) for one in (lm, own)]
+    for name in ("logprob", "ablated_logprob"):
+        first, second = (getattr(one, name) for one in effects)
+        assert not np.array_equal(first, second)
+        assert np.abs(first - second).max() > 1e-4

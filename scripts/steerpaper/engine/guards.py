@@ -85,5 +85,6 @@ def refuse_broken(
         UserError: always.
     """
     layer = first_broken(lm, ids, edits)
-    place = "the logits are" if layer is None else f"after block {layer} the residual stream is"
-    raise UserError(f"{what}: {place} not finite: {WAY_OUT}")
+    # where none is, the row's numbers are at the edge, and its company tips them over
+    broken = "its numbers are" if layer is None else f"after block {layer} the residual stream is"
+    raise UserError(f"{what}: {broken} not finite: {WAY_OUT}")

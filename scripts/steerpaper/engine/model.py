@@ -20,6 +20,7 @@ from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
+from steerpaper.finite import WAY_OUT
 from steerpaper.workflow.devices import hold
 from steerpaper.workflow.files import read_json
 
@@ -235,7 +236,8 @@ def part_of(nn: Any, path: str, name: str) -> Any:
 
 
 def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
-    ids = torch.tensor([[lm.pad, lm.pad]], device=lm.device)
+    # two tokens, since a padding token may be a row of zeros
+    ids = torch.tensor([[0, 1]], device=lm.device)
     saved: list[Tensor]
     with lm.nn.trace({"input_ids": ids, "attention_mask": torch.ones_like(ids)}):
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
@@ -249,6 +251,11 @@ def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
             raise UserError(
                 f"model {lm.name}: block {layer} returns {_shape(residual)}, "
                 f"expected a tensor [1, 2, {lm.width}]"
+            )
+        if layer < lm.n_layers and not residual.isfinite().all():
+            raise UserError(
+                f"model {lm.name}: after block {layer} the residual stream is not finite in "
+                f"{str(lm.dtype).removeprefix('torch.')}: {WAY_OUT}"
             )
     if not torch.equal(saved[lm.n_layers - 1], saved[lm.n_layers]):
         raise UserError(

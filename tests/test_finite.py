@@ -214,12 +214,15 @@ def test_the_best_block_is_one_that_has_a_slope():
 
 
 def test_a_test_of_ablations_with_a_number_that_is_none_is_empty():
-    drops = pd.DataFrame({"unit": [1, 1, 2, 2] * 3, "active": [True, False] * 6, "drop": 0.1})
-    drops["drop"] += np.arange(12) / 10
-    assert np.isfinite(ablation_test(drops, ["unit"], INTERVAL)["ks_p"])
-    drops.loc[3, "drop"] = np.nan
-    found = ablation_test(drops, ["unit"], INTERVAL)
-    assert np.isnan([found["ks_p"], found["ks_statistic"], found["difference_mean"]]).all()
+    drops = pd.DataFrame({"unit": np.arange(12) // 2, "active": [True, False] * 6, "drop": 0.1})
+    drops = drops.assign(split="test", drop=drops["drop"] + np.arange(12) / 10)
+    assert np.isfinite(ks_over_units(drops, ["unit"])["ks_p"])
+    assert np.isfinite(ks_pooled(drops))
+    for wrong in (np.nan, np.inf):
+        drops.loc[3, "drop"] = wrong
+        found = ks_over_units(drops, ["unit"])
+        assert np.isnan([found["ks_p"], found["ks"], ks_pooled(drops)]).all()
+        assert np.isnan(ablation_effects(drops, ["unit"], INTERVAL)["difference_mean"])
 
 
 # cosines

@@ -1,8 +1,10 @@
 """Truncation: the shortest suffix that still makes a neuron fire (Neo et al. 2024, section 3).
 
 The suffix ends at the token where the neuron fires most and keeps a share (80% in the paper) of the
-activation. It is searched by bisection, which supposes that longer suffixes fire more; that need
-not hold, so a suffix is only ever taken after it was run and found to keep the share.
+activation. Longer suffixes need not fire more, so all lengths are tried from 1 on until one keeps
+the share. The authors bisect (src/neuron_texts.py, lines 129 to 150, at commit f97f993), which may
+pass the shortest by; `published` does so too. A suffix is only ever taken after it was run and
+found to keep the share.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +17,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
+from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows, width_of
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
 from steerpaper.progress import progress
 
 Floats = NDArray[np.float32]
+
+# the activations of suffixes: (pairs, lengths) -> [suffix]
+Measure = Callable[[list[int], list[int]], Floats]
+# (the prompts' lengths, their activations, the share to keep, measure) -> per pair, the length that
+# is kept and its activation, as it was measured
+Search = Callable[
+    [Sequence[int], Sequence[float], float, Measure], tuple[NDArray[np.int64], Floats]
+]
 
 # how far above the bound a suffix must be, relative: room for rounding, so that a suffix kept in a
 # batch satisfies the bound when it is run alone
@@ -78,28 +88,52 @@ def last_activations(
     return found
 
 
-def bisect_lengths(
+def shortest_lengths(
     lengths: Sequence[int],
     activations: Sequence[float],
     ratio: float,
-    measure: Callable[[list[int], list[int]], Floats],
+    measure: Measure,
+    *,
+    longest: int,
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Bisect many suffix lengths together, each level with one call of `measure`.
+    """The shortest suffix of every pair that keeps the share: all lengths are tried, from 1 on.
+
+    Lengths that are padded to one width are tried together, of all pairs that are still open, with
+    one call of `measure`.
 
     Args:
-        lengths: per pair, the whole prompt's length, whose activation is known.
-        activations: per pair, that activation.
-        ratio: share of it that a suffix must keep.
-        measure: (pairs, lengths) -> the suffixes' activations.
+        longest: no longer suffix is tried; a pair that needs a longer one keeps its whole prompt.
+    """
+    kept = np.array(lengths, dtype=np.int64)
+    value = np.array(activations, dtype=np.float32)
+    bound = _bound(activations, ratio)
+    first, open_pairs = 1, np.arange(len(kept))
+    # the whole prompt is known to keep the share
+    while first <= longest and (open_pairs := open_pairs[kept[open_pairs] > first]).size:
+        chunk = np.arange(first, min(width_of(first), longest) + 1)
+        pair, length = (part.ravel() for part in np.meshgrid(open_pairs, chunk, indexing="ij"))
+        shorter = length < kept[pair]
+        pair, length = pair[shorter], length[shorter]
+        got = measure(pair.tolist(), length.tolist())
+        # from the longest to the shortest, so that the shortest is what stays
+        enough = np.flatnonzero(got >= bound[pair])[::-1]
+        kept[pair[enough]], value[pair[enough]] = length[enough], got[enough]
+        open_pairs = np.setdiff1d(open_pairs, pair[enough])
+        first = int(chunk[-1]) + 1
+    return kept, value
 
-    Returns:
-        per pair, the length of the shortest suffix found that keeps the share, and its measured
-        activation.
+
+def bisect_lengths(
+    lengths: Sequence[int], activations: Sequence[float], ratio: float, measure: Measure
+) -> tuple[NDArray[np.int64], Floats]:
+    """Bisect the suffix lengths of all pairs together, each level with one call of `measure`.
+
+    What is found is the shortest suffix only where longer ones always fire more.
     """
     shortest = np.ones(len(lengths), dtype=np.int64)
     kept = np.array(lengths, dtype=np.int64)
     value = np.array(activations, dtype=np.float32)
-    bound = ratio * np.array(activations, dtype=np.float64) * (1 + ROUNDING)
+    bound = _bound(activations, ratio)
     while (open_pairs := np.flatnonzero(shortest < kept)).size:
         middle = (shortest + kept) // 2
         got = measure(open_pairs.tolist(), middle[open_pairs].tolist())
@@ -110,10 +144,25 @@ def bisect_lengths(
     return kept, value
 
 
+def _bound(activations: Sequence[float], ratio: float) -> NDArray[np.float64]:
+    """Per pair, the least activation that keeps the share."""
+    return ratio * np.array(activations, dtype=np.float64) * (1 + ROUNDING)
+
+
 def truncate(
-    lm: LanguageModel, pairs: Sequence[Firing], *, ratio: float, bos: bool, budget: int
+    lm: LanguageModel,
+    pairs: Sequence[Firing],
+    search: Search,
+    *,
+    ratio: float,
+    bos: bool,
+    budget: int,
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Per pair, how many of the prompt's last tokens are kept, and the activation on them alone."""
+    """Per pair, how many of the prompt's last tokens are kept, and the activation on them alone.
+
+    Args:
+        search: which suffixes are tried: `shortest_lengths` or `bisect_lengths`.
+    """
 
     def measure(which: list[int], lengths: list[int]) -> Floats:
         rows = [pairs[pair].ids[-length:] for pair, length in zip(which, lengths, strict=True)]
@@ -121,7 +170,7 @@ def truncate(
         return last_activations(lm, neurons, rows, bos=bos, budget=budget)
 
     lengths = [len(pair.ids) for pair in pairs]
-    return bisect_lengths(lengths, [pair.activation for pair in pairs], ratio, measure)
+    return search(lengths, [pair.activation for pair in pairs], ratio, measure)
 
 
 def truncated_table(

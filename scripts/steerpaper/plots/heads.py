@@ -1,6 +1,8 @@
 """Figures of heads: how they drive neurons, their explanations, their ablations."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -125,8 +127,8 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 
     Args:
         table: ablated, kind, active, logprob (drop, nats).
-        summary: ablated, neurons, measure, ks_statistic, ks_p, n_active, n_inactive, units,
-            difference_mean, difference_low, difference_high.
+        summary: ablated, neurons, measure, n_active, n_inactive, units, difference_mean,
+            difference_low, difference_high.
     """
     figure, grid = panels(["head", "neuron"], columns=1, height=1.8)
     palette = {"active": colours(["a"])["a"], "inactive": "0.8"}
@@ -169,13 +171,19 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             test = tests[ablated, kind]
             labels.append(
                 f"{name}\nn = {int(test['n_active'])} active, {int(test['n_inactive'])} inactive\n"
-                f"KS {shown(test['ks_statistic'], '.2f')}, p {_p(test['ks_p'])}"
+                + _difference(test)
             )
         ax.set_xticks(range(len(labels)), labels)
         ax.set_xlabel("")
         ax.set_ylabel("drop of log-probability\n(nats)")
     titles(figure, x="boxes: quartiles; whiskers: 5th to 95th percentile")
     return figure
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    """The difference between active and inactive prompts, in two lines."""
+    mean, low, high = (shown(row[f"difference_{part}"], ".2f") for part in ("mean", "low", "high"))
+    return f"difference {mean}\n({low} to {high}, {int(row['units'])} {row['ablated']}s)"
 
 
 def _p(value: float) -> str:

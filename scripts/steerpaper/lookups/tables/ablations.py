@@ -10,6 +10,9 @@ from steerpaper.lookups.heads import NEURON, PAIR
 from steerpaper.lookups.tables.heads import KINDS
 from steerpaper.stats import Interval, mean_interval
 
+# a class of fewer neuron-head pairs (or neurons) is not tested
+LEAST_UNITS = 5
+
 
 def ablation_drops(heads: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:
     """Every ablation's drop, in the token's probability and in its log-probability.
@@ -41,43 +44,102 @@ def ablation_drops(heads: pd.DataFrame, neurons: pd.DataFrame) -> pd.DataFrame:
 
 
 def ablation_summary(drops: pd.DataFrame, interval: Interval) -> pd.DataFrame:
-    """The tests of all ablations: heads and neurons, next-token and random, in both measures.
+    """What all ablations do: heads and neurons, next-token and random, in both measures.
+
+    The statistic of the paper is one of probabilities: it stands in their rows only.
 
     Returns:
-        ablated, neurons (kind), measure (probability or logprob), and what `ablation_test` gives.
+        ablated, neurons (kind), measure (probability or logprob), what `ablation_effects` gives,
+        ks_pooled, and what `ks_over_units` gives.
     """
     rows = []
     for ablated, unit in (("head", PAIR), ("neuron", NEURON)):
         for kind in KINDS:
             here = drops[(drops["ablated"] == ablated) & (drops["kind"] == kind)]
+            paper = ks_over_units(here.assign(drop=here["probability"]), unit)
             for measure in ("probability", "logprob"):
-                test = ablation_test(here.assign(drop=here[measure]), unit, interval)
-                rows.append({"ablated": ablated, "neurons": kind, "measure": measure, **test})
-    return pd.DataFrame(rows)
+                of_measure = here.assign(drop=here[measure])
+                rows.append(
+                    {
+                        "ablated": ablated,
+                        "neurons": kind,
+                        "measure": measure,
+                        **ablation_effects(of_measure, unit, interval),
+                        "ks_pooled": ks_pooled(of_measure),
+                        **(paper if measure == "probability" else dict.fromkeys(paper, np.nan)),
+                    }
+                )
+    table = pd.DataFrame(rows)
+    counts = [column for column in table if column.startswith("ks_n")]
+    return table.astype(dict.fromkeys(counts, "Int64"))
 
 
-def ablation_test(drops: pd.DataFrame, unit: Sequence[str], interval: Interval) -> dict[str, float]:
-    """Does taking a unit out cost the token more where the unit is active?
+def ks_over_units(drops: pd.DataFrame, unit: Sequence[str]) -> dict[str, float]:
+    """The paper's test: do the units' mean drops differ between active and inactive prompts?
 
-    The two-sample Kolmogorov-Smirnov test of the paper compares all drops on active prompts with
-    all on inactive ones. Prompts of one unit are not independent, so the effect sizes are means
-    within a unit, averaged over units, with bootstrap intervals over units.
+    Two-sample Kolmogorov-Smirnov test of one mean drop a unit and class, over test prompts, as the
+    authors' code has it (notebooks/8_head_ablation.ipynb, cells 10, 12 and 13, at commit f97f993):
+    a unit that has no prompt of a class is missing from that class alone.
 
     Args:
-        drops: the columns of `unit`, active, drop (of the token's probability).
+        drops: the columns of `unit`, split, active, drop (of the token's probability).
+        unit: the columns that name a unit: a neuron-head pair.
+
+    Returns:
+        ks_n (units with test prompts), ks_n_active, ks_n_inactive (those with active and with
+        inactive ones), ks, ks_p; of a class of fewer than `LEAST_UNITS` units, no number.
+    """
+    test = drops[drops["split"] == "test"]
+    known = np.isfinite(test["drop"].to_numpy(dtype=float)).all()
+    means = test.groupby([*unit, "active"])["drop"].mean()
+    classes = means.index.get_level_values("active").astype(bool)
+    samples = means[classes], means[~classes]
+    enough = known and min(map(len, samples)) >= LEAST_UNITS
+    found = ks_2samp(*samples) if enough else None
+    return {
+        "ks_n": len(test[[*unit]].drop_duplicates()),
+        "ks_n_active": len(samples[0]),
+        "ks_n_inactive": len(samples[1]),
+        "ks": float(found.statistic) if found else np.nan,
+        "ks_p": float(found.pvalue) if found else np.nan,
+    }
+
+
+def ks_pooled(drops: pd.DataFrame) -> float:
+    """Kolmogorov-Smirnov distance of all drops on active prompts from all on inactive ones.
+
+    Not the paper's statistic, and without a p-value: the prompts of a unit are not independent, so
+    that p would be too small whatever is tested.
+
+    Args:
+        drops: active, drop.
+    """
+    active, values = drops["active"].astype(bool), drops["drop"]
+    samples = values[active], values[~active]
+    if not all(map(len, samples)) or not np.isfinite(values.to_numpy(dtype=float)).all():
+        return np.nan
+    return float(ks_2samp(*samples).statistic)
+
+
+def ablation_effects(
+    drops: pd.DataFrame, unit: Sequence[str], interval: Interval
+) -> dict[str, float]:
+    """Does taking a unit out cost the token more where the unit is active?
+
+    Prompts of one unit are not independent, so the effect sizes are means within a unit, averaged
+    over units, with intervals over units.
+
+    Args:
+        drops: the columns of `unit`, active, drop.
         unit: the columns that name a unit.
 
     Returns:
-        n_active, n_inactive, ks_statistic, ks_p, units (with both classes), and mean, low and high
-        of active, inactive and difference; NaN where there is nothing to compare.
+        n_active, n_inactive (prompts), units (with both classes), and mean, low and high of active,
+        inactive and difference; NaN where there is nothing to compare.
     """
     active = drops["active"].astype(bool)
-    samples = drops["drop"][active], drops["drop"][~active]
-    found: dict[str, float] = {"n_active": len(samples[0]), "n_inactive": len(samples[1])}
+    found: dict[str, float] = {"n_active": int(active.sum()), "n_inactive": int((~active).sum())}
     known = np.isfinite(drops["drop"].to_numpy(dtype=float)).all()
-    test = ks_2samp(*samples) if known and all(map(len, samples)) else None
-    found["ks_statistic"] = float(test.statistic) if test else np.nan
-    found["ks_p"] = float(test.pvalue) if test else np.nan
     means = drops.pivot_table(index=list(unit), columns="active", values="drop").dropna()
     found["units"] = len(means) if known and means.shape[1] == 2 else 0
     names = ("active", "inactive", "difference")

@@ -53,14 +53,18 @@ def _number(cell: str, where: str) -> float:
 def beside_published(
     published: pd.DataFrame, explanations: pd.DataFrame, ablations: pd.DataFrame, model: str
 ) -> pd.DataFrame:
-    """The paper's figures and ours, one a row.
+    """The paper's figures and ours, one a row: the same statistics on the same units.
+
+    That is the mean over heads of their explanation scores, and the Kolmogorov-Smirnov statistic of
+    one mean drop a neuron-head pair and class.
 
     Args:
         published: quantity, neurons, model, value, sd, p.
         explanations, ablations: the summaries.
 
     Returns:
-        quantity, neurons, model, source (published or ours), n, value, sd, p.
+        quantity, neurons, model, source (published or ours), n (heads with a score; neuron-head
+        pairs with test prompts), value, sd, p.
     """
     scores = [
         {
@@ -68,7 +72,8 @@ def beside_published(
             "neurons": row["neurons"],
             "n": row["scored"],
             "value": row["mean"],
-            "sd": row["sd"],
+            # the authors' is that of the heads they have, not of a sample (7_results, cell 10)
+            "sd": row["sd"] * math.sqrt(1 - 1 / row["scored"]) if row["scored"] else math.nan,
         }
         for row in explanations.to_dict("records")
     ]
@@ -77,8 +82,8 @@ def beside_published(
         {
             "quantity": "head ablation KS statistic",
             "neurons": row["neurons"],
-            "n": row["n_active"] + row["n_inactive"],
-            "value": row["ks_statistic"],
+            "n": row["ks_n"],
+            "value": row["ks"],
             "p": row["ks_p"],
         }
         for row in heads.to_dict("records")

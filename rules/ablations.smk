@@ -28,6 +28,7 @@ rule ablations:
         settings=dict(
             run=RUN_MODEL,
             bos=LOOKUPS["bos"],
+            published=LOOKUPS["published"],
             seed=config["seed"],
         ),
         code=code_of("lookups/ablations"),

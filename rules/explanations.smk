@@ -39,6 +39,7 @@ rule explanations:
         heads=f"{RESULTS}/lookups/chosen_heads.parquet",
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
         truncated=f"{RESULTS}/lookups/truncated.parquet",
+        neurons=f"{RESULTS}/lookups/neurons.parquet",
         model=f"{MODEL}/manifest.json",
     output:
         explanations=f"{RESULTS}/lookups/explanations.jsonl",
@@ -58,6 +59,7 @@ rule explanations:
     params:
         settings=dict(
             run=RUN_MODEL,
+            published=LOOKUPS["published"],
             date=config["model"]["date"] if EXPLAINED_LOCALLY else "",
             explainer=EXPLANATIONS["explainer"],
             examples=EXPLANATIONS["examples"],

@@ -34,6 +34,7 @@ rule corpus:
             where=CORPUS.get(CORPUS["source"]),
             data=content(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else "",
             seed=config["seed"],
+            bos=LOOKUPS["bos"],
             **keys_of(CORPUS, "train test max_tokens"),
         ),
         code=code_of("lookups/corpus"),
@@ -160,6 +161,7 @@ rule truncation:
         settings=dict(
             run=RUN_MODEL,
             bos=LOOKUPS["bos"],
+            published=LOOKUPS["published"],
             **LOOKUPS["truncation"],
         ),
         code=code_of("lookups/truncation"),

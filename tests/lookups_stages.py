@@ -11,7 +11,7 @@ from steerpaper.workflow.job import Job
 
 RUN = {"run": {"device": "cpu", "dtype": "float32"}}
 CORPUS = {"train": 40, "test": 30, "max_tokens": 40}
-NEURONS = {"layers": {"last": 2}, "next_token": 2, "random": 2}
+NEURONS = {"layers": {"last": 2}, "next_token": 2, "random": 2, "reject": []}
 
 
 def stage(script, inputs, outputs, *, wildcards=None, budget=1024, **params):
@@ -49,6 +49,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         source="file",
         where={"path": str(raw), "column": "text"},
         seed=1,
+        bos=True,
         **corpus,
     )
     parts = [at(f"part-{shard}.parquet") for shard in range(shards)]
@@ -71,6 +72,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         ratio=ratio,
         max_tokens=30,
         bos=True,
+        published=False,
         **run,
     )
     common["attribution"] = at("head_attribution.parquet")
@@ -91,6 +93,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         explainer="local",
         date="2024-07-26",
         examples=2,
+        published=False,
         max_new_tokens=4,
         **run,
     )
@@ -99,7 +102,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         "neuron_ablation": at("neuron_ablation.parquet"),
     }
     outputs = {"heads": ablated["head_ablation"], "neurons": ablated["neuron_ablation"]}
-    stage("lookups.ablations", common, outputs, bos=True, seed=1, **run)
+    stage("lookups.ablations", common, outputs, bos=True, published=False, seed=1, **run)
     row = rows_of(ROOT / "report/tables.yaml")["lookups_tables"]
     known = {**common, **ablated, "corpus": prompts["train"]}
     known["published"] = str(ROOT / "data/published_lookups.csv")

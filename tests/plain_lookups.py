@@ -82,6 +82,35 @@ def truncate(lm, layer, neuron, ids, ratio, bos):
     return high, value
 
 
+def shortest(lm, layer, neuron, ids, ratio, bos):
+    """All suffix lengths from 1 on, one after the other: kept length and activation."""
+    original = activations(lm, start(lm, bos) + ids, layer)[-1, neuron].item()
+    for length in range(1, len(ids) + 1):
+        got = activations(lm, start(lm, bos) + ids[-length:], layer)[-1, neuron].item()
+        if got >= ratio * original:
+            return length, got
+    raise AssertionError("the whole prompt keeps its own activation")
+
+
+def always_of(lm, layer):
+    """What a block's heads give whatever they attend to: values of the norm's bias, and theirs."""
+    block, kind = lm.blocks[layer]._module, lm.nn._module.config.model_type
+    if kind == "gpt2":
+        whole = block.attn.c_attn(block.ln_1.bias)
+        return whole[2 * lm.width :]
+    if kind == "gpt_neox":
+        attention = block.attention
+        whole = attention.query_key_value(block.input_layernorm.bias)
+        size = lm.width // lm.nn._module.config.num_attention_heads
+        return whole.view(-1, 3 * size)[:, 2 * size :].flatten()
+    value = block.self_attn.v_proj
+    config = lm.nn._module.config
+    size = lm.width // config.num_attention_heads
+    bias = torch.zeros(value.weight.shape[0]) if value.bias is None else value.bias
+    groups = config.num_attention_heads // config.num_key_value_heads
+    return bias.view(-1, size).repeat_interleave(groups, dim=0).flatten()
+
+
 def output_weight(module):
     """[input, output], whichever way the module keeps it."""
     return module.weight.T if isinstance(module, torch.nn.Linear) else module.weight
@@ -126,6 +155,8 @@ def attribution(lm, layer, neuron, ids, bos, published=False):
     table = np.zeros((last + 1, n_heads))
     for source in range(last + 1):
         z = seen[source, parts.heads_out][0][-1]
+        if published:
+            z = z - always_of(lm, source).detach()
         weight = output_weight(lm.blocks[source]._module.get_submodule(parts.heads_out))
         size = len(z) // n_heads
         for head in range(n_heads):

@@ -15,7 +15,7 @@ from steerpaper.lookups.ablations import (
     other_prompts,
     with_effects,
 )
-from steerpaper.lookups.tables.ablations import ablation_test
+from steerpaper.lookups.tables.ablations import ablation_effects, ks_over_units, ks_pooled
 from steerpaper.stats import Interval
 
 PROMPTS = [(5, 6, 7, 8), (9, 10), (11, 12, 13, 14, 15, 16, 17), (18,), (19, 20, 21, 22, 5)]
@@ -140,12 +140,46 @@ def drops(shift, units=30, prompts=20, seed=0):
 INTERVAL = Interval(seed=1, resamples=2000, confidence=0.95)
 
 
-def test_the_test_is_scipys_and_the_effect_is_recovered():
+def test_the_papers_test_is_of_one_mean_a_unit_and_class_over_test_prompts():
+    test, train = drops(1.0).assign(split="test"), drops(9.0, seed=1).assign(split="train")
+    found = ks_over_units(pd.concat([test, train]), ["unit"])
+    means = test.groupby(["unit", "active"])["drop"].mean()
+    expected = ks_2samp(means.xs(True, level="active"), means.xs(False, level="active"))
+    assert (found["ks"], found["ks_p"]) == (expected.statistic, expected.pvalue)
+    assert (found["ks_n"], found["ks_n_active"], found["ks_n_inactive"]) == (30, 30, 30)
+    # all prompts together are another statistic
+    assert ks_pooled(test) != found["ks"]
+    assert (
+        ks_pooled(test)
+        == ks_2samp(test["drop"][test["active"]], test["drop"][~test["active"]]).statistic
+    )
+    # of few units there is none
+    few = test[test["unit"] < 4]
+    assert np.isnan(ks_over_units(few, ["unit"])["ks"])
+
+
+def test_the_papers_p_is_even_where_nothing_is_there_and_the_pooled_one_is_not():
+    found = {"units": [], "pooled": []}
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        # a unit's active prompts share what its inactive ones share among themselves
+        table = pd.DataFrame(
+            [(u, p % 2 == 0) for u in range(12) for p in range(20)], columns=["unit", "active"]
+        )
+        shared = generator.normal(size=(12, 2))
+        table["drop"] = shared[table["unit"], table["active"].astype(int)]
+        table["drop"] += 0.1 * generator.normal(size=len(table))
+        table["split"] = "test"
+        found["units"].append(ks_over_units(table, ["unit"])["ks_p"])
+        sides = (table["drop"][table["active"] == side] for side in (True, False))
+        found["pooled"].append(ks_2samp(*sides).pvalue)
+    assert np.mean(np.array(found["units"]) < 0.05) < 0.09
+    assert np.mean(np.array(found["pooled"]) < 0.05) > 0.5
+
+
+def test_the_effect_is_recovered():
     table = drops(1.0)
-    found = ablation_test(table, ["unit"], INTERVAL)
-    expected = ks_2samp(table["drop"][table["active"]], table["drop"][~table["active"]])
-    assert found["ks_statistic"] == expected.statistic
-    assert found["ks_p"] == expected.pvalue
+    found = ablation_effects(table, ["unit"], INTERVAL)
     assert (found["n_active"], found["n_inactive"], found["units"]) == (300, 300, 30)
     assert found["difference_low"] < 1.0 < found["difference_high"]
     # units differ, the difference within a unit does not: its interval is the narrow one
@@ -157,7 +191,7 @@ def test_intervals_are_those_of_students_t_on_normal_data():
     # the percentile bootstrap is a little narrow with few units: it covers 93% where t covers 95%
     for seed in range(10):
         table = drops(0.5, units=100, seed=seed)
-        found = ablation_test(table, ["unit"], INTERVAL)
+        found = ablation_effects(table, ["unit"], INTERVAL)
         means = table.groupby(["unit", "active"])["drop"].mean()
         difference = means.xs(True, level="active") - means.xs(False, level="active")
         low, high = t.interval(0.95, 99, difference.mean(), sem(difference))
@@ -169,7 +203,10 @@ def test_intervals_are_those_of_students_t_on_normal_data():
 def test_with_one_class_or_nothing_the_numbers_are_missing_not_wrong():
     one_class = drops(0.0).query("active")
     for table in (one_class, one_class.iloc[:0]):
-        found = ablation_test(table, ["unit"], INTERVAL)
+        found = ablation_effects(table, ["unit"], INTERVAL)
         assert found["units"] == 0
         assert found["n_inactive"] == 0
-        assert np.isnan([found["ks_statistic"], found["ks_p"], found["difference_mean"]]).all()
+        assert np.isnan(found["difference_mean"])
+        assert np.isnan(
+            [ks_pooled(table), ks_over_units(table.assign(split="test"), ["unit"])["ks"]]
+        ).all()

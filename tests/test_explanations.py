@@ -287,6 +287,22 @@ def test_the_explainer_sees_train_prompts_alone_and_as_many_as_it_can_read():
     assert ex.score_heads(explanations, verdicts)["score"].isna().all()
 
 
+def test_the_published_task_tells_the_token_and_shows_all_prompts():
+    heads, prompts = study()
+    judge = Scripted(said=[True, True])
+    named = heads[["layer", "neuron"]].itertuples(index=False, name=None)
+    tokens = dict.fromkeys(named, " x")
+    explanations, _ = ex.explain_heads(judge, heads, prompts, examples=None, tokens=tokens)
+    assert explanations["examples"][0] == 2
+    assert 'the token " x", with which every text ends' in judge.asked[0]
+    assert all(f'"prompt {rank} x"' in judge.asked[0] for rank in range(4))
+    # and so do the prompts that are judged
+    assert all(question.endswith(' x"') for question in judge.judged)
+    # else nothing is told of it
+    ex.explain_heads(judge, heads, prompts, examples=4)
+    assert " x" not in judge.asked[0]
+
+
 def test_a_missing_explanation_and_missing_answers_are_counted():
     heads, prompts = study()
     explanations, verdicts = ex.explain_heads(Scripted(" \n"), heads, prompts, examples=4)
@@ -431,6 +447,8 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
         "attribution": prompts[[*keys, "head_layer", "head", "active"]],
         "truncated": prompts.drop_duplicates(keys)[[*keys, "rank", "text"]].assign(start=0, end=2),
     }
+    named = heads[["layer", "neuron"]].drop_duplicates()
+    files["neurons"] = named.assign(token=" tea")
     for name, table in files.items():
         table.to_parquet(tmp_path / f"{name}.parquet")
     with faulty(lambda number, _: completion("No" if number > 1 else "It is so.")) as (url, seen):
@@ -443,6 +461,7 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
             params={
                 "explainer": "openai",
                 "examples": 4,
+                "published": False,
                 "max_new_tokens": 20,
                 "endpoint": endpoint,
                 "cache": str(tmp_path / "cache" / "answers.jsonl"),
@@ -458,7 +477,7 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
     assert scores["score"][0] == 0.5
     assert scores["left_out"][1] == ex.ONE_CLASS
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(written) == 7
+    assert len(written) == 8
     assert not any(KEY.encode() in content for content in written)
 
 

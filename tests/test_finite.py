@@ -23,7 +23,7 @@ from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.errors import UserError
 from steerpaper.finite import finite
-from steerpaper.lookups.tables.ablations import ablation_test
+from steerpaper.lookups.tables.ablations import ablation_effects, ks_over_units, ks_pooled
 from steerpaper.lookups.top_activations import Top, top_table
 from steerpaper.plots import (
     conditions,

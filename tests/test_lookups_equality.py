@@ -2,6 +2,7 @@
 
 import weakref
 from dataclasses import astuple
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 
 from steerpaper.engine.batching import width_of
 from steerpaper.engine.weights import fold_norm, mlp_norm, neurons_in, norm_scale
+from steerpaper.lookups.ablations import Ablation, ablate
 from steerpaper.lookups.attribution import head_attribution, heads_before, is_active
 from steerpaper.lookups.top_activations import (
     firing_counts,
@@ -18,7 +20,13 @@ from steerpaper.lookups.top_activations import (
     top_activations,
     top_table,
 )
-from steerpaper.lookups.truncation import Firing, bisect_lengths, last_activations, truncate
+from steerpaper.lookups.truncation import (
+    Firing,
+    bisect_lengths,
+    last_activations,
+    shortest_lengths,
+    truncate,
+)
 
 NAMES = ["llama", "gpt2", "gpt_neox", "qwen2", "mistral"]
 NEURONS = {1: [0, 5, 17], 3: [2, 40]}
@@ -156,13 +164,19 @@ def make_pairs(lm, bos):
     ]
 
 
+SHORTEST = partial(shortest_lengths, longest=100)
+SEARCHES = {"shortest": (SHORTEST, plain.shortest), "bisection": (bisect_lengths, plain.truncate)}
+
+
 @pytest.mark.parametrize("bos", [True, False])
-def test_truncation_equals_plain_bisection_and_keeps_the_bound_when_run_alone(lm, bos):
+@pytest.mark.parametrize("name", SEARCHES)
+def test_truncation_equals_the_plain_search_and_keeps_the_bound_when_run_alone(lm, bos, name):
+    search, plain_search = SEARCHES[name]
     pairs = make_pairs(lm, bos)
-    lengths, values = truncate(lm, pairs, ratio=0.8, bos=bos, budget=300)
+    lengths, values = truncate(lm, pairs, search, ratio=0.8, bos=bos, budget=300)
     assert (lengths < [len(pair.ids) for pair in pairs]).any()
     for pair, length, value in zip(pairs, lengths, values, strict=True):
-        expected = plain.truncate(lm, pair.layer, pair.neuron, pair.ids, 0.8, bos)
+        expected = plain_search(lm, pair.layer, pair.neuron, pair.ids, 0.8, bos)
         assert length == expected[0]
         assert value == pytest.approx(expected[1], rel=1e-4)
         alone = plain.activations(lm, plain.start(lm, bos) + pair.ids[-length:], pair.layer)
@@ -171,9 +185,9 @@ def test_truncation_equals_plain_bisection_and_keeps_the_bound_when_run_alone(lm
 
 def test_truncation_gives_the_same_bits_in_any_batch(lm):
     pairs = make_pairs(lm, True)
-    first = truncate(lm, pairs, ratio=0.8, bos=True, budget=300)
+    first = truncate(lm, pairs, SHORTEST, ratio=0.8, bos=True, budget=300)
     for budget in (1, 100_000):
-        other = truncate(lm, pairs, ratio=0.8, bos=True, budget=budget)
+        other = truncate(lm, pairs, SHORTEST, ratio=0.8, bos=True, budget=budget)
         for one, another in zip(first, other, strict=True):
             np.testing.assert_array_equal(one, another)
 
@@ -194,6 +208,92 @@ def test_bisection_reports_only_suffixes_that_were_measured_to_keep_the_share():
     assert all(len(call) == 1 for call in calls)
     kept, value = bisect_lengths([], [], 0.8, measure)
     assert len(kept) == 0
+
+
+def test_the_shortest_suffix_is_found_where_bisection_passes_it_by():
+    # fires more on some shorter suffixes than on longer ones
+    table = {1: 0.1, 2: 0.9, 3: 0.2, 4: 0.85, 5: 0.1, 6: 0.95, 7: 0.3, 8: 1.0}
+    tried = []
+
+    def measure(which, lengths):
+        tried.extend(lengths)
+        return np.array([table[length] for length in lengths], dtype=np.float32)
+
+    kept, value = SHORTEST([8, 1, 8], [1.0, 1.0, 1.2], 0.8, measure)
+    assert kept.tolist() == [2, 1, 8]
+    assert value.tolist() == [np.float32(0.9), 1.0, np.float32(1.2)]
+    assert max(tried) < 8
+    # no longer one is tried than is wanted: the whole prompt stays
+    kept, _ = partial(shortest_lengths, longest=1)([8], [1.0], 0.8, measure)
+    assert kept.tolist() == [8]
+    assert len(SHORTEST([], [], 0.8, measure)[0]) == 0
+
+
+@pytest.fixture
+def biased(load_tiny, request):
+    """A tiny model whose every bias, and every norm's weight, is a number of its own."""
+    lm = load_tiny(request.param)
+    generator = torch.Generator().manual_seed(0)
+    before = {name: part.clone() for name, part in lm.nn._module.named_parameters()}
+    for name, part in lm.nn._module.named_parameters():
+        if part.dim() == 1:
+            noise = 0.5 * torch.randn(part.shape, generator=generator)
+            part.data.copy_(noise + (0 if name.endswith("bias") else 1))
+    yield lm
+    for name, part in lm.nn._module.named_parameters():
+        part.data.copy_(before[name])
+
+
+@pytest.mark.parametrize("biased", ["gpt2", "gpt_neox", "qwen2"], indirect=True)
+def test_published_attribution_leaves_the_biases_to_no_head(biased):
+    neurons, rows = make_rows()
+    ours, theirs = (
+        np.array(found)
+        for found in (
+            head_attribution(biased, 3, neurons, rows, bos=True, budget=200, published=True),
+            [
+                plain.attribution(biased, 3, neuron, ids, True, True)
+                for neuron, ids in zip(neurons, rows, strict=True)
+            ],
+        )
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
+    # the biases matter: with them it is another attribution
+    whole = head_attribution(biased, 3, neurons, rows, bos=True, budget=200)
+    assert np.abs(whole[:, : ours.shape[1]] - ours).max() > 0.01 * np.abs(ours).max()
+
+
+@pytest.mark.parametrize("biased", ["gpt2", "gpt_neox", "qwen2"], indirect=True)
+def test_published_ablation_leaves_what_a_head_gives_always(biased):
+    lm, heads = biased, 4
+    prompts = [(5, 6, 7, 8), (9, 10, 11)]
+    ablations = [
+        Ablation(prompt, "heads", layer, head, 20)
+        for prompt in prompts
+        for layer, head in ((0, 1), (2, 3))
+    ]
+    effects = ablate(lm, ablations, budget=64, published=True)
+    zeroed = ablate(lm, ablations, budget=64)
+    size = lm.width // heads
+    for number, ablation in enumerate(ablations):
+        part = slice(ablation.unit * size, (ablation.unit + 1) * size)
+        kept = plain.always_of(lm, ablation.layer).detach()[part]
+
+        def change(module, inputs, part=part, kept=kept):
+            changed = inputs[0].clone()
+            changed[..., part] = kept
+            return (changed,)
+
+        block = lm.blocks[ablation.layer]._module
+        handle = block.get_submodule(lm.where.parts.heads_out).register_forward_pre_hook(change)
+        try:
+            with torch.no_grad():
+                logits = lm.nn._module(input_ids=torch.tensor([ablation.prompt])).logits[0, -1]
+        finally:
+            handle.remove()
+        expected = logits.log_softmax(-1)[20].item()
+        assert effects.ablated_logprob[number] == pytest.approx(expected, abs=1e-4)
+    assert np.abs(effects.ablated_logprob - zeroed.ablated_logprob).max() > 1e-3
 
 
 def make_rows():

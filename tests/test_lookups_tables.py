@@ -183,12 +183,12 @@ def test_ablations_are_summed_up_and_drawn_even_if_there_are_none(rows):
     test = keyed.loc[("head", "next_token", "logprob")]
     if rows:
         assert test["difference_mean"] == pytest.approx(1, abs=0.1)
-        assert test["ks_statistic"] == 1
+        assert test["ks_pooled"] == 1
     else:
         assert test["n_active"] == 0
-        assert np.isnan(test["ks_statistic"])
+        assert pd.isna(test["ks_pooled"])
     shown = said(head_plots.ablations(drops, summary))
-    assert ("n = 6 active, 6 inactive\nKS 1.00" in shown) == bool(rows)
+    assert ("n = 6 active, 6 inactive\ndifference " in shown) == bool(rows)
     assert shown.count("nothing to ablate") == (0 if rows else 2)
 
 

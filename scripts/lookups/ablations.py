@@ -13,7 +13,8 @@ class Params(TypedDict):
     """The rule's settings."""
 
     run: Run
-    bos: bool
+    bos: bool | str
+    published: bool
     seed: int
 
 
@@ -46,7 +47,12 @@ def main(job: Job[Params]) -> None:
     of_heads = ablations_of(heads, ids, start, site="heads", unit=("head_layer", "head"))
     of_neurons = ablations_of(both, ids, start, site="neurons", unit=("layer", "neuron"))
     log.info("%d ablations of heads, %d of neurons", len(of_heads), len(of_neurons))
-    effects = ablate(lm, [*of_heads, *of_neurons], budget=job.batch_tokens)
+    effects = ablate(
+        lm,
+        [*of_heads, *of_neurons],
+        budget=job.batch_tokens,
+        published=job.params["published"],
+    )
     tables = {
         "heads": with_effects(heads, effects, slice(len(of_heads))),
         "neurons": with_effects(both, effects, slice(len(of_heads), None)),

@@ -18,6 +18,7 @@ class Params(TypedDict):
     train: int
     test: int
     max_tokens: int
+    bos: bool | str
     seed: int
 
 
@@ -26,7 +27,7 @@ def main(job: Job[Params]) -> None:
 
     import pandas as pd
 
-    from steerpaper.engine.text import load_for_prompts
+    from steerpaper.engine.text import begins_with, load_for_prompts
     from steerpaper.lookups.corpus import SPLITS, choose_prompts, write_corpus
     from steerpaper.lookups.raw import RawFile, read_raw
     from steerpaper.workflow.files import write_table
@@ -51,7 +52,9 @@ def main(job: Job[Params]) -> None:
     )
     write_corpus(paths, prompts)
     counts["max_tokens"] = longest
-    write_table(job.output["counts"], pd.DataFrame([counts]))
+    start = begins_with(tokenizer, job.params["bos"])
+    log.info("every prompt begins with %s", start)
+    write_table(job.output["counts"], pd.DataFrame([counts]).assign(begins_with=start))
     log.info("corpus: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 

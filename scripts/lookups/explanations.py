@@ -17,6 +17,7 @@ class Params(TypedDict):
     date: str
     explainer: str
     examples: int
+    published: bool
     max_new_tokens: int
     endpoint: dict[str, str]
     cache: str
@@ -52,8 +53,16 @@ def main(job: Job[Params]) -> None:
     prompts = prompts_of_heads(
         heads, read_table(job.input["attribution"]), read_table(job.input["truncated"])
     )
+    neurons = read_table(job.input["neurons"])
+    named = zip(neurons["layer"], neurons["neuron"], strict=True)
+    tokens = dict(zip(named, neurons["token"], strict=True))
+    published = job.params["published"]
     explanations, verdicts = explain_heads(
-        make_judge(job), heads, prompts, examples=job.params["examples"]
+        make_judge(job),
+        heads,
+        prompts,
+        examples=None if published else job.params["examples"],
+        tokens=tokens if published else None,
     )
     scores = score_heads(explanations, verdicts)
     counts = scores["left_out"].value_counts()

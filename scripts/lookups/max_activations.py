@@ -13,7 +13,7 @@ class Params(TypedDict):
     """The rule's settings."""
 
     run: Run
-    bos: bool
+    bos: bool | str
     top: int
 
 

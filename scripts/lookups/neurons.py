@@ -15,6 +15,7 @@ class Params(TypedDict):
     run: Run
     next_token: int
     random: int
+    reject: list[str]
     layers: object
     seed: int
 
@@ -27,6 +28,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.lookups.neurons import (
         choose_neurons,
         model_congruence,
+        rejected_by_hand,
         token_table,
         token_texts,
     )
@@ -46,6 +48,7 @@ def main(job: Job[Params]) -> None:
         next_token=job.params["next_token"],
         random=job.params["random"],
         seed=job.params["seed"],
+        by_hand=rejected_by_hand(job.params["reject"], layers, len(best.congruence[layers[0]])),
     )
     log.info("%d neurons in blocks %s, %d rejected", len(neurons), layers, len(rejected))
     write_table(job.output["neurons"], finite(job.output["neurons"], neurons, ["congruence"]))

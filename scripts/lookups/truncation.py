@@ -13,18 +13,23 @@ class Params(TypedDict):
     """The rule's settings."""
 
     run: Run
-    bos: bool
+    bos: bool | str
     ratio: float
     max_tokens: int
+    published: bool
 
 
 def main(job: Job[Params]) -> None:
+    from functools import partial
+
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
     from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.lookups.truncation import (
         Firing,
+        bisect_lengths,
         serialized,
+        shortest_lengths,
         truncate,
         truncated_table,
         truncation_counts,
@@ -44,16 +49,24 @@ def main(job: Job[Params]) -> None:
         )
         for row in top.to_dict("records")
     ]
+    search = (
+        bisect_lengths
+        if job.params["published"]
+        else partial(shortest_lengths, longest=job.params["max_tokens"])
+    )
     lengths, activations = truncate(
         lm,
         pairs,
+        search,
         ratio=job.params["ratio"],
         bos=job.params["bos"],
         budget=job.batch_tokens,
     )
     table = truncated_table(lm.tokenizer, top, ids, lengths, activations)
     finite(job.output["truncated"], table, ["truncated_activation"])
-    short = table["end"] - table["start"] <= job.params["max_tokens"]
+    # the paper's prompts have fewer tokens than the limit
+    longest = job.params["max_tokens"] - job.params["published"]
+    short = table["end"] - table["start"] <= longest
     counts = truncation_counts(neurons, table, short)
     log.info(
         "%d prompts truncated from %.1f to %.1f tokens on average; %d are longer than %d: left out",

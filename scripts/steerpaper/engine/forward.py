@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from steerpaper.engine.model import LanguageModel, part_of
@@ -100,6 +101,21 @@ def forward(
                 _ = lm.blocks[last].output
             raise _SeenAll
     return dict(zip(kept, saved, strict=False)), saved[-1] if logits else None
+
+
+def heads_of_nothing(lm: LanguageModel) -> Tensor:
+    """What every block's heads give for one token whose residual stream is zero: [L, width].
+
+    The norm gives its bias alone and attention is on the one token, so this is what the heads give
+    always, whatever they attend to: the value bias, and what the values make of the norm's bias.
+    """
+    ids = torch.tensor([[lm.pad]], device=lm.device)
+    with lm.nn.trace({"input_ids": ids, "attention_mask": torch.ones_like(ids)}):
+        saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
+        for layer in range(lm.n_layers):
+            lm.blocks[layer].input[:] = 0
+            saved.append(_at(lm, (layer, "heads"))[0, 0].clone())
+    return torch.stack(saved)
 
 
 def _at(lm: LanguageModel, site: Site) -> Tensor:

@@ -67,10 +67,38 @@ class ModelFolder:
         return text
 
 
-def beginning(tokenizer: Any, bos: bool) -> list[int]:
-    """The token ids that every prompt begins with: beginning-of-sequence, if the model has one."""
+# the key that says what prompts of a corpus begin with
+BOS = "lookups.bos"
+
+
+def beginning(tokenizer: Any, bos: bool | str) -> list[int]:
+    """The token ids that every prompt begins with.
+
+    Args:
+        bos: true for the beginning-of-sequence token that the tokenizer names, if it names one;
+            false for none; or the token's own text, where a model was trained with another one.
+
+    Raises:
+        UserError: a text that is no token of the tokenizer's vocabulary.
+    """
+    if isinstance(bos, str):
+        token = tokenizer.get_vocab().get(bos)
+        if token is None:
+            raise UserError(
+                f"{BOS}: {bos!r:.100} is no token of the model's vocabulary; give a token as the "
+                "vocabulary has it, true for the one that the tokenizer names, or false for none"
+            )
+        return [int(token)]
     token = tokenizer.bos_token_id
     return [token] if bos and token is not None else []
+
+
+def begins_with(tokenizer: Any, bos: bool | str) -> str:
+    """What every prompt begins with, for people: the token, or why there is none."""
+    start = beginning(tokenizer, bos)
+    if start:
+        return str(tokenizer.convert_ids_to_tokens(start[0]))
+    return "nothing: the tokenizer names no token" if bos else "nothing"
 
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:

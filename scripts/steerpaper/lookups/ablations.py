@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import LEAST, empty_prefix, padded, run_batches, width_of
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.forward import RESIDUAL, Change, Site, forward, heads_of_nothing
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
 from steerpaper.lookups.heads import NEURON
@@ -59,7 +59,9 @@ class Effects:
     activation: Floats
 
 
-def ablate(lm: LanguageModel, ablations: Sequence[Ablation], *, budget: int) -> Effects:
+def ablate(
+    lm: LanguageModel, ablations: Sequence[Ablation], *, budget: int, published: bool = False
+) -> Effects:
     """Take each head or neuron out of its prompt, many at a time.
 
     A prompt is run once as it is; each ablation enters behind the block before its own, with
@@ -68,7 +70,10 @@ def ablate(lm: LanguageModel, ablations: Sequence[Ablation], *, budget: int) -> 
 
     Args:
         budget: tokens a forward pass may hold.
+        published: a head loses what it attends to and keeps what it gives always, which is no
+            head's in TransformerLens (see `heads_of_nothing`).
     """
+    keep = heads_of_nothing(lm) if published else None
     prompts = sorted({ablation.prompt for ablation in ablations})
     of_prompt: dict[tuple[int, ...], list[int]] = {prompt: [] for prompt in prompts}
     for number, ablation in enumerate(ablations):
@@ -80,7 +85,7 @@ def ablate(lm: LanguageModel, ablations: Sequence[Ablation], *, budget: int) -> 
     def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
         chosen = [prompts[number] for number in batch]
         numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
-        return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget)
+        return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget, keep)
 
     for _, found in progress(run_batches(widths, budget, run), len(prompts), "ablations"):
         for numbers, (logprob, ablated, activation) in found:
@@ -97,6 +102,7 @@ def _ablate_batch(
     ablations: Sequence[Ablation],
     numbers: Sequence[tuple[int, int]],
     budget: int,
+    keep: Tensor | None,
 ) -> list[tuple[list[int], Tensor]]:
     """Numbers of ablations, and their effects float64 [3, n]; `numbers` has (row, number)."""
     # left-padded: the last token of every prompt is in the last column
@@ -127,7 +133,10 @@ def _ablate_batch(
             row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
             before = clean[site[0] - 1, RESIDUAL][row] if site[0] else None
             own = [ablations[number] for number in chosen]
-            lost, ablated = _without(lm, ids[row], mask[row], site, own, clean[site][row], before)
+            kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
+            lost, ablated = _without(
+                lm, ids[row], mask[row], site, own, clean[site][row], before, kept
+            )
             token = torch.tensor([ablation.token for ablation in own], device=lm.device)
             return chosen, torch.stack([logprobs[row, token], ablated, lost]).double().cpu()
 
@@ -143,6 +152,7 @@ def _without(
     ablations: Sequence[Ablation],
     there: Tensor,
     before: Tensor | None,
+    kept: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Run rows without their units: what was taken out [row], log-probability of the token [row].
 
@@ -150,7 +160,9 @@ def _without(
         ids, mask: [row, token], left-padded.
         there: [row, width of the site] what stands there at the last token.
         before: [row, token, d] the residual stream after the block before; None for block 0.
+        kept: [width of the site] what takes the place of what is taken out; None for zero.
     """
+    kept = torch.zeros_like(there[0]) if kept is None else kept
     token = torch.tensor([ablation.token for ablation in ablations], device=lm.device)
     unit = torch.tensor([ablation.unit for ablation in ablations], device=lm.device)
     # [row, width of the site] true where the row's own unit is
@@ -163,12 +175,12 @@ def _without(
         mask,
         empty_prefix(lm, len(ablations)).cache,
         enter=(site[0] - 1, before) if before is not None else None,
-        edits={site: lambda x: x.masked_fill(own[:, None], 0)},
+        edits={site: lambda x: torch.where(own[:, None], kept, x)},
         logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
         logits_of_last=LEAST,
     )
     assert ablated is not None
-    lost = there[own].reshape(len(ablations), size).float()
+    lost = (there - kept)[own].reshape(len(ablations), size).float()
     return lost[:, 0] if size == 1 else lost.norm(dim=-1), ablated
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
-from steerpaper.engine.forward import Change, Site
+from steerpaper.engine.forward import Change, Site, heads_of_nothing
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
 from steerpaper.engine.weights import (
@@ -92,14 +92,15 @@ def head_attribution(
     neurons: Sequence[int],
     rows: Sequence[Ids],
     *,
-    bos: bool,
+    bos: bool | str,
     budget: int,
     published: bool = False,
 ) -> Floats:
     """Attribution of every head before a neuron, at the last token of the neuron's prompt.
 
     The input direction is W_in[i]; for a gated MLP the local gradient act'(g) u w_gate + act(g)
-    w_up at that token, or with `published` w_up alone.
+    w_up at that token, or with `published` w_up alone. `published` also takes a head's output
+    without what it gives always (see `heads_of_nothing`), as TransformerLens does.
 
     Args:
         layer: the block of all the neurons.
@@ -128,6 +129,8 @@ def head_attribution(
         )
         for matrix in matrices
     ]
+    # TransformerLens moves the value bias, and the first norm's, out of the heads into the block
+    always = heads_of_nothing(lm)[: len(blocks)].float() if published else None
     place = {neuron: number for number, neuron in enumerate(distinct)}
     reader_of = torch.tensor([place[neuron] for neuron in neurons], device=lm.device)
     neuron_of = torch.tensor(list(neurons), device=lm.device)
@@ -143,7 +146,10 @@ def head_attribution(
             reads[layer, "mlp_in"] = lambda x: x[row, token, mine]
         got = read_rows(lm, ids, mask, reads)
         z = torch.stack([got[block, "heads"] for block in blocks], dim=1)
-        z = z.float().reshape(len(items), *readers[0].shape[1:])
+        z = z.float()
+        if always is not None:
+            z = z - always
+        z = z.reshape(len(items), *readers[0].shape[1:])
         parts = [(z * matrix[reader]).sum(dim=-1) for matrix in readers]
         if gate is not None:
             g, u = got[layer, "mlp_gate"].float(), got[layer, "mlp_in"].float()

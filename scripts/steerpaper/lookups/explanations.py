@@ -6,7 +6,7 @@ says of unseen prompts whether the head is active. Who does this is a judge (see
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,15 +28,26 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def explanation_question(active: Sequence[str], inactive: Sequence[str]) -> str:
-    """Ask what sets the prompts on which a head is active apart from those on which it is not."""
+def explanation_question(
+    active: Sequence[str], inactive: Sequence[str], token: str | None = None
+) -> str:
+    """Ask what sets the prompts on which a head is active apart from those on which it is not.
+
+    Args:
+        token: the neuron's, which the texts end with; None where the explainer is not told.
+    """
     lists = [
         "\n".join(f"{number}. {quoted(text)}" for number, text in enumerate(texts, 1))
         for texts in (active, inactive)
     ]
+    told = (
+        ""
+        if token is None
+        else f"It helps to predict the token {quoted(token)}, with which every text ends.\n\n"
+    )
     return (
         "An attention head of a language model is active on some texts and inactive on others.\n\n"
-        f"It is active on these texts:\n{lists[0]}\n\n"
+        f"{told}It is active on these texts:\n{lists[0]}\n\n"
         f"It is inactive on these texts:\n{lists[1]}\n\n"
         "In one sentence: what do the texts on which it is active have in common, that the others "
         "lack? Begin with: The head is active when"
@@ -64,7 +75,12 @@ def judgement(explanation: str, text: str) -> Judgement:
 
 
 def explain_heads(
-    judge: Judge, heads: pd.DataFrame, prompts: pd.DataFrame, *, examples: int
+    judge: Judge,
+    heads: pd.DataFrame,
+    prompts: pd.DataFrame,
+    *,
+    examples: int | None,
+    tokens: Mapping[tuple[int, int], str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Explain every head from train prompts, and classify its test prompts by the explanation.
 
@@ -73,7 +89,9 @@ def explain_heads(
         prompts: one row a pair and prompt: layer, neuron, head_layer, head, split, rank,
             prompt_id, text, active.
         examples: at most so many active and so many inactive train prompts are shown, the
-            highest-ranked first; fewer where the explainer cannot read as many.
+            highest-ranked first; None for all; fewer where the explainer cannot read as many.
+        tokens: by (block, neuron), the neuron's token: the explainer is told it, and every prompt
+            ends with it (the paper's task); None where it is not.
 
     Returns:
         explanations: `heads` with explainer, examples (a side), question, explanation, left_out.
@@ -84,11 +102,13 @@ def explain_heads(
     rows, tests = [], []
     for head in heads.to_dict("records"):
         here = of_pair[tuple(head[key] for key in PAIR)]
+        token = tokens[head["layer"], head["neuron"]] if tokens else None
+        here = here.assign(text=here["text"] + (token or ""))
         test = here[here["split"] == "test"]
         tests.append(test)
         train = here[here["split"] == "train"]
         texts = [list(train[train["active"] == side]["text"]) for side in (True, False)]
-        shown, question = _longest_question(judge, texts, examples)
+        shown, question = _longest_question(judge, texts, examples, token)
         left_out = "" if question else TOO_LONG
         if test["active"].nunique() < 2:
             left_out = ONE_CLASS
@@ -127,11 +147,16 @@ def _follow_ups(texts: Sequence[str]) -> FollowUps:
 
 
 def _longest_question(
-    judge: Judge, texts: Sequence[Sequence[str]], examples: int
+    judge: Judge, texts: Sequence[Sequence[str]], examples: int | None, token: str | None
 ) -> tuple[int, str]:
-    """The question with as many examples a side as the explainer can read; 0 and "" for none."""
-    for count in range(min(examples, *map(len, texts)), 0, -1):
-        question = explanation_question(*(side[:count] for side in texts))
+    """The question with as many examples a side as the explainer can read; 0 and "" for none.
+
+    All examples of both sides where none are asked for: then the sides need not be as long.
+    """
+    most = max(map(len, texts)) if examples is None else min(examples, *map(len, texts))
+    for count in range(most, 0, -1):
+        active, inactive = (side[:count] for side in texts)
+        question = explanation_question(active, inactive, token)
         if judge.fits(question):
             return count, question
     return 0, ""

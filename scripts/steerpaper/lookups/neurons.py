@@ -1,6 +1,6 @@
 """Next-token neurons: output weights that point at one token (Neo et al. 2024, section 3)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,28 @@ def rejection(text: str, special: bool) -> str:
     return ""
 
 
+def rejected_by_hand(
+    written: Sequence[str], layers: Collection[int], n_neurons: int
+) -> set[tuple[int, int]]:
+    """The (block, neuron) that a configuration rejects, written as block.neuron.
+
+    Raises:
+        UserError: a block that is not searched, or a neuron that it does not have.
+    """
+    found = set()
+    for text in written:
+        layer, neuron = map(int, text.split("."))
+        if layer not in layers or neuron >= n_neurons:
+            searched = ", ".join(map(str, sorted(layers)))
+            raise UserError(
+                f"lookups.neurons.reject: there is no neuron {text} to reject: blocks "
+                f"{searched} are searched (lookups.layers), with neurons "
+                f"0 to {n_neurons - 1} each; write block.neuron"
+            )
+        found.add((layer, neuron))
+    return found
+
+
 def choose_neurons(
     best: Best,
     texts: Sequence[str],
@@ -135,11 +157,15 @@ def choose_neurons(
     next_token: int,
     random: int,
     seed: int,
+    by_hand: Collection[tuple[int, int]] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The `next_token` most congruent neurons of every block, and as many random ones as asked for.
 
     Down a block's ranking, a neuron whose token is no candidate is rejected with the reason.
     Random neurons are drawn from the rest of the block.
+
+    Args:
+        by_hand: (block, neuron) that are rejected whatever their token, and not drawn either.
 
     Returns:
         neurons: layer, neuron, kind (next_token|random), token_id, token, congruence, rank (from
@@ -167,12 +193,15 @@ def choose_neurons(
             if len(taken) == next_token:
                 break
             reason = rejection(texts[token[neuron]], int(token[neuron]) in special)
+            if (layer, int(neuron)) in by_hand:
+                reason = "by hand"
             if reason:
                 rejected.append({**row(neuron), "reason": reason})
             else:
                 taken.append(int(neuron))
                 chosen.append({**row(neuron), "kind": "next_token", "rank": len(taken)})
-        rest = np.setdiff1d(np.arange(len(score)), taken)
+        out = [neuron for block, neuron in by_hand if block == layer]
+        rest = np.setdiff1d(np.arange(len(score)), [*taken, *out])
         if len(taken) < next_token or len(rest) < random:
             raise UserError(
                 f"lookups.neurons: block {layer} has {len(score)} neurons, {len(taken)} of them "

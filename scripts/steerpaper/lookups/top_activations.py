@@ -96,7 +96,7 @@ def top_activations(
     prompts: Iterable[Ids],
     *,
     k: int,
-    bos: bool,
+    bos: bool | str,
     budget: int,
 ) -> Top:
     """The k prompts on which each neuron fires most, in one pass over the prompts for all neurons.

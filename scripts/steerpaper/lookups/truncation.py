@@ -57,7 +57,7 @@ def last_activations(
     neurons: Sequence[tuple[int, int]],
     rows: Sequence[Ids],
     *,
-    bos: bool,
+    bos: bool | str,
     budget: int,
 ) -> Floats:
     """A neuron's activation at the last token of its row: float32 [row].
@@ -155,7 +155,7 @@ def truncate(
     search: Search,
     *,
     ratio: float,
-    bos: bool,
+    bos: bool | str,
     budget: int,
 ) -> tuple[NDArray[np.int64], Floats]:
     """Per pair, how many of the prompt's last tokens are kept, and the activation on them alone.

@@ -180,7 +180,7 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     return figure
 
 
-def _difference(row: Mapping[str, Any]) -> str:
+def _difference(row: Mapping[Any, Any]) -> str:
     """The difference between active and inactive prompts, in two lines."""
     mean, low, high = (shown(row[f"difference_{part}"], ".2f") for part in ("mean", "low", "high"))
     return f"difference {mean}\n({low} to {high}, {int(row['units'])} {row['ablated']}s)"

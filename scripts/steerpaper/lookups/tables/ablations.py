@@ -70,7 +70,7 @@ def ablation_summary(drops: pd.DataFrame, interval: Interval) -> pd.DataFrame:
                     }
                 )
     table = pd.DataFrame(rows)
-    counts = [column for column in table if column.startswith("ks_n")]
+    counts = [column for column in map(str, table) if column.startswith("ks_n")]
     return table.astype(dict.fromkeys(counts, "Int64"))
 
 
@@ -92,7 +92,7 @@ def ks_over_units(drops: pd.DataFrame, unit: Sequence[str]) -> dict[str, float]:
     test = drops[drops["split"] == "test"]
     known = np.isfinite(test["drop"].to_numpy(dtype=float)).all()
     means = test.groupby([*unit, "active"])["drop"].mean()
-    classes = means.index.get_level_values("active").astype(bool)
+    classes = means.index.get_level_values("active").to_numpy(dtype=bool)
     samples = means[classes], means[~classes]
     enough = known and min(map(len, samples)) >= LEAST_UNITS
     found = ks_2samp(*samples) if enough else None

@@ -5,7 +5,7 @@ PYTHON ?= python3
 CORES ?= 1
 BIN := .venv/bin
 
-.PHONY: paper test test-fast faults check audit clean
+.PHONY: paper test test-fast validate faults check audit clean
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
@@ -17,6 +17,12 @@ test: .venv/ready
 test-fast: .venv/ready
 	$(BIN)/python -m pytest tests -m "not (workflow or slurm or conda or browser or default_model)" \
 	  -k "not (gpt_neox or mistral or qwen2 or gemma2 or hub)"
+
+# how often intervals hold the truth and p is small by chance, long: into docs/statistics.md
+MODEL := results/models/smollm2-135m-instruct
+validate: .venv/ready
+	$(BIN)/snakemake $(MODEL)/manifest.json --cores $(CORES) --resources gpu=1
+	$(BIN)/python tests/simulations.py $(MODEL)
 
 # what a machine can do to a run, done to a tiny one: longer than half an hour
 faults: .venv/ready

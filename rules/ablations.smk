@@ -27,7 +27,7 @@ rule ablations:
     params:
         settings=dict(
             run=RUN_MODEL,
-            bos=LOOKUPS["bos"],
+            bos=BOS,
             published=LOOKUPS["published"],
             seed=config["seed"],
         ),

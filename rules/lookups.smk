@@ -5,9 +5,12 @@ CORPUS_FILES = {
     split: f"{RESULTS}/lookups/corpus.{split}.jsonl" for split in ("train", "test")
 }
 
+# true for the tokenizer's own, its text for another, false for none
+BOS = LOOKUPS["bos"] and (config["model"].get("beginning") or True)
+
 PART = f"{RESULTS}/lookups/shards/max_activations.{{shard}}-of-{{shards}}.parquet"
 # into how many shards the work is split is no setting: no result depends on it
-MAX_ACTIVATIONS = dict(run=RUN_MODEL, bos=LOOKUPS["bos"], top=LOOKUPS["top"])
+MAX_ACTIVATIONS = dict(run=RUN_MODEL, bos=BOS, top=LOOKUPS["top"])
 
 
 rule corpus:
@@ -34,7 +37,7 @@ rule corpus:
             where=CORPUS.get(CORPUS["source"]),
             data=content(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else "",
             seed=config["seed"],
-            bos=LOOKUPS["bos"],
+            bos=BOS,
             **keys_of(CORPUS, "train test max_tokens"),
         ),
         code=code_of("lookups/corpus"),
@@ -160,7 +163,7 @@ rule truncation:
     params:
         settings=dict(
             run=RUN_MODEL,
-            bos=LOOKUPS["bos"],
+            bos=BOS,
             published=LOOKUPS["published"],
             **LOOKUPS["truncation"],
         ),
@@ -193,7 +196,7 @@ rule head_attribution:
     params:
         settings=dict(
             run=RUN_MODEL,
-            bos=LOOKUPS["bos"],
+            bos=BOS,
             published=LOOKUPS["published"],
         ),
         code=code_of("lookups/head_attribution"),

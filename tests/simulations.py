@@ -211,3 +211,76 @@ TABLES = {
     "p": null_of_p,
     "labels": null_of_labels,
 }
+
+
+def measured_null(model, draws):
+    """Random directions in the vector's place, measured on a model: share of p < 0.05.
+
+    Args:
+        model: the model's folder.
+    """
+    import yaml
+
+    from steerpaper.engine.condition import Condition
+    from steerpaper.engine.model import load
+    from steerpaper.engine.score import score
+    from steerpaper.engine.text import choices
+    from steerpaper.steering.items import read_items
+    from steerpaper.steering.prompts import as_rows, serialize
+    from steerpaper.steering.vectors import random_direction
+
+    config = yaml.safe_load((TESTS.parent / "config.yaml").read_text(encoding="utf-8"))
+    lm = load(model, device="cpu", dtype="float32", threads=1)
+    items = read_items(TESTS.parent / config["behaviors"]["optimism"]["items"])[:12]
+    options = {"behavior": "optimism", "split": "test", "system": None, "seed": 1}
+    rows = []
+    for contrast in ("answers", "letters"):
+        prompts = serialize(lm.tokenizer, items, contrast=contrast, context=lm.context, **options)
+        for layer in (10, 20):
+            # about a tenth of the residual stream's norm, as the default study's vectors
+            like = np.full((lm.n_layers, lm.width), 10 / np.sqrt(lm.width))
+            names = [f"random-{number}" for number in range(POOL)]
+            vectors = {name: random_direction(like, 1, name, 0) for name in names}
+            wanted = [Condition((layer,), name, m) for name in names for m in (-1.0, 1.0)]
+            pairs = choices(as_rows(prompts))
+            _, scores = score(lm, pairs, vectors, wanted, budget=1024)
+            effect = (scores[..., 0] - scores[..., 1]).reshape(len(items), POOL, 2)
+            means = ((effect[..., 1] - effect[..., 0]) / 2).mean(axis=0)
+            rows.append(
+                {
+                    "contrast": contrast,
+                    "block": layer,
+                    "directions": POOL,
+                    "their sd (nats)": float(means.std(ddof=1)),
+                    "normal (Shapiro-Wilk p)": float(scipy_stats.shapiro(means).pvalue),
+                    "p by Student's t": null_on_a_model(means, draws),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def as_markdown(table):
+    """A table of numbers with three digits."""
+    shown = table.map(lambda value: f"{value:.3g}" if isinstance(value, float) else str(value))
+    lines = [list(shown.columns), ["---"] * shown.shape[1], *shown.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main():
+    """Write the long form of all simulations into docs/statistics.md."""
+    made = {name: make(DRAWS) for name, make in TABLES.items()}
+    made["model"] = measured_null(sys.argv[1], DRAWS)
+    text = DOCS.read_text(encoding="utf-8")
+    for name, table in made.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, rest = text.split(begin)
+        text = before + begin + as_markdown(table) + "\n" + end + rest.split(end)[1]
+        print(f"\n{name}\n{table.to_string()}")
+    DOCS.write_text(text, encoding="utf-8")
+
+
+DRAWS = 10_000
+POOL = 200
+
+if __name__ == "__main__":
+    main()

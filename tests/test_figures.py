@@ -7,6 +7,7 @@ from makers import (
     make_completions,
     make_convergence,
     make_cost,
+    make_first_order,
     make_projection,
     make_reasoning,
     make_steerability,
@@ -26,8 +27,8 @@ def said(figure):
 
 DRAWN = {
     "steerability": lambda: effects.steerability(*make_steerability()),
-    "reasoning": lambda: conditions.reasoning(make_reasoning()),
-    "system_prompts": lambda: conditions.system_prompts(make_system_prompts()),
+    "reasoning": lambda: conditions.reasoning(make_reasoning(), make_first_order()),
+    "system_prompts": lambda: conditions.system_prompts(make_system_prompts(), make_first_order()),
     "cost": lambda: conditions.cost(make_cost()),
     "convergence": lambda: convergence.convergence(make_convergence()),
     "several_or_one": lambda: convergence.several_or_one(make_convergence()),
@@ -54,10 +55,14 @@ def test_every_figure_is_drawn_and_saved_the_same_again(tmp_path, name):
 
 def test_axes_have_the_measures_name_and_unit():
     table = make_reasoning("p_matching")
-    assert "p(matching) (share)" in " ".join(said(conditions.reasoning(table)).split())
+    assert "p(matching) (share)" in " ".join(
+        said(conditions.reasoning(table, make_first_order())).split()
+    )
     table = make_system_prompts(measure="p_matching")
-    assert "p(matching) (share)" in said(conditions.system_prompts(table))
-    assert "logit difference (nats)" in said(conditions.system_prompts(make_system_prompts()))
+    assert "p(matching) (share)" in said(conditions.system_prompts(table, make_first_order()))
+    assert "logit difference (nats)" in said(
+        conditions.system_prompts(make_system_prompts(), make_first_order())
+    )
 
 
 def test_the_anti_steerable_share_stands_in_its_figure():
@@ -69,7 +74,7 @@ def test_the_anti_steerable_share_stands_in_its_figure():
 
 def test_a_missing_system_prompt_is_named_in_the_figure():
     for missing in (("for",), ("for", "against")):
-        shown = said(conditions.system_prompts(make_system_prompts(missing)))
+        shown = said(conditions.system_prompts(make_system_prompts(missing), make_first_order()))
         assert all(f"'{name}': n = 0" in shown for name in missing)
 
 

@@ -320,10 +320,12 @@ DRAWN = {
     ),
     "projection": lambda: texts.projection(gone(make_projection(), "projection")),
     "reasoning": lambda: conditions.reasoning(
-        gone(make_reasoning(), "change", "change_low", "change_high")
+        gone(make_reasoning(), "change", "change_low", "change_high"),
+        gone(make_first_order(), "random_low"),
     ),
     "system_prompts": lambda: conditions.system_prompts(
-        gone(make_system_prompts(), "logit_diff", "logit_diff_low", "logit_diff_high")
+        gone(make_system_prompts(), "logit_diff", "logit_diff_low", "logit_diff_high"),
+        gone(make_first_order(), "random_low"),
     ),
     "cost": lambda: conditions.cost(gone(make_cost(), "value", "value_low", "value_high")),
     "head_attribution": lambda: heads.head_attribution(of_heads()),

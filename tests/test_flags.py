@@ -1,9 +1,11 @@
 """What is doubtful is marked where the number stands, and nowhere else."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
-from makers import BLOCK, make_cost, make_reasoning, make_system_prompts
+from makers import BLOCK, make_cost, make_first_order, make_reasoning, make_system_prompts
 from matplotlib.text import Text
 
 from steerpaper.engine.condition import Condition
@@ -167,8 +169,11 @@ def texts(figure):
 
 DRAWN = {
     "cost": (conditions.cost, make_cost),
-    "reasoning": (conditions.reasoning, make_reasoning),
-    "system_prompts": (conditions.system_prompts, make_system_prompts),
+    "reasoning": (partial(conditions.reasoning, first_order=make_first_order()), make_reasoning),
+    "system_prompts": (
+        partial(conditions.system_prompts, first_order=make_first_order()),
+        make_system_prompts,
+    ),
 }
 
 

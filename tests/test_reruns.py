@@ -57,6 +57,8 @@ OTHERS = {
     "model.wheel.sha256": "0" * 64,
     "model.wheel.gguf": "other.gguf",
     "model.date": "2020-02-29",
+    "model.beginning": "<|im_end|>",
+    "lookups.neurons.reject": ["29.5"],
     "steering.behaviors": ["warmth"],
     "steering.contrasts": ["letters"],
     "steering.estimator": "pca",

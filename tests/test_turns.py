@@ -7,9 +7,10 @@ from published_templates import MODELS
 
 from steerpaper.engine import turns
 from steerpaper.engine.text import token_ids
-from steerpaper.engine.turns import render
+from steerpaper.engine.turns import default_system, render
+from steerpaper.errors import UserError
 from steerpaper.steering.items import Item
-from steerpaper.steering.prompts import reasoning_prompts, serialize
+from steerpaper.steering.prompts import reasoning_prompts, serialize, under_system_prompts
 
 ITEM = Item("Tea?", "Tea.", "Coffee.", 3, "tea.jsonl, line 3")
 SMOL = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -156,3 +157,39 @@ def test_a_template_without_an_assistants_turn_says_so_once(template, caplog):
             turn = render(tokenizer, question, None, source="line 1")
             assert (turn.text.strip(), turn.lead) == (question, "")
     assert len([r for r in caplog.records if "assistant's turn" in r.message]) == 1
+
+
+# what a template says of the assistant where no system prompt is given
+OWN = {
+    "Qwen 2": "You are a helpful assistant.",
+    **{"Qwen 2.5": QWEN, "SmolLM2": SMOL, "Vicuna": VICUNA},
+}
+
+
+# what puts its own there even then
+CANNOT = set()
+
+
+def test_a_templates_own_system_prompt_is_found_and_named(model):
+    name, tokenizer = model
+    assert default_system(tokenizer) == OWN.get(name)
+    options = {"behavior": "tea", "contrast": "answers", "seed": 1, "context": None}
+    rows = under_system_prompts(tokenizer, [ITEM], {"for": "Praise tea."}, **options)
+    said = {row["system_prompt"]: row.get("system") for row in rows}
+    assert list(said) == ["default" if name in OWN else "none", "for", "against"]
+    assert next(iter(said.values())) == OWN.get(name, "")
+
+
+def test_an_empty_system_prompt_takes_the_templates_own_out_or_says_that_it_cannot(model):
+    name, tokenizer = model
+    plain = render(tokenizer, "Tea?", None, source="test").text
+    if name in CANNOT:
+        with pytest.raises(UserError, match="puts its own system prompt"):
+            render(tokenizer, "Tea?", "", source="test")
+        return
+    empty = render(tokenizer, "Tea?", "", source="test").text
+    if name in OWN:
+        assert OWN[name] in plain
+        assert OWN[name] not in empty
+    else:
+        assert empty == plain

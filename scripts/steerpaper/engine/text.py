@@ -67,8 +67,8 @@ class ModelFolder:
         return text
 
 
-# the key that says what prompts of a corpus begin with
-BOS = "lookups.bos"
+# the key that says what a model's texts begin with
+BEGINNING = "model.beginning"
 
 
 def beginning(tokenizer: Any, bos: bool | str) -> list[int]:
@@ -85,8 +85,8 @@ def beginning(tokenizer: Any, bos: bool | str) -> list[int]:
         token = tokenizer.get_vocab().get(bos)
         if token is None:
             raise UserError(
-                f"{BOS}: {bos!r:.100} is no token of the model's vocabulary; give a token as the "
-                "vocabulary has it, true for the one that the tokenizer names, or false for none"
+                f"{BEGINNING}: {bos!r:.100} is no token of the model's vocabulary; give a token as "
+                "the vocabulary has it, or null for the one that the tokenizer names"
             )
         return [int(token)]
     token = tokenizer.bos_token_id

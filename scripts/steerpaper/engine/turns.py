@@ -44,6 +44,9 @@ class Turn:
 def render(tokenizer: Any, question: str, system: str | None, *, source: str) -> Turn:
     """Render a question up to where the answer begins.
 
+    Without a system prompt (None) a template may put one of its own (see `default_system`); an
+    empty one takes that out.
+
     With a chat template: system prompt (if any), user turn, and the assistant's turn up to its
     content. Without: "Input: …" and "Response:", behind the beginning-of-sequence token if the
     tokenizer would add one.
@@ -59,7 +62,8 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
         begins = tokenizer.bos_token if begin == [tokenizer.bos_token_id] else ""
         before = system + "\n" if system else ""
         return Turn(f"{begins}{before}Input: {question}\nResponse:", " ")
-    turns = [{"role": "system", "content": system}] if system else []
+    own = default_system(tokenizer) if system == "" else None
+    turns = [{"role": "system", "content": system or ""}] if system or own else []
     turns.append({"role": "user", "content": question})
     try:
         with in_time(f"{source}: the model's chat template"):
@@ -75,6 +79,11 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
             f"{SYSTEM}: the model's chat template leaves the system prompt out; "
             "set it to null or put the text into the questions"
         )
+    if own and own in text:
+        raise UserError(
+            f"{SYSTEM}: the model's chat template puts its own system prompt where it is given an "
+            f"empty one ({own!r:.200}); set it to null to keep that, or to another text"
+        )
     if question.strip() not in text:
         raise UserError(
             f"{source}: the model's chat template leaves the question out or rewrites it; "
@@ -86,6 +95,32 @@ def render(tokenizer: Any, question: str, system: str | None, *, source: str) ->
     text += opening
     before = text.rstrip(" ")
     return Turn(before, text[len(before) :])
+
+
+# stands for a system prompt, to see what a template writes without one
+_MARK = "Zq7 stands here."
+
+
+def default_system(tokenizer: Any) -> str | None:
+    """The system prompt that a chat template writes where it is given none; None if it writes none.
+
+    What is there in place of a given one, between the same words.
+    """
+    if not tokenizer.chat_template:
+        return None
+    question = {"role": "user", "content": ANSWER}
+    try:
+        given = _applied(tokenizer, [{"role": "system", "content": _MARK}, question])
+        without = _applied(tokenizer, [question])
+    except FAILURES:
+        return None
+    head, found, tail = given.partition(_MARK)
+    if not found or not without.startswith(head):
+        return None
+    # the words behind it, up to the question
+    behind, _, _ = tail.partition(ANSWER)
+    own, ended, _ = without[len(head) :].partition(behind)
+    return own.strip() or None if ended and behind.strip() else None
 
 
 def _applied(

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
 from steerpaper.plots.style import (
+    CONTROL_LOOKS,
     GREY,
     colours,
     counts,
@@ -20,16 +21,38 @@ from steerpaper.plots.style import (
     titles,
     words,
 )
-from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED
+from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, WITHOUT
 
 
-def reasoning(table: pd.DataFrame) -> Figure:
+def random_reach(first_order: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
+    """By behaviour, how far multiplier 1 of a random direction moves the test items' mean.
+
+    To first order, at the chosen block of the leading contrast; of blocks that are steered together
+    each has a direction of its own. Empty where another measure than the logit difference is shown.
+
+    Args:
+        first_order: behavior, contrast, split, chosen, random_low, random_high; the leading
+            contrast's rows come first.
+        table: the one that is drawn.
+    """
+    if words(table)[0] != "logit_diff":
+        return {}
+    rows = first_order[(first_order["split"] == "test") & first_order["chosen"].astype(bool)]
+    rows = rows[rows["contrast"] == first_order["contrast"].iloc[0]]
+    wide = rows.assign(reach=(rows["random_high"] - rows["random_low"]) / 2)
+    squares = wide.assign(reach=wide["reach"] ** 2).groupby("behavior")["reach"].sum()
+    return {str(name): float(value) ** 0.5 for name, value in squares.items()}
+
+
+def reasoning(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     """Change of the logit difference after a chain of thought, by the part that is steered.
 
     Args:
         table: behavior, reasoning, steered, multiplier, n, prompts, change with its interval,
             flags.
+        first_order: what random directions do without reasoning (see `random_reach`).
     """
+    reach = random_reach(first_order, table)
     behaviors = list(table["behavior"].unique())
     places = [
         ("without", "answer", "no\nreasoning"),
@@ -43,6 +66,9 @@ def reasoning(table: pd.DataFrame) -> Figure:
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = steered[steered["behavior"] == behavior]
         ax.axhline(0, color="0.8", lw=0.6)
+        if behavior in reach:
+            far = reach[behavior] * steered["multiplier"].abs().max()
+            ax.fill_between([-0.4, 0.4], -far, far, lw=0, label="random", **CONTROL_LOOKS["random"])
         for number, (name, colour) in enumerate(palette.items()):
             for place, (written, part, _) in enumerate(places):
                 one = here[
@@ -65,20 +91,23 @@ def reasoning(table: pd.DataFrame) -> Figure:
     titles(
         figure, x=f"what is steered ({chains})", y=textwrap.fill(f"change of {title} ({unit})", 17)
     )
-    legend(figure, axes, len(palette), title="multiplier")
+    legend(figure, axes, len(palette) + 1, title="multiplier", last="random")
     flag_marks(figure, steered)
     return figure
 
 
-def system_prompts(table: pd.DataFrame) -> Figure:
+def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     """Logit difference by multiplier under each system prompt.
 
     Args:
         table: behavior, system_prompt, multiplier, n, the measure with its interval, flags; n = 0
             where a system prompt could not be had.
+        first_order: what random directions do without a system prompt (see `random_reach`).
     """
     behaviors = list(table["behavior"].unique())
-    palette = colours(["for", "none", "against"])
+    without = next(iter(sorted({*table["system_prompt"]} & {*WITHOUT})), WITHOUT[0])
+    palette = colours(["for", without, "against"])
+    reach = random_reach(first_order, table)
     measure, title, unit = words(table)
     figure, axes = panels(behaviors, height=1.6)
     for ax, behavior in zip(axes, behaviors, strict=True):
@@ -91,6 +120,12 @@ def system_prompts(table: pd.DataFrame) -> Figure:
                 missing.append(f"'{name}': n = 0")
                 continue
             shift = 0.04 * (number - 1)
+            if name == without and behavior in reach:
+                base = one.loc[one["multiplier"] == 0, measure].iloc[0]
+                far = reach[behavior] * one["multiplier"].abs()
+                look = CONTROL_LOOKS["random"]
+                x = one["multiplier"]
+                ax.fill_between(x, base - far, base + far, lw=0, label="random", **look)
             points(
                 ax,
                 one["multiplier"] + shift,
@@ -106,7 +141,7 @@ def system_prompts(table: pd.DataFrame) -> Figure:
             )
         ax.set_title(f"{behavior}{dagger(here)} ({counts(here[here['n'] > 0])})")
     titles(figure, x="multiplier", y=f"{title} ({unit})")
-    legend(figure, axes, 3, title="system prompt")
+    legend(figure, axes, 4, title="system prompt", last="random")
     flag_marks(figure, table)
     return figure
 

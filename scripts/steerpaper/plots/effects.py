@@ -15,6 +15,7 @@ from steerpaper.plots.style import (
     COLUMN,
     CONTROL_LOOKS,
     band,
+    control_area,
     counts,
     dagger,
     flag_marks,
@@ -108,11 +109,8 @@ def dose_response(table: pd.DataFrame) -> Figure:
         for kind, look in CONTROL_LOOKS.items():
             controls = here[here["direction"] == kind]
             if len(controls):
-                # the unsteered run is no control's own, and where all begin
-                edges = {"multiplier": [0.0], "change_low": [0.0], "change_high": [0.0]}
-                controls = pd.concat([controls, pd.DataFrame(edges)]).sort_values("multiplier")
-                low, high = controls["change_low"], controls["change_high"]
-                ax.fill_between(controls["multiplier"], low, high, lw=0, label=kind, **look)
+                controls = controls[["multiplier", "change_low", "change_high"]]
+                control_area(ax, controls, label=kind, **look)
         own = here[here["direction"] == BEHAVIOR]
         columns = ("multiplier", "change", "change_low", "change_high")
         band(ax, own, *columns, color=COLOURS[0], label="vector")

@@ -12,6 +12,7 @@ from steerpaper.plots.style import (
     GREY,
     band,
     colours,
+    control_area,
     dagger,
     flag_marks,
     legend,
@@ -89,12 +90,8 @@ def _difference(ax: Axes, table: pd.DataFrame) -> bool:
     difference = table[table["label"] == "difference"]
     controls = difference[difference["direction"] == "random"]
     if len(controls):
-        # the unsteered run is where all begin
-        start = pd.DataFrame({"multiplier": [0.0], "low": [0.0], "high": [0.0]})
-        controls = pd.concat([controls, start]).sort_values("multiplier")
-        look = CONTROL_LOOKS["random"]
-        low, high = controls["low"], controls["high"]
-        ax.fill_between(controls["multiplier"], low, high, lw=0, label="random", **look)
+        controls = controls[["multiplier", "low", "high"]]
+        control_area(ax, controls, label="random", **CONTROL_LOOKS["random"])
     own = difference[difference["direction"] == BEHAVIOR]
     _line(ax, own, "matching − other", "black", "-")
     letters = table[(table["label"] == "A − B") & (table["direction"] == BEHAVIOR)]

@@ -159,6 +159,18 @@ def band(axes: Axes, table: pd.DataFrame, x: str, y: str, low: str, high: str, *
     axes.fill_between(table[x], table[low], table[high], color=line.get_color(), alpha=0.2, lw=0)
 
 
+def control_area(axes: Axes, band: pd.DataFrame, **look: Any) -> None:
+    """What controls do, as an area from multiplier 0 on, where all begin.
+
+    Args:
+        band: multiplier, low, high, in this order, whatever they are called.
+    """
+    band = band.set_axis(["multiplier", "low", "high"], axis=1)
+    start = pd.DataFrame({"multiplier": [0.0], "low": [0.0], "high": [0.0]})
+    band = pd.concat([band, start]).sort_values("multiplier")
+    axes.fill_between(band["multiplier"], band["low"], band["high"], lw=0, **look)
+
+
 def note(axes: Axes, text: str, **look: Any) -> None:
     """Say in the middle of an empty panel why it is empty."""
     where: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}

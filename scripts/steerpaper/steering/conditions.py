@@ -19,6 +19,10 @@ KINDS = ("random", "shuffled")  # of controls; a direction's name is its kind an
 CONTROLS = tuple(f"{kind}-" for kind in KINDS)
 
 
+# what stands for no system prompt: none, or the chat template's own
+WITHOUT = ("none", "default")
+
+
 def kind_of(direction: str) -> str:
     """The kind of control that a direction is of; empty if it is none."""
     kind = direction.rpartition("-")[0]

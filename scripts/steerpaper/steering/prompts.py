@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from steerpaper.engine.text import continuation_ids, refuse_control_tokens, token_ids
-from steerpaper.engine.turns import Turn, render
+from steerpaper.engine.turns import Turn, default_system, render
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item, deal_letters
 
 log = logging.getLogger(__name__)
 
 LETTERS = ("A", "B")
-SYSTEM_PROMPTS = ("none", "for", "against")
+FOR_AND_AGAINST = ("for", "against")
 INSTRUCTION = "Think step by step before you answer."
 # what leads from the reasoning to the answer
 BRIDGES = {"letters": "\n\nMy answer is (", "answers": "\n\nMy answer:\n"}
@@ -242,13 +242,16 @@ def under_system_prompts(
 ) -> list[dict[str, Any]]:
     """Serialize the test items without a system prompt, with the one for and the one against.
 
+    Where the chat template puts a system prompt of its own, "without" is that one, and its name is
+    `default`, not `none`.
+
     Args:
         texts: the behaviour's system prompts, under `for` and `against`.
 
     Returns:
-        rows of a prompt file with `system_prompt` (none, for, against); one that cannot be had (the
-        behaviour has none, the model's chat template takes none) is one row of `system_prompt`
-        and `note`, the reason.
+        rows of a prompt file with `system_prompt` (none or default, for, against) and its text,
+        `system`; one that cannot be had (the behaviour has none, the model's chat template takes
+        none) is one row of `system_prompt` and `note`, the reason.
 
     Raises:
         UserError: a system prompt holds a control token of the model, or a prompt fails without
@@ -258,8 +261,10 @@ def under_system_prompts(
         where = f"behaviors.{behavior}.about: system_prompts.{name}"
         refuse_control_tokens(tokenizer, {"text": text}, where)
     rows: list[dict[str, Any]] = []
-    for name in SYSTEM_PROMPTS:
-        if name != "none" and name not in texts:
+    own = default_system(tokenizer)
+    without = "default" if own else "none"
+    for name in (without, *FOR_AND_AGAINST):
+        if name != without and name not in texts:
             note = f"behaviors.{behavior}.about has no system_prompts.{name}"
             rows.append({"system_prompt": name, "note": note})
             continue
@@ -270,17 +275,18 @@ def under_system_prompts(
                 behavior=behavior,
                 contrast=contrast,
                 split="test",
-                system=texts[name].strip() if name != "none" else None,
+                system=texts[name].strip() if name != without else None,
                 seed=seed,
                 context=context,
             )
         except UserError as error:
             # what fails without a system prompt is not about system prompts
-            if name == "none":
+            if name == without:
                 raise
             rows.append({"system_prompt": name, "note": f"not with this model: {error}"})
             continue
-        rows += [{"system_prompt": name, **row} for row in as_rows(prompts)]
+        text = (own or "") if name == without else texts[name].strip()
+        rows += [{"system_prompt": name, "system": text, **row} for row in as_rows(prompts)]
     return rows
 
 

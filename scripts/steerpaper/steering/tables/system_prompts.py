@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steerpaper.stats import Interval
+from steerpaper.steering.conditions import WITHOUT
 from steerpaper.steering.slopes import slopes
 from steerpaper.steering.tables.flags import effect_flags
 from steerpaper.steering.tables.rows import groups, means, of_measures
@@ -36,7 +37,7 @@ def system_prompts_table(
 def _table(
     scores: pd.DataFrame, measure: str, block: Mapping[str, Any], interval: Interval
 ) -> pd.DataFrame:
-    plain = scores[(scores["system_prompt"] == "none") & (scores["multiplier"] == 0)]
+    plain = scores[scores["system_prompt"].isin(WITHOUT) & (scores["multiplier"] == 0)]
     base = plain.set_index("prompt_id")["value"]
     scores = scores.assign(change=scores["value"] - scores["prompt_id"].map(base))
     steered = {}

@@ -231,7 +231,7 @@ def measured_null(model, draws):
 
     config = yaml.safe_load((TESTS.parent / "config.yaml").read_text(encoding="utf-8"))
     lm = load(model, device="cpu", dtype="float32", threads=1)
-    items = read_items(TESTS.parent / config["behaviors"]["optimism"]["items"])[:12]
+    items = read_items(TESTS.parent / config["behaviors"]["optimism"]["items"])[:8]
     options = {"behavior": "optimism", "split": "test", "system": None, "seed": 1}
     rows = []
     for contrast in ("answers", "letters"):
@@ -280,7 +280,7 @@ def main():
 
 
 DRAWS = 10_000
-POOL = 200
+POOL = 100
 
 if __name__ == "__main__":
     main()

@@ -186,7 +186,7 @@ def test_figures_mark_the_panels_of_what_is_flagged_and_say_below_why(name):
     assert not any("†" in text for text in texts(draw(table)))
     table["flags"] = table["flags"].astype(object).where(table[key] != flagged, "low mass")
     figure = draw(readable(table))
-    assert "† low mass" in texts(figure)
+    assert any(text.endswith("† low mass") for text in texts(figure))
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert ["†" in title for title in titles] == [True] + [False] * len(others)
 
@@ -197,7 +197,7 @@ def test_the_line_below_has_every_flag_of_the_figure_once_and_room_of_its_own():
     ax.set_xlabel("block")
     flag_marks(figure, rows)
     figure.draw_without_rendering()
-    (line,) = [text for text in figure.findobj(Text) if text.get_text().startswith("†")]
+    (line,) = [text for text in figure.findobj(Text) if "† " in text.get_text()]
     assert line.get_text() == "† low mass; few items; zero vector"
     assert line.get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0
     assert (dagger(rows), dagger(rows.iloc[[1, 3]])) == ("†", "")

@@ -166,10 +166,6 @@ OWN = {
 }
 
 
-# what puts its own there even then
-CANNOT = set()
-
-
 def test_a_templates_own_system_prompt_is_found_and_named(model):
     name, tokenizer = model
     assert default_system(tokenizer) == OWN.get(name)
@@ -180,16 +176,24 @@ def test_a_templates_own_system_prompt_is_found_and_named(model):
     assert next(iter(said.values())) == OWN.get(name, "")
 
 
-def test_an_empty_system_prompt_takes_the_templates_own_out_or_says_that_it_cannot(model):
+def test_an_empty_system_prompt_takes_the_templates_own_out(model):
     name, tokenizer = model
     plain = render(tokenizer, "Tea?", None, source="test").text
-    if name in CANNOT:
-        with pytest.raises(UserError, match="puts its own system prompt"):
-            render(tokenizer, "Tea?", "", source="test")
-        return
     empty = render(tokenizer, "Tea?", "", source="test").text
     if name in OWN:
         assert OWN[name] in plain
         assert OWN[name] not in empty
     else:
         assert empty == plain
+
+
+def test_a_template_that_takes_an_empty_system_prompt_for_none_is_refused():
+    tokenizer = MODELS["SmolLM2"]()
+    tokenizer.chat_template = (
+        "<|im_start|>system\n{% if messages[0]['role'] == 'system' and messages[0]['content'] %}"
+        "{{ messages[0]['content'] }}{% else %}Be kind.{% endif %}<|im_end|>\n"
+        "{{ messages[-1]['content'] }}"
+    )
+    assert default_system(tokenizer) == "Be kind."
+    with pytest.raises(UserError, match="puts its own system prompt"):
+        render(tokenizer, "Tea?", "", source="test")

@@ -55,7 +55,12 @@ def main(job: Job[Params]) -> None:
         ),
         "reasoning": reasoning_prompts(tokenizer, prompts[lead, "test"], system=system),
         "system_prompts": under_system_prompts(
-            tokenizer, parts["test"], about.system_prompts, contrast=lead, **common
+            tokenizer,
+            parts["test"],
+            about.system_prompts,
+            contrast=lead,
+            without="" if system == "" else None,
+            **common,
         ),
     }
 

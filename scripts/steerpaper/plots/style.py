@@ -119,9 +119,10 @@ def flag_marks(figure: Figure, rows: pd.DataFrame) -> None:
     found = "; ".join(rows["flags"].dropna())
     names = dict.fromkeys(name for name in found.split("; ") if name)
     if names:
-        # a legend without entries: room is made for it, which is not for a text
-        title = textwrap.fill(f"† {'; '.join(names)}", 80)
-        figure.legend([], [], title=title, title_fontsize=5.5, loc="outside lower left")
+        line = textwrap.fill(f"† {'; '.join(names)}", 60)
+        # below what the axes are: the layout makes room for one text there
+        above = figure.get_supxlabel()
+        figure.supxlabel(f"{above}\n{line}" if above else line, fontsize=7 if above else 6)
 
 
 def legend(

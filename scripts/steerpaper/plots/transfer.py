@@ -25,6 +25,7 @@ from steerpaper.plots.style import (
 
 # how an estimator's point is drawn, by the block where its vector is added
 FILLED = {"own": None, "chosen": "white"}
+WHERE = {"own": "its own", "chosen": "the chosen"}
 
 
 def transfer(table: pd.DataFrame) -> Figure:
@@ -96,7 +97,7 @@ def estimators(table: pd.DataFrame, cosines: pd.DataFrame) -> Figure:
     )
     _slopes(upper, table, behaviors, palette)
     upper.set_ylabel(f"slope ({words(table)[2]} per unit)")
-    upper.set_title("each estimator's vector at its own block (number) and at the chosen one")
+    upper.set_title("steering with each estimator's vector")
     _cosines(lower, cosines[cosines["contrast"] == contrast], behaviors, palette)
     legend(figure, [upper], 3, columnspacing=1)
     flag_marks(figure, table)
@@ -114,10 +115,9 @@ def _slopes(
         one = table[chosen].set_index("behavior").loc[behaviors]
         x = np.arange(len(behaviors)) + step * (number - (len(places) - 1) / 2)
         low, high = one["control_low"], one["control_high"]
-        label = "" if number else "random directions"
-        ax.bar(x, high - low, step, bottom=low, color=GREY, alpha=0.25, lw=0, label=label)
+        ax.bar(x, high - low, step, bottom=low, color=GREY, alpha=0.25, lw=0)
         look = {"fmt": "o", "ms": 3.5, "capsize": 2, "elinewidth": None, "color": palette[name]}
-        label = f"{name.replace('_', ' ')}" + (", chosen block" if at == "chosen" else "")
+        label = name.replace("_", " ") if at == "own" else ""
         points(ax, x, one, "slope", "low", "high", label=label, mfc=FILLED[at], **look)
         if at == "own":
             for place, block, top in zip(x, one["layers"], one["high"], strict=True):
@@ -129,6 +129,9 @@ def _slopes(
                     ha="center",
                     size=5,
                 )
+    for at, filling in FILLED.items():
+        ax.plot([], [], "o", ms=3.5, color=GREY, mfc=filling, label=f"at {WHERE[at]} block")
+    ax.fill_between([], [], color=GREY, alpha=0.25, lw=0, label="random directions")
     ax.axhline(0, color="0.8", lw=0.6, zorder=0)
     first = table[table["at"] == "chosen"].drop_duplicates("behavior").set_index("behavior")
     marks = {name: dagger(table[table["behavior"] == name]) for name in behaviors}

@@ -239,6 +239,7 @@ def under_system_prompts(
     contrast: str,
     seed: int,
     context: int | None,
+    without: str | None = None,
 ) -> list[dict[str, Any]]:
     """Serialize the test items without a system prompt, with the one for and the one against.
 
@@ -247,6 +248,7 @@ def under_system_prompts(
 
     Args:
         texts: the behaviour's system prompts, under `for` and `against`.
+        without: empty where the template's own is taken out of the study's prompts.
 
     Returns:
         rows of a prompt file with `system_prompt` (none or default, for, against) and its text,
@@ -261,10 +263,10 @@ def under_system_prompts(
         where = f"behaviors.{behavior}.about: system_prompts.{name}"
         refuse_control_tokens(tokenizer, {"text": text}, where)
     rows: list[dict[str, Any]] = []
-    own = default_system(tokenizer)
-    without = "default" if own else "none"
-    for name in (without, *FOR_AND_AGAINST):
-        if name != without and name not in texts:
+    own = default_system(tokenizer) if without is None else None
+    plain = "default" if own else "none"
+    for name in (plain, *FOR_AND_AGAINST):
+        if name != plain and name not in texts:
             note = f"behaviors.{behavior}.about has no system_prompts.{name}"
             rows.append({"system_prompt": name, "note": note})
             continue
@@ -275,17 +277,17 @@ def under_system_prompts(
                 behavior=behavior,
                 contrast=contrast,
                 split="test",
-                system=texts[name].strip() if name != without else None,
+                system=texts[name].strip() if name != plain else without,
                 seed=seed,
                 context=context,
             )
         except UserError as error:
             # what fails without a system prompt is not about system prompts
-            if name == without:
+            if name == plain:
                 raise
             rows.append({"system_prompt": name, "note": f"not with this model: {error}"})
             continue
-        text = (own or "") if name == without else texts[name].strip()
+        text = (own or "") if name == plain else texts[name].strip()
         rows += [{"system_prompt": name, "system": text, **row} for row in as_rows(prompts)]
     return rows
 

@@ -12,6 +12,7 @@ is not their code: theirs does top activations in batches, and reads more out of
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +29,7 @@ from steerpaper.lookups.attribution import head_attribution  # noqa: E402
 from steerpaper.lookups.neurons import best_congruence, read_directions  # noqa: E402
 from steerpaper.lookups.raw import stdlib_texts  # noqa: E402
 from steerpaper.lookups.top_activations import top_activations  # noqa: E402
-from steerpaper.lookups.truncation import Firing, truncate  # noqa: E402
+from steerpaper.lookups.truncation import Firing, shortest_lengths, truncate  # noqa: E402
 from steerpaper.seeds import stream  # noqa: E402
 
 BUDGET = 1024
@@ -125,6 +126,8 @@ def main() -> None:
     ]
     chosen = spaced(len(pairs), PAIRS)
 
+    shortest = partial(shortest_lengths, longest=100)
+
     def shares(lengths, activations, of=slice(None)):
         """What is kept of the prompts' lengths and activations."""
         whole = np.array([(len(pair.ids), pair.activation) for pair in pairs])[of]
@@ -134,11 +137,11 @@ def main() -> None:
         "truncation (neuron and prompt)",
         len(pairs),
         lambda: [
-            plain.truncate(lm, pair.layer, pair.neuron, pair.ids, 0.8, True)
+            plain.shortest(lm, pair.layer, pair.neuron, pair.ids, 0.8, True)
             for pair in (pairs[number] for number in chosen)
         ],
         len(chosen),
-        lambda: truncate(lm, pairs, ratio=0.8, bos=True, budget=BUDGET),
+        lambda: truncate(lm, pairs, shortest, ratio=0.8, bos=True, budget=BUDGET),
         lambda ours, theirs: (shares(*ours)[chosen], shares(*np.array(theirs).T, chosen)),
     )
 

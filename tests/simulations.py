@@ -213,11 +213,13 @@ TABLES = {
 }
 
 
-def measured_null(model, draws):
+def measured_null(model, draws, *, pool, items, contrasts=("answers", "letters"), layers=(10, 20)):
     """Random directions in the vector's place, measured on a model: share of p < 0.05.
 
     Args:
         model: the model's folder.
+        pool: number of directions that are measured.
+        items: number of items that each is measured on.
     """
     import yaml
 
@@ -231,26 +233,26 @@ def measured_null(model, draws):
 
     config = yaml.safe_load((TESTS.parent / "config.yaml").read_text(encoding="utf-8"))
     lm = load(model, device="cpu", dtype="float32", threads=1)
-    items = read_items(TESTS.parent / config["behaviors"]["optimism"]["items"])[:8]
+    chosen = read_items(TESTS.parent / config["behaviors"]["optimism"]["items"])[:items]
     options = {"behavior": "optimism", "split": "test", "system": None, "seed": 1}
     rows = []
-    for contrast in ("answers", "letters"):
-        prompts = serialize(lm.tokenizer, items, contrast=contrast, context=lm.context, **options)
-        for layer in (10, 20):
+    for contrast in contrasts:
+        prompts = serialize(lm.tokenizer, chosen, contrast=contrast, context=lm.context, **options)
+        for layer in layers:
             # about a tenth of the residual stream's norm, as the default study's vectors
             like = np.full((lm.n_layers, lm.width), 10 / np.sqrt(lm.width))
-            names = [f"random-{number}" for number in range(POOL)]
+            names = [f"random-{number}" for number in range(pool)]
             vectors = {name: random_direction(like, 1, name, 0) for name in names}
             wanted = [Condition((layer,), name, m) for name in names for m in (-1.0, 1.0)]
             pairs = choices(as_rows(prompts))
             _, scores = score(lm, pairs, vectors, wanted, budget=1024)
-            effect = (scores[..., 0] - scores[..., 1]).reshape(len(items), POOL, 2)
+            effect = (scores[..., 0] - scores[..., 1]).reshape(len(chosen), pool, 2)
             means = ((effect[..., 1] - effect[..., 0]) / 2).mean(axis=0)
             rows.append(
                 {
                     "contrast": contrast,
                     "block": layer,
-                    "directions": POOL,
+                    "directions": pool,
                     "their sd (nats)": float(means.std(ddof=1)),
                     "normal (Shapiro-Wilk p)": float(scipy_stats.shapiro(means).pvalue),
                     "p by Student's t": null_on_a_model(means, draws),
@@ -269,7 +271,7 @@ def as_markdown(table):
 def main():
     """Write the long form of all simulations into docs/statistics.md."""
     made = {name: make(DRAWS) for name, make in TABLES.items()}
-    made["model"] = measured_null(sys.argv[1], DRAWS)
+    made["model"] = measured_null(sys.argv[1], DRAWS, pool=100, items=8)
     text = DOCS.read_text(encoding="utf-8")
     for name, table in made.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
@@ -280,7 +282,6 @@ def main():
 
 
 DRAWS = 10_000
-POOL = 100
 
 if __name__ == "__main__":
     main()

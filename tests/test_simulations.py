@@ -48,6 +48,16 @@ def test_the_measured_null_is_what_its_directions_say():
     )
 
 
+@pytest.mark.default_model
+def test_on_the_default_model_p_is_small_as_seldom_as_it_says(default_folder):
+    table = simulations.measured_null(
+        default_folder, 2000, pool=60, items=4, contrasts=["letters"], layers=[20]
+    )
+    # of so few directions the share is a draw itself
+    assert 0.005 < table["p by Student's t"].item() < 0.1
+    assert table["normal (Shapiro-Wilk p)"].item() > 0.001
+
+
 def test_the_documentation_holds_the_simulations_tables():
     text = DOCS.read_text(encoding="utf-8")
     for make in simulations.TABLES.values():

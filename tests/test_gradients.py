@@ -188,7 +188,8 @@ def test_half_precision_gives_gradients_near_those_of_float32(model_folders, loa
 def test_on_the_default_model_first_order_slopes_agree_with_measured_ones(default_model):
     lm, layer = default_model, 20
     train, test = make_pairs(lm, "answers", 16)[:10], make_pairs(lm, "answers", 16)[10:]
-    vector = mean_difference(*read_activations(lm, train, 1024))
+    found = read_activations(lm, train, 1024)
+    vector = mean_difference(found["matching"], found["other"])
     conditions = [Condition((layer,), "v", m) for m in (-1.0, -0.5, 0.5, 1.0)]
     _, steered = score(lm, test, {"v": vector}, conditions, budget=1024)
     measured = slopes(np.array([-1.0, -0.5, 0.5, 1.0]), steered[..., 0] - steered[..., 1])

@@ -102,7 +102,7 @@ def effect_tables(
         "controls": of_measures(test, measures, lambda part, _: controls_table(part, interval)),
         "first_order": first_order_table(
             scores, gradients, differences, vectors[BEHAVIOR], block, interval=interval
-        ),
+        ).assign(measure="logit_diff"),
     }
 
 

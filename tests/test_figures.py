@@ -1,5 +1,6 @@
 """Figures, drawn from tables alone; where n = 0 they say so."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from makers import (
@@ -7,6 +8,7 @@ from makers import (
     make_completions,
     make_convergence,
     make_cost,
+    make_effects,
     make_first_order,
     make_projection,
     make_reasoning,
@@ -18,6 +20,7 @@ from matplotlib.text import Text
 from steerpaper.plots import conditions, convergence, effects, texts
 from steerpaper.plots.style import save
 from steerpaper.steering.conditions import BEHAVIOR
+from steerpaper.workflow.files import read_table, write_table
 
 
 def said(figure):
@@ -63,6 +66,28 @@ def test_axes_have_the_measures_name_and_unit():
     assert "logit difference (nats)" in said(
         conditions.system_prompts(make_system_prompts(), make_first_order())
     )
+
+
+def test_where_no_block_stands_out_the_panel_says_so(tmp_path):
+    tables = make_effects()
+    kept = []
+    for name in ("layer_sweep", "steerability", "first_order"):
+        write_table(tmp_path / f"{name}.csv", tables[name])
+        kept.append(read_table(tmp_path / f"{name}.csv"))
+    # both behaviours' letters
+    assert said(effects.layer_sweep(*kept)).count(")\nno block stands out") == 2
+    kept[1] = kept[1].assign(stands_out=np.nan)
+    assert ")\nno block" not in said(effects.layer_sweep(*kept))
+
+
+def test_a_change_that_controls_make_as_well_has_a_dot():
+    tables = make_effects()
+    first_order = tables["first_order"].assign(random_low=0, random_high=0)
+    narrow = first_order.assign(shuffled_low=-1e-9, shuffled_high=1e-9)
+    wide = first_order.assign(shuffled_low=-1e9, shuffled_high=1e9)
+    dots = [said(effects.heatmap(tables["heatmap"], one)).count("·") for one in (narrow, wide)]
+    # the unsteered column is within any band
+    assert dots[0] < dots[1]
 
 
 def test_the_anti_steerable_share_stands_in_its_figure():

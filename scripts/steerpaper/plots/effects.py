@@ -82,7 +82,8 @@ def layer_sweep(
             ax.plot(dev["layer"], dev["slope"], color=COLOURS[0], lw=0.6, label="first order")
         band(ax, here, "layer", "slope", "low", "high", color=COLOURS[0], label="measured")
         ax.axvline(chosen["layer"], color="0.6", lw=0.6, ls=":")
-        out = "" if chosen["stands_out"] is not False else "\nno block stands out"
+        # of a block that the configuration names nothing is known
+        out = "\nno block stands out" if str(chosen["stands_out"]) == "False" else ""
         ax.set_title(f"{panel[0]}, {panel[1]}{dagger(here)} ({counts(here)}){out}")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     titles(

@@ -1,10 +1,13 @@
 """Next-token neurons: congruence in chunks, both ways round; the filter, its reasons, control."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from steerpaper.engine.layers import resolve_layers
+from steerpaper.engine.text import beginning, begins_with
 from steerpaper.engine.weights import neurons_out
 from steerpaper.errors import UserError
 from steerpaper.lookups.neurons import (
@@ -14,6 +17,7 @@ from steerpaper.lookups.neurons import (
     choose_neurons,
     model_congruence,
     read_directions,
+    rejected_by_hand,
     rejection,
     token_table,
     token_texts,
@@ -154,3 +158,31 @@ def test_the_last_blocks_can_be_named_and_a_block_out_of_range_is_refused():
         resolve_layers({"last": 6}, 5, "lookups.layers")
     with pytest.raises(UserError, match="block 5 does not exist"):
         resolve_layers([5], 5, "lookups.layers")
+
+
+def test_neurons_rejected_by_hand_are_neither_chosen_nor_drawn_and_are_recorded():
+    neurons, rejected = choose_neurons(
+        make_best(), TEXTS, frozenset(), [0], seed=1, next_token=1, random=1
+    )
+    by_hand = {(0, int(neurons["neuron"].iloc[0]))}
+    others, more = choose_neurons(
+        make_best(), TEXTS, frozenset(), [0], seed=1, next_token=1, random=1, by_hand=by_hand
+    )
+    assert not by_hand & {*zip(others["layer"], others["neuron"], strict=True)}
+    recorded = more[more["reason"] == "by hand"]
+    assert {*zip(recorded["layer"], recorded["neuron"], strict=True)} == by_hand
+    assert rejected_by_hand(["0.3", "0.11"], [0, 1], 12) == {(0, 3), (0, 11)}
+    with pytest.raises(UserError, match=r"no neuron 0\.12 to reject"):
+        rejected_by_hand(["0.12"], [0, 1], 12)
+
+
+def test_a_prompt_begins_with_the_models_own_token_or_with_none_and_the_corpus_says_so(load_tiny):
+    tokenizer = copy.deepcopy(load_tiny("llama").tokenizer)
+    assert beginning(tokenizer, True) == [tokenizer.bos_token_id]
+    assert beginning(tokenizer, "<|end|>") == [tokenizer.eos_token_id]
+    assert beginning(tokenizer, False) == []
+    said = [begins_with(tokenizer, bos) for bos in (True, "<|end|>", False)]
+    assert said == [tokenizer.bos_token, "<|end|>", "nothing"]
+    tokenizer.bos_token = None
+    assert beginning(tokenizer, True) == []
+    assert begins_with(tokenizer, True) == "nothing: the tokenizer names no token"

@@ -47,6 +47,9 @@ CASES = {
     "a marker that is nothing": _about("markers: {matching: [tea, null]}\n"),
     "a marker without letters": _about("markers: {matching: ['100%']}\n"),
     "a marker with a full stop": _about("markers: {matching: ['tea.']}\n"),
+    "negators that are one text": _about("negators: pas\n"),
+    "a negator of two words": _about("negators: [ne pas]\n"),
+    "a negator that is a boolean": _about("negators: [no, not]\n"),
     "a marker that stands twice": _about("markers: {matching: [tea, cup, Tea]}\n"),
     "a marker on both sides": _about("markers: {matching: [tea], other: [tea]}\n"),
     "a marker on both sides in two normal forms": _about(

@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from steerpaper.engine.text import load_tokenizer
+from steerpaper.engine.text import beginning, load_tokenizer
 from steerpaper.lookups.corpus import Raw, choose_prompts
+from steerpaper.lookups.neurons import rejected_by_hand
 from steerpaper.lookups.raw import file_texts
 
 
@@ -36,6 +37,15 @@ def _too_few(folder, model):
 
 
 CASES = {
+    "a beginning that is no token": lambda folder, model: beginning(
+        load_tokenizer(model), "<|beginning|>"
+    ),
+    "a neuron to reject in a block that is not searched": lambda folder, model: rejected_by_hand(
+        ["3.7"], [28, 29], 1536
+    ),
+    "a neuron to reject that the block does not have": lambda folder, model: rejected_by_hand(
+        ["29.1536"], [28, 29], 1536
+    ),
     "no file": lambda folder, model: list(file_texts(folder / "c.txt", "text", "c.txt")),
     "a file of another kind": _file("corpus.pdf", ""),
     "text that is not UTF-8": _file("corpus.txt", b"One.\n\n\xff\n"),

@@ -55,6 +55,12 @@ LOOPS = (
     "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}{% endif %}"
 )
 
+# an empty system prompt does not take its own out
+OWN_SYSTEM = (
+    "[{% if messages[0].role == 'system' and messages[0].content %}{{ messages[0].content }}"
+    "{% else %}Be kind.{% endif %}] {{ messages[-1].content }}"
+)
+
 CASES = {
     "a chat template that has no end for this question": _with(template=LOOPS),
     "a control token in a question": _with((FORGED, "Tea.", "Coffee.")),
@@ -77,6 +83,7 @@ CASES = {
     "a template that takes no system prompt": _with(
         system="Be kind.", template="{{ raise_exception('System role not supported') }}"
     ),
+    "a template that takes an empty system prompt for none": _with(system="", template=OWN_SYSTEM),
     "a template that divides by zero": _with(template="{{ 1 / 0 }}"),
     "a template that is no template": _with(template="{% if"),
     "a prompt longer than the context": _with(("Tea? " * 99, "Tea.", "Coffee."), context=256),

@@ -227,13 +227,14 @@ def truncation_counts(
         short: per row of `table`, whether the truncated prompt is short enough to be kept.
 
     Returns:
-        layer, neuron, kind, split, prompts, too_long (left out), tokens_before, tokens_after (means
-        over all its prompts), share_kept (mean share of the activation).
+        layer, neuron, kind, split, prompts, too_long (left out), tokens_before (mean over all its
+        prompts), tokens_after and share_kept (means over those that are kept; the share is the
+        activation's).
     """
     measured = table.assign(
         too_long=~short,
-        tokens_after=table["end"] - table["start"],
-        share_kept=table["truncated_activation"] / table["activation"],
+        tokens_after=(table["end"] - table["start"]).where(short),
+        share_kept=(table["truncated_activation"] / table["activation"]).where(short),
     ).merge(neurons[["layer", "neuron", "kind"]], on=["layer", "neuron"])
     return (
         measured.groupby(["layer", "neuron", "kind", "split"])

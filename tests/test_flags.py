@@ -1,5 +1,6 @@
 """What is doubtful is marked where the number stands, and nowhere else."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -9,13 +10,15 @@ from makers import BLOCK, make_cost, make_first_order, make_reasoning, make_syst
 from matplotlib.text import Text
 
 from steerpaper.engine.condition import Condition
+from steerpaper.engine.rope import Stretch
 from steerpaper.flags import FLAGS, few, flags_table, joined
 from steerpaper.plots import conditions
 from steerpaper.plots.style import dagger, flag_marks, panels, readable
 from steerpaper.stats import Interval, mean_interval
 from steerpaper.steering.conditions import NO_LAYER, UNSTEERED
 from steerpaper.steering.cost import knowledge_rows
-from steerpaper.steering.scores import norm_at, with_norms
+from steerpaper.steering.scores import norm_at, score_prompts, with_norms
+from steerpaper.steering.tables.completions import label_shares
 from steerpaper.steering.tables.cost import cost_table
 from steerpaper.steering.tables.flags import effect_flags
 from steerpaper.workflow.files import read_table, write_table
@@ -114,6 +117,37 @@ def test_questions_by_letter_that_the_model_does_not_answer_are_flagged():
         rows = knowledge_rows(prompts, wanted, scores, scores[:, None])
         table = cost_table(rows.assign(norm=1.0), BLOCK, interval=INTERVAL)
         assert set(table["flags"]) == {flags}
+
+
+def test_texts_beyond_the_positions_that_a_model_was_trained_at_are_flagged(load_tiny):
+    lm = load_tiny("llama")
+    prompts = [
+        {"id": f"p{n}", "behavior": "b", "split": "test", "contrast": "answers", "side": None}
+        | {"ids": [5] * (8 + n), "matching_ids": [6, 7], "other_ids": [8]}
+        for n in range(24)
+    ]
+    wanted = [Condition((1,), "behavior", 1.0)]
+    vectors = {"behavior": np.ones((lm.n_layers, lm.width), dtype=np.float32)}
+    for stretch, beyond in (
+        (None, 0),
+        # the longest is 31 tokens with its answer, 33 with the longer one
+        (Stretch("linear", 33), 0),
+        (Stretch("linear", 30), 3),
+    ):
+        one = copy.copy(lm)
+        one.__dict__["stretch"] = stretch
+        table = score_prompts(one, prompts, vectors, wanted, budget=400)
+        assert table.groupby("prompt_id")["beyond_scaling"].any().sum() == beyond
+        items = table[table["direction"] == UNSTEERED]
+        flags = effect_flags(items, table[table["direction"] != UNSTEERED], BLOCK)
+        assert flags == ("beyond context scaling" if beyond else "")
+
+
+def test_shares_of_few_questions_are_flagged():
+    samples = pd.DataFrame({"prompt_id": ["p", "q"], "layer": 1, "multiplier": 1.0, "text": "hope"})
+    samples = samples.assign(decoding="greedy", sample=0)
+    about = {"markers": {"matching": ["hope"], "other": ["doom"]}, "negators": None}
+    assert set(label_shares(samples, about, interval=INTERVAL)["flags"]) == {"no interval"}
 
 
 def tables():

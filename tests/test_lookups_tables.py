@@ -172,6 +172,10 @@ def test_the_summary_counts_what_was_left_out_and_why():
     assert "next-token neurons: 3 of 3 heads have a score" in shown
     assert "random neurons: 0 of 1 heads have a score" in shown
     assert shown.count("no head has both classes") == 1
+    # of two neurons there is no interval, and of none no number
+    assert summary["flags"].to_dict() == {"next_token": "no interval", "random": ""}
+    assert "have a score†" in shown
+    assert shown.count("† no interval") == 1
 
 
 @pytest.mark.parametrize("rows", [12, 0])
@@ -190,6 +194,8 @@ def test_ablations_are_summed_up_and_drawn_even_if_there_are_none(rows):
     shown = said(head_plots.ablations(drops, summary))
     assert ("n = 6 active, 6 inactive\ndifference " in shown) == bool(rows)
     assert shown.count("nothing to ablate") == (0 if rows else 2)
+    assert set(summary["flags"]) == ({"no interval"} if rows else {""})
+    assert ("ablated†" in shown) == ("† no interval" in shown) == bool(rows)
 
 
 def test_the_published_figures_stand_beside_ours():

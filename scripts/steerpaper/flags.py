@@ -18,8 +18,8 @@ FLAGS = {
     "as the behaviour",
     "no block stands out": "on dev no block's vector does more than the controls: the chosen block "
     "is one of many",
-    "no interval": f"fewer than {LEAST} items or prompts: too few for an interval",
-    "few items": f"fewer than {BOOTSTRAP} items or prompts: the interval is Student's t, and wide",
+    "no interval": f"fewer than {LEAST} items, prompts or units: too few for an interval",
+    "few items": f"fewer than {BOOTSTRAP} items, prompts or units: the interval is Student's t",
     "beyond context scaling": "texts are longer than what the model was trained on before its "
     "positions were rescaled",
 }
@@ -68,13 +68,9 @@ def unbalanced(letters: "pd.Series[str]") -> list[str]:
     return ["unbalanced"] if abs(more) > len(known) % 2 else []
 
 
-def beyond_scaling(longest: int, original: int | None) -> list[str]:
-    """Flags of texts of up to so many tokens, with a model whose positions were rescaled.
-
-    Args:
-        original: the tokens that it read before; None where nothing is rescaled.
-    """
-    return ["beyond context scaling"] if original and longest > original else []
+def beyond_scaling(beyond: "pd.Series[bool]") -> list[str]:
+    """Flags of texts, of which each is longer than the positions that were not rescaled, or not."""
+    return ["beyond context scaling"] if beyond.any() else []
 
 
 def flags_table(tables: Mapping[Hashable, pd.DataFrame]) -> pd.DataFrame:

@@ -18,6 +18,8 @@ from steerpaper.plots.style import (
     GREY,
     colours,
     counts,
+    dagger,
+    flag_marks,
     largest,
     legend,
     note,
@@ -91,7 +93,7 @@ def explanation_scores(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
 
     Args:
         table: kind, score (missing where a head was left out).
-        summary: neurons, heads, scored, neuron_mean, low, high.
+        summary: neurons, heads, scored, neuron_mean, low, high, flags.
     """
     figure, axes = panels(list(KINDS), columns=1, height=0.95, sharex=True, sharey=True)
     palette = colours(list(KINDS))
@@ -99,7 +101,8 @@ def explanation_scores(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     for ax, (kind, name) in zip(axes, KINDS.items(), strict=True):
         scores = table[table["kind"] == kind]["score"].dropna()
         row = of_kind[kind]
-        ax.set_title(f"{name}: {int(row['scored'])} of {int(row['heads'])} heads have a score")
+        scored = f"{int(row['scored'])} of {int(row['heads'])} heads have a score"
+        ax.set_title(f"{name}: {scored}{dagger(pd.DataFrame([row]))}")
         ax.axvline(0.5, color=GREY, lw=0.8, ls="--", label="chance")
         ax.set_ylabel("heads")
         ax.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
@@ -119,6 +122,7 @@ def explanation_scores(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         )
     legend(figure, axes[:1], 2)
     axes[-1].set_xlabel("head explanation score, (TPR + TNR) / 2")
+    flag_marks(figure, summary)
     return figure
 
 
@@ -128,7 +132,7 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     Args:
         table: ablated, kind, active, logprob (drop, nats).
         summary: ablated, neurons, measure, n_active, n_inactive, units, difference_mean,
-            difference_low, difference_high.
+            difference_low, difference_high, flags.
     """
     figure, grid = panels(["head", "neuron"], columns=1, height=1.8)
     palette = {"active": colours(["a"])["a"], "inactive": "0.8"}
@@ -143,7 +147,7 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
             kind=here["kind"].map(KINDS),
         )
         ax.axhline(0, color="0.8", lw=0.6)
-        ax.set_title(f"{ablated} ablated")
+        ax.set_title(f"{ablated} ablated{dagger(summary[summary['ablated'] == ablated])}")
         if here.empty:
             note(ax, "nothing to ablate", color=GREY)
             continue
@@ -177,6 +181,7 @@ def ablations(table: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         ax.set_xlabel("")
         ax.set_ylabel("drop of log-probability\n(nats)")
     titles(figure, x="boxes: quartiles; whiskers: 5th to 95th percentile")
+    flag_marks(figure, summary)
     return figure
 
 

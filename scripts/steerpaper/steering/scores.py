@@ -1,5 +1,6 @@
 """Scores of prompts under steering, as tables."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,21 @@ def score_prompts(
 ) -> pd.DataFrame:
     """One row per prompt and condition, the unsteered run first: `score_rows` and `with_norms`.
 
+    Beside them `beyond_scaling`: is the prompt with its answer longer than the positions that the
+    model was trained at before they were stretched?
+
     Args:
         prompts: rows of a prompt file.
         vectors: float [L, d] for every direction that a condition names.
         budget: tokens a forward pass may hold.
     """
-    unsteered, steered = score(lm, choices(prompts), vectors, wanted, budget=budget)
-    return with_norms(score_rows(prompts, wanted, unsteered, steered), vectors, wanted)
+    asked = choices(prompts)
+    unsteered, steered = score(lm, asked, vectors, wanted, budget=budget)
+    original = lm.stretch.original if lm.stretch else math.inf
+    beyond = [one.length > original for one in asked]
+    table = score_rows(prompts, wanted, unsteered, steered)
+    table["beyond_scaling"] = np.repeat(beyond, 1 + len(wanted))
+    return with_norms(table, vectors, wanted)
 
 
 def norm_at(vector: Floats, layers: Sequence[int]) -> float:

@@ -1,11 +1,13 @@
 """What ablations do, and whether they do more where the unit is active."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import ks_2samp
 
+from steerpaper.flags import few, joined
 from steerpaper.lookups.heads import NEURON, PAIR
 from steerpaper.lookups.tables.heads import KINDS
 from steerpaper.stats import Interval, mean_interval
@@ -50,9 +52,9 @@ def ablation_summary(drops: pd.DataFrame, interval: Interval) -> pd.DataFrame:
 
     Returns:
         ablated, neurons (kind), measure (probability or logprob), what `ablation_effects` gives,
-        ks_pooled, and what `ks_over_units` gives.
+        ks_pooled, what `ks_over_units` gives, and flags of the units that are compared.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for ablated, unit in (("head", PAIR), ("neuron", NEURON)):
         for kind in KINDS:
             here = drops[(drops["ablated"] == ablated) & (drops["kind"] == kind)]
@@ -69,6 +71,7 @@ def ablation_summary(drops: pd.DataFrame, interval: Interval) -> pd.DataFrame:
                         **(paper if measure == "probability" else dict.fromkeys(paper, np.nan)),
                     }
                 )
+                rows[-1]["flags"] = joined(*few(int(rows[-1]["units"])))
     table = pd.DataFrame(rows)
     counts = [column for column in map(str, table) if column.startswith("ks_n")]
     return table.astype(dict.fromkeys(counts, "Int64"))

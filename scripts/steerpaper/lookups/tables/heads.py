@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from steerpaper.flags import few, joined
 from steerpaper.lookups.heads import NEURON, PAIR
 from steerpaper.stats import Interval, mean_interval
 
@@ -52,7 +53,7 @@ def explanation_summary(scores: pd.DataFrame, interval: Interval) -> pd.DataFram
 
     Returns:
         neurons, heads, scored, one column a reason for being left out, judgements, unanswered,
-        mean, sd (over heads), neurons_scored, neuron_mean, low, high.
+        mean, sd (over heads), neurons_scored, neuron_mean, low, high, flags.
     """
     reasons = sorted(set(scores["left_out"]) - {""})
     rows = []
@@ -75,6 +76,7 @@ def explanation_summary(scores: pd.DataFrame, interval: Interval) -> pd.DataFram
                 "neuron_mean": mean,
                 "low": low,
                 "high": high,
+                "flags": joined(*few(len(of_neurons))),
             }
         )
     return pd.DataFrame(rows)

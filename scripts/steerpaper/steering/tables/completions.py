@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from steerpaper.flags import few, joined
 from steerpaper.stats import Interval, share_difference_interval, share_interval
 from steerpaper.steering.labels import MATCHING, OTHER, label_by_markers
 from steerpaper.steering.tables.page import completions_page
@@ -45,7 +46,7 @@ def label_shares(
 
     Returns:
         layer, multiplier, decoding, n_prompts, n, and the shares matching and other and their
-        difference, each with _low and _high.
+        difference, each with _low and _high; flags.
     """
     labels = [
         label_by_markers(text, about["markers"], finished=False, negators=about["negators"])
@@ -82,4 +83,5 @@ def _shares(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
         found = of_share(group[name].to_numpy(), interval, prompts)
         for ending, value in zip(("", "_low", "_high"), found, strict=True):
             row[name + ending] = float(value)
+    row["flags"] = joined(*few(row["n_prompts"]))
     return row

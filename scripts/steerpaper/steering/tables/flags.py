@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from steerpaper.flags import few, joined, low_mass, unbalanced, zero
+from steerpaper.flags import beyond_scaling, few, joined, low_mass, unbalanced, zero
 
 
 def effect_flags(items: pd.DataFrame, steered: pd.DataFrame, block: Mapping[str, Any]) -> str:
@@ -13,7 +13,8 @@ def effect_flags(items: pd.DataFrame, steered: pd.DataFrame, block: Mapping[str,
 
     Args:
         items: the unsteered rows of the items that it rests on: prompt_id, matching (letter, or
-            none), ab_mass.
+            none), ab_mass; of prompts that a model may have been asked beyond its own positions,
+            beyond_scaling.
         steered: the rows that it is of: norm, of what multiplier 1 adds.
         block: of `choose.best_block`; empty for a number that is not one of the chosen block's.
     """
@@ -21,6 +22,7 @@ def effect_flags(items: pd.DataFrame, steered: pd.DataFrame, block: Mapping[str,
         *few(items["prompt_id"].nunique()),
         *low_mass(items["ab_mass"]),
         *unbalanced(items.drop_duplicates("prompt_id")["matching"]),
+        *beyond_scaling(items.get("beyond_scaling", pd.Series(dtype=bool))),
         *vector_flags(steered, block),
     )
 

@@ -1,7 +1,6 @@
 """Comparing directions: the block that suits each, and what a random one would do there.
 
-All to first order, from the gradient of every item's logit difference with respect to a vector
-added after a block: <gradient, vector> is the slope of a small multiplier.
+All to first order (see `first_order`), from gradients of every item at every block, [item, L, d].
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,26 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from steerpaper.engine.condition import Condition
+from steerpaper.steering.first_order import first_order_slopes
 from steerpaper.steering.slopes import standardized_slopes
 from steerpaper.steering.vectors import Floats
 
 Layers = tuple[int, ...]
-
-
-def first_order_slopes(gradients: Floats, vector: Floats) -> NDArray[np.float64]:
-    """Per-item slope of the logit difference on a small multiplier: [item, L].
-
-    Args:
-        gradients: [item, L, d].
-        vector: [L, d].
-    """
-    slopes: NDArray[np.float64] = np.einsum(
-        "ild,ld->il", gradients.astype(np.float64), vector.astype(np.float64)
-    )
-    return slopes
 
 
 def own_block(gradients: Floats, vector: Floats, blocks: Sequence[int]) -> int | None:
@@ -40,7 +26,8 @@ def own_block(gradients: Floats, vector: Floats, blocks: Sequence[int]) -> int |
         gradients: [item, L, d], of dev items: the block is not chosen on what it reports.
         blocks: those that are asked for.
     """
-    found = standardized_slopes(first_order_slopes(gradients, vector)[:, blocks])
+    slopes = [first_order_slopes(gradients[:, block], vector[block]) for block in blocks]
+    found = standardized_slopes(np.stack(slopes, axis=1))
     if not np.isfinite(found).any():
         return None
     return blocks[int(np.nanargmax(found))]

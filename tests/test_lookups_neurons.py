@@ -161,7 +161,7 @@ def test_the_last_blocks_can_be_named_and_a_block_out_of_range_is_refused():
 
 
 def test_neurons_rejected_by_hand_are_neither_chosen_nor_drawn_and_are_recorded():
-    neurons, rejected = choose_neurons(
+    neurons, _ = choose_neurons(
         make_best(), TEXTS, frozenset(), [0], seed=1, next_token=1, random=1
     )
     by_hand = {(0, int(neurons["neuron"].iloc[0]))}

@@ -5,6 +5,11 @@ SWEEP = dict(
     positions=STEERING["positions"],
     **keys_of(STEERING["sweep"], "layers multipliers"),
 )
+# what says what a control would do at every block, where one is to be chosen
+CHANCE = dict(
+    gradients=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
+    activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+)
 
 
 rule sweep:
@@ -50,6 +55,7 @@ rule sweep:
 rule best_block:
     """Join the sweep's shards; choose the block whose slope on dev stands out most."""
     input:
+        **(CHANCE if STEERING["layer"] == "auto" else {}),
         shards=lambda wildcards: shards_of(
             *expand(
                 SHARD,
@@ -61,15 +67,6 @@ rule best_block:
             SWEEP,
         ),
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
-        # what a control would do at every block, where one is to be chosen
-        **{
-            key: f"{RESULTS}/{file}"
-            for key, file in {
-                "gradients": "steering/{behavior}.{contrast}.gradients.safetensors",
-                "activations": "activations/{behavior}.{contrast}.safetensors",
-            }.items()
-            if STEERING["layer"] == "auto"
-        },
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
         block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",

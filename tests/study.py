@@ -26,7 +26,11 @@ TINY = {
         "behaviors": ["one", "two"],
         "prompts": {"split": {"train": 6, "dev": 4, "test": 6}},
         "sweep": {"layers": "all", "multipliers": [-1, 1]},
-        "dose_response": {"multipliers": [-1, 1], "random": {"directions": 2}},
+        "dose_response": {
+            "multipliers": [-1, 1],
+            "random": {"directions": 2},
+            "shuffled": {"directions": 2},
+        },
         "completions": {"questions": 1, "multipliers": [0, 1], "samples": 1, "max_new_tokens": 4},
     },
     "lookups": {

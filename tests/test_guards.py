@@ -288,8 +288,11 @@ def test_of_several_stretches_the_one_that_limits_most_is_taken():
 def make_steering(folder, vector):
     metadata = {"model": "m", "revision": "0", "behavior": "tea", "contrast": "letters", "n": "3"}
     write_tensors(folder / "raw", {"mean_difference": vector, "random-0": vector}, metadata)
+    norms = {f"{side}_norms": np.ones((2, 4), np.float32) for side in ("matching", "other")}
+    write_tensors(folder / "activations", norms, {})
+    activations = str(folder / "activations")
     job = Job(
-        input={"vectors": str(folder / "raw"), "all": [], "activations": []},
+        input={"vectors": str(folder / "raw"), "all": [], "activations": activations},
         output={"vectors": str(folder / "steering")},
         params={"estimator": "mean_difference", "normalize": False, "multiplier_unit": "vector"},
         wildcards={"behavior": "tea", "contrast": "letters"},

@@ -140,8 +140,9 @@ def test_every_job_has_a_slurm_id_and_a_partition_of_its_class(studies):
     _, remote, said = studies
     submitted = SUBMITTED.findall(said)
     rules = {log.split("/rule_")[1].split("/")[0]: slurm_id for slurm_id, log in submitted}
-    assert set(rules) == {"sweep", "best_block", "dose_response", "steering_tables"}
-    for rule in ("sweep", "dose_response"):
+    on_gpus = ("gradients", "sweep", "dose_response")
+    assert set(rules) == {*on_gpus, "best_block", "steering_tables"}
+    for rule in on_gpus:
         assert job(rules[rule])["Partition"] == "gpu"
         assert job(rules[rule])["TresPerJob"] == "gres:gpu:1"
     for rule in ("best_block", "steering_tables"):

@@ -62,11 +62,14 @@ def test_one_command_makes_every_figure_and_table(finished):
         "contrast",
         "n_matching",
         "n_other",
+        "beyond_scaling",
+        "norm",
     ]
     dev, test = (sweep[sweep["split"] == split] for split in ("dev", "test"))
-    # 4 items: unsteered once, and 4 blocks x (2 multipliers + 1 random x 2 multipliers)
-    assert len(dev) == 4 * (1 + 4 * 4)
-    assert len(test) == 6 * (1 + 2 + 2 * 2)
+    # 4 items: unsteered once, and 4 blocks x 2 multipliers
+    assert len(dev) == 4 * (1 + 4 * 2)
+    # the vector, the vector at the residual's norm, and two controls of each kind
+    assert len(test) == 6 * (1 + 2 + 2 + 2 * 2 * 2)
     assert not set(dev["prompt_id"]) & set(test["prompt_id"])
     assert (folder / "results/tiny/prompts/one.letters.dev.csv").exists()
     # wall time and memory of every rule are told at the end

@@ -84,7 +84,7 @@ def layer_sweep(
         ax.axvline(chosen["layer"], color="0.6", lw=0.6, ls=":")
         # of a block that the configuration names nothing is known
         out = "\nno block stands out" if str(chosen["stands_out"]) == "False" else ""
-        ax.set_title(f"{panel[0]}, {panel[1]}{dagger(here)} ({counts(here)}){out}")
+        ax.set_title(f"{panel[0]}, {panel[1]}{dagger(here)} ({counts(here)}){out}", fontsize=6)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     titles(
         figure,
@@ -116,7 +116,9 @@ def dose_response(table: pd.DataFrame) -> Figure:
         columns = ("multiplier", "change", "change_low", "change_high")
         band(ax, own, *columns, color=COLOURS[0], label="vector")
         label = own["layers"].iloc[-1]
-        ax.set_title(f"{panel[0]}, {panel[1]}{dagger(own)} ({counts(own)})\nblock {label}")
+        ax.set_title(
+            f"{panel[0]}, {panel[1]}{dagger(own)} ({counts(own)})\nblock {label}", fontsize=6
+        )
     titles(figure, x="multiplier", y=change_of(table))
     legend(figure, list(panels.values()), 3, last="vector")
     flag_marks(figure, table)

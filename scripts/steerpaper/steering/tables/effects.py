@@ -123,7 +123,9 @@ def corrected(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         table[name] = table.groupby("measure", sort=False)["p"].transform(
             lambda p, correct=correct: correct(p.to_numpy())
         )
-    return {**tables, "steerability": table}
+    # which measure a row is of stands last in every table
+    order = [*table.columns.drop("measure"), "measure"]
+    return {**tables, "steerability": table[order]}
 
 
 def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:

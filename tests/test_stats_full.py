@@ -348,3 +348,16 @@ def test_an_item_that_is_there_twice_is_refused():
     scores = make_scores(EFFECTS)
     with pytest.raises(ValueError, match="duplicate"):
         effects.item_slopes(pd.concat([scores, scores.tail(1)]))
+
+
+def test_a_label_that_few_prompts_gave_has_no_interval_of_its_difference():
+    values = np.random.default_rng(3).normal(size=(2, 30))
+    weights = np.ones(30)
+    rare = np.where(np.arange(30) < 4, 5.0, 0)
+    mean, low, high = stats.difference_interval(values[0], weights, values[1], rare, INTERVAL)
+    assert np.isfinite(mean)
+    assert np.isnan([low, high]).all()
+    more = np.where(np.arange(30) < 8, 5.0, 0)
+    _, low, high = stats.difference_interval(values[0], weights, values[1], more, INTERVAL)
+    # Student's t of eight prompts, though there are thirty
+    assert low < values[0].mean() - values[1][:8].mean() < high

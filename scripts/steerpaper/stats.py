@@ -105,7 +105,7 @@ def clustered_interval(
     if not len(size):
         return _nothing(shape)
     mean = total.sum(axis=0) / size.sum()
-    low, high = _ratio_interval([(total, size)], mean, interval)
+    low, high = _ratio_interval([(total, size)], mean, interval, len(size))
     return mean.reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
@@ -126,7 +126,8 @@ def difference_interval(
         weights, other_weights: [cluster] the number of rows behind it, >= 0.
 
     Returns:
-        difference, low, high: each [...]; all not-a-number where either has no weight at all.
+        difference, low, high: each [...]; all not-a-number where either has no weight at all. What
+        counts is how many clusters the rarer one has: a label that one prompt gave has no spread.
     """
     shape, n = values.shape[1:], len(values)
     if not (weights.sum() > 0 and other_weights.sum() > 0):
@@ -137,7 +138,8 @@ def difference_interval(
         for mean, weight in ((values, weights), (other_values, other_weights))
     ]
     one, other = (total.sum(axis=0) / size.sum() for total, size in sums)
-    low, high = _ratio_interval(sums, one - other, interval)
+    rarer = min(int((size > 0).sum()) for _, size in sums)
+    low, high = _ratio_interval(sums, one - other, interval, rarer)
     return (one - other).reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
@@ -161,21 +163,21 @@ def _by_cluster(
 
 
 def _ratio_interval(
-    sums: list[tuple[Floats, Floats]], estimate: Floats, interval: Interval
+    sums: list[tuple[Floats, Floats]], estimate: Floats, interval: Interval, n: int
 ) -> tuple[Floats, Floats]:
     """Low and high of a ratio of sums, or of a first one less a second one.
 
     Args:
         sums: per ratio the clusters' sums [cluster, column] and weights [cluster].
+        n: the clusters that count.
     """
-    n = len(sums[0][1])
     if n < LEAST:
         return _nothing(estimate.shape)[:2]
     if n < BOOTSTRAP:
         error = _linearised_error(sums)
         half = interval.t(n - 1) * error
         return estimate - half, estimate + half
-    counts = interval.draws(n)
+    counts = interval.draws(len(sums[0][1]))
     drawn = [counts @ size for _, size in sums]
     known = np.all([size > 0 for size in drawn], axis=0)
     means = [

@@ -68,7 +68,6 @@ def layer_sweep(
         first_order: behavior, contrast, split, layer, slope, and the controls' bands.
     """
     figure, panels = _grid(table, 1.05)
-    # what is first order is of the logit difference, whatever measure is shown
     comparable = words(table)[0] == "logit_diff"
     for panel, ax in panels.items():
         here, chosen = _of(table, panel), _of(steerability, panel).iloc[0]
@@ -82,7 +81,6 @@ def layer_sweep(
             ax.plot(dev["layer"], dev["slope"], color=COLOURS[0], lw=0.6, label="first order")
         band(ax, here, "layer", "slope", "low", "high", color=COLOURS[0], label="measured")
         ax.axvline(chosen["layer"], color="0.6", lw=0.6, ls=":")
-        # of a block that the configuration names nothing is known
         out = "\nno block stands out" if str(chosen["stands_out"]) == "False" else ""
         ax.set_title(f"{panel[0]}, {panel[1]}{dagger(here)} ({counts(here)}){out}", fontsize=6)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -110,8 +108,8 @@ def dose_response(table: pd.DataFrame) -> Figure:
         for kind, look in CONTROL_LOOKS.items():
             controls = here[here["direction"] == kind]
             if len(controls):
-                controls = controls[["multiplier", "change_low", "change_high"]]
-                control_area(ax, controls, label=kind, **look)
+                columns = ["multiplier", "change_low", "change_high"]
+                control_area(ax, controls[columns], label=kind, **look)
         own = here[here["direction"] == BEHAVIOR]
         columns = ("multiplier", "change", "change_low", "change_high")
         band(ax, own, *columns, color=COLOURS[0], label="vector")

@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 
 from steerpaper.flags import few, joined, low_mass
-from steerpaper.stats import Floats, Interval, clustered_interval
+from steerpaper.stats import (
+    Estimate,
+    Interval,
+    clustered_interval,
+    share_difference_interval,
+    share_interval,
+)
 from steerpaper.steering.tables.flags import vector_flags
 from steerpaper.steering.tables.rows import groups
 
@@ -37,8 +43,7 @@ def cost_table(
         unsteered = scores[(scores["contrast"] == row["contrast"]) & (scores["multiplier"] == 0)]
         base = unsteered.set_index("item").loc[group["item"]]
         text = row["contrast"] == "text"
-        values, weights = _surprise(group, base) if text else _right(group, base)
-        found = clustered_interval(values, group["item"].to_numpy(), interval, weights=weights)
+        found = (_surprise if text else _right)(group, base, interval)
         # a perplexity that no float holds is none
         mean, low, high = (
             np.exp(np.where(one < LARGEST, one, np.nan)) if text else one for one in found
@@ -60,25 +65,28 @@ def cost_table(
     return pd.DataFrame(rows)
 
 
-def _surprise(group: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Negative log-probability a token, and what it grows by: [text, 2]; tokens [text]."""
+def _surprise(group: pd.DataFrame, base: pd.DataFrame, interval: Interval) -> Estimate:
+    """Negative log-probability a token, and what it grows by: [2], over texts with their tokens."""
     weights = group["n_tokens"].to_numpy(dtype=float)
     values = [
         -group["logprob"] / weights,
         (base["logprob"].to_numpy() - group["logprob"]) / weights,
     ]
-    return np.stack(values, axis=1), weights
+    texts = group["item"].to_numpy()
+    return clustered_interval(np.stack(values, axis=1), texts, interval, weights=weights)
 
 
-def _right(group: pd.DataFrame, base: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Is the correct answer likelier, and is it more than unsteered: [question, 2]; ones."""
+def _right(group: pd.DataFrame, base: pd.DataFrame, interval: Interval) -> Estimate:
+    """How often the correct answer is likelier, and how much more often than unsteered: [2]."""
     right, was_right = (
         (part["logprob"] > part["logprob_wrong"])
         .where(np.isfinite(part["logprob"] - part["logprob_wrong"]))
         .to_numpy(dtype=float)
         for part in (group, base)
     )
-    return np.stack([right, right - was_right], axis=1), np.ones(len(group))
+    parts = share_interval(right, interval), share_difference_interval(right - was_right, interval)
+    share, low, high = (np.array(one) for one in zip(*parts, strict=True))
+    return share, low, high
 
 
 def _mass(unsteered: pd.DataFrame, contrast: str) -> "pd.Series[float]":

@@ -108,8 +108,8 @@ def dose_response(table: pd.DataFrame) -> Figure:
         for kind, look in CONTROL_LOOKS.items():
             controls = here[here["direction"] == kind]
             if len(controls):
-                columns = ["multiplier", "change_low", "change_high"]
-                control_area(ax, controls[columns], label=kind, **look)
+                ends = ["multiplier", "change_low", "change_high"]
+                control_area(ax, controls[ends], label=kind, **look)
         own = here[here["direction"] == BEHAVIOR]
         columns = ("multiplier", "change", "change_low", "change_high")
         band(ax, own, *columns, color=COLOURS[0], label="vector")

@@ -79,10 +79,8 @@ def _surprise(group: pd.DataFrame, base: pd.DataFrame, interval: Interval) -> Es
 def _right(group: pd.DataFrame, base: pd.DataFrame, interval: Interval) -> Estimate:
     """How often the correct answer is likelier, and how much more often than unsteered: [2]."""
     right, was_right = (
-        (part["logprob"] > part["logprob_wrong"])
-        .where(np.isfinite(part["logprob"] - part["logprob_wrong"]))
-        .to_numpy(dtype=float)
-        for part in (group, base)
+        np.where(np.isfinite(lead), lead > 0, np.nan).astype(np.float64)
+        for lead in (part["logprob"].to_numpy() - part["logprob_wrong"] for part in (group, base))
     )
     parts = share_interval(right, interval), share_difference_interval(right - was_right, interval)
     share, low, high = (np.array(one) for one in zip(*parts, strict=True))

@@ -65,21 +65,20 @@ def top(lm, neurons, prompts, k, bos):
 
 
 def truncate(lm, layer, neuron, ids, ratio, bos):
-    """Bisection over suffix lengths: kept length and activation."""
+    """Bisection over the first token's position, as Neo et al.: kept length and activation."""
 
-    def run(length):
-        return activations(lm, start(lm, bos) + ids[-length:], layer)[-1, neuron].item()
+    def run(first):
+        return activations(lm, start(lm, bos) + ids[first:], layer)[-1, neuron].item()
 
-    original = run(len(ids))
-    low, high, value = 1, len(ids), original
-    while low < high:
-        middle = (low + high) // 2
+    value = original = run(0)
+    enough, missed = 0, len(ids) - 1
+    while (middle := (enough + missed) // 2) != enough:
         got = run(middle)
-        if got >= ratio * original:
-            high, value = middle, got
+        if got > ratio * original:
+            enough, value = middle, got
         else:
-            low = middle + 1
-    return high, value
+            missed = middle
+    return len(ids) - enough, value
 
 
 def shortest(lm, layer, neuron, ids, ratio, bos):

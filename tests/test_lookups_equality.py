@@ -3,6 +3,7 @@
 import weakref
 from dataclasses import astuple
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -208,6 +209,26 @@ def test_bisection_reports_only_suffixes_that_were_measured_to_keep_the_share():
     assert all(len(call) == 1 for call in calls)
     kept, value = bisect_lengths([], [], 0.8, measure)
     assert len(kept) == 0
+
+
+@pytest.mark.parametrize("length", range(1, 12))
+def test_bisection_tries_the_lengths_that_halving_first_positions_tries(length):
+    # whatever the answers are: each bit pattern is a way through
+    for answers in product([True, False], repeat=4):
+        expected, tried, given = [], [], iter(answers)
+        enough, missed = 0, length - 1
+        while (middle := (enough + missed) // 2) != enough:
+            expected.append(length - middle)
+            enough, missed = (middle, missed) if next(given) else (enough, middle)
+        given = iter(answers)
+
+        def measure(which, lengths, tried=tried, given=given):
+            tried.extend(lengths)
+            return np.array([float(next(given)) for _ in lengths], dtype=np.float32)
+
+        kept, _ = bisect_lengths([length], [1.0], 0.8, measure)
+        assert tried == expected
+        assert kept.tolist() == [length - enough]
 
 
 def test_the_shortest_suffix_is_found_where_bisection_passes_it_by():

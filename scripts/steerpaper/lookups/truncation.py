@@ -128,19 +128,22 @@ def bisect_lengths(
 ) -> tuple[NDArray[np.int64], Floats]:
     """Bisect the suffix lengths of all pairs together, each level with one call of `measure`.
 
-    What is found is the shortest suffix only where longer ones always fire more.
+    What is found is the shortest suffix only where longer ones always fire more, so which lengths
+    are tried matters: those of the authors (src/neuron_texts.py, lines 130 to 151, at commit
+    f97f993), who halve the first tokens' positions and take it that one token is not enough.
     """
-    shortest = np.ones(len(lengths), dtype=np.int64)
+    missed = np.ones(len(lengths), dtype=np.int64)
     kept = np.array(lengths, dtype=np.int64)
     value = np.array(activations, dtype=np.float32)
     bound = _bound(activations, ratio)
-    while (open_pairs := np.flatnonzero(shortest < kept)).size:
-        middle = (shortest + kept) // 2
+    while (open_pairs := np.flatnonzero(kept - missed > 1)).size:
+        # positions are halved downwards, so lengths upwards
+        middle = (missed + kept + 1) // 2
         got = measure(open_pairs.tolist(), middle[open_pairs].tolist())
         enough = got >= bound[open_pairs]
         yes, no = open_pairs[enough], open_pairs[~enough]
         kept[yes], value[yes] = middle[yes], got[enough]
-        shortest[no] = middle[no] + 1
+        missed[no] = middle[no]
     return kept, value
 
 

@@ -115,7 +115,7 @@ def test_a_measure_is_one_entry(copied):
     assert process.returncode == 0, process.stderr
     table = pd.read_csv(study / "results/tiny/tables/dose_response.csv")
     assert set(table["measure"]) == {"logit_diff", "logprob_other"}
-    other = table[table["measure"] == "logprob_other"]
+    other = table[(table["measure"] == "logprob_other") & (table["direction"] == "behavior")]
     assert (other["logprob_other"] < 0).all()
     assert other["logit_diff"].isna().all()
 

@@ -66,7 +66,11 @@ def test_a_captions_numbers_are_the_tables(environment, tmp_path):
 CONFIG = {
     "statistics": {"confidence": 0.95, "measures": ["logit_diff"]},
     "steering": {"completions": {"max_new_tokens": 4}},
-    "lookups": {"truncation": {"ratio": 0.8}, "explanations": {"explainer": "local"}},
+    "lookups": {
+        "truncation": {"ratio": 0.8},
+        "explanations": {"explainer": "local"},
+        "published": False,
+    },
 }
 WITHOUT_NUMBERS = {"lookups_explanation_scores", "lookups_ablations", "lookups_published"}
 # the figures of parts that run on some behaviours, with tables that their own tests draw; a

@@ -16,6 +16,7 @@ from scipy import stats as scipy_stats  # noqa: E402
 
 from steerpaper import stats  # noqa: E402
 from steerpaper.stats import Interval  # noqa: E402
+from steerpaper.steering.chance import p_of_labels  # noqa: E402
 
 DOCS = TESTS.parent / "docs/statistics.md"
 INTERVAL = Interval(seed=1, resamples=1000, confidence=0.95)
@@ -85,7 +86,7 @@ def coverage_of_clusters(draws, seed=2):
         values, names = clustered(generator, n, draws)
         found = {"mean": holds(stats.clustered_interval(values, names, INTERVAL), 0)}
         found["taken for independent rows"] = holds(stats.mean_interval(values, INTERVAL), 0)
-        counts = generator.integers(0, 30, (2, n))
+        counts = generator.integers(1, 30, (2, n))
         sides = [
             generator.standard_normal((n, draws)) / np.sqrt(np.maximum(count, 1))[:, None]
             + generator.standard_normal((n, draws))
@@ -93,6 +94,12 @@ def coverage_of_clusters(draws, seed=2):
         ]
         of_labels = stats.difference_interval(sides[0], counts[0], sides[1], counts[1], INTERVAL)
         found["difference of two labels"] = holds(of_labels, 0)
+        # a tenth of the clusters, and at least two, have most of the rows
+        heavy = np.where(np.arange(n) < max(2, n // 10), 20, 1)
+        shared, own = generator.standard_normal((2, n, draws))
+        means = shared + own / np.sqrt(heavy)[:, None]
+        lopsided = stats.clustered_interval(means, np.arange(n), INTERVAL, weights=heavy)
+        found["mean, a few of them large"] = holds(lopsided, 0)
         rows.append({"clusters": n, **found})
     return pd.DataFrame(rows)
 
@@ -168,24 +175,30 @@ def null_of_p(draws, seed=4, controls=20, tests=8):
     return pd.DataFrame(rows)
 
 
-def null_of_labels(draws, seed=5, controls=20):
+def null_of_labels(draws, seed=5, shuffles=500):
     """Share of p < 0.05 against labels dealt anew, where labels mean nothing."""
     generator = np.random.default_rng(seed)
     rows = []
     for n in (8, 12, 60):
         p = []
-        for _ in range(draws):
+        for number in range(draws):
             # differences share a direction whose sign is each item's own, and have unequal norms
             axis = generator.standard_normal(64)
             differences = generator.standard_normal((n, 64)) + 2 * np.outer(
                 generator.standard_normal(n), axis / np.linalg.norm(axis)
             )
-            signs = np.vstack([np.ones(n), generator.choice([-1.0, 1.0], (controls, n))])
-            vectors = signs @ differences
-            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-            means = vectors @ generator.standard_normal(64)
-            p.append(stats.against_controls(means[0], means[1:]))
-        rows.append({"training items": n, "p by Student's t": np.mean(np.array(p) < 0.05)})
+            gradients = generator.standard_normal((4, 1, 64))
+            found = p_of_labels(
+                gradients,
+                differences[:, None],
+                differences.mean(axis=0)[None],
+                [0],
+                draws=shuffles,
+                seed=seed,
+                what=[n, number],
+            )
+            p.append(found)
+        rows.append({"training items": n, "p_shuffled": np.mean(np.array(p) < 0.05)})
     return pd.DataFrame(rows)
 
 
@@ -268,17 +281,21 @@ def as_markdown(table):
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def write(name, table):
+    """Put a table into docs/statistics.md, between its marks."""
+    print(f"\n{name}\n{table.to_string()}", flush=True)
+    text = DOCS.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = text.split(begin)
+    text = before + begin + as_markdown(table) + "\n" + end + rest.split(end)[1]
+    DOCS.write_text(text, encoding="utf-8")
+
+
 def main():
     """Write the long form of all simulations into docs/statistics.md."""
-    made = {name: make(DRAWS) for name, make in TABLES.items()}
-    made["model"] = measured_null(sys.argv[1], DRAWS, pool=100, items=8)
-    text = DOCS.read_text(encoding="utf-8")
-    for name, table in made.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, rest = text.split(begin)
-        text = before + begin + as_markdown(table) + "\n" + end + rest.split(end)[1]
-        print(f"\n{name}\n{table.to_string()}")
-    DOCS.write_text(text, encoding="utf-8")
+    for name, make in TABLES.items():
+        write(name, make(DRAWS))
+    write("model", measured_null(sys.argv[1], DRAWS, pool=100, items=8))
 
 
 DRAWS = 10_000

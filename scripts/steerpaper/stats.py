@@ -5,6 +5,7 @@ docs/statistics.md says why these, and how often their intervals hold the truth.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,8 @@ class Interval:
     confidence: float
 
     def draws(self, n: int) -> NDArray[np.int64]:
-        """How often each of n items is drawn: [draw, n]."""
-        generator = stream(self.seed, "bootstrap", n)
-        counts: NDArray[np.int64] = generator.multinomial(n, np.full(n, 1 / n), size=self.resamples)
-        return counts
+        """How often each of n items is drawn: [draw, n], not to be written to."""
+        return _draws(self.seed, self.resamples, n)
 
     def of(self, means: Floats) -> tuple[Floats, Floats]:
         """The interval of draws [draw, ...]: low and high [...]."""
@@ -55,6 +54,15 @@ class Interval:
     def t(self, degrees: float) -> float:
         """Student's quantile: an interval is an estimate ± so many standard errors."""
         return float(stats.t.isf(self.tail, degrees))
+
+
+# a table has many intervals over equally many items
+@lru_cache(maxsize=8)
+def _draws(seed: int, resamples: int, n: int) -> NDArray[np.int64]:
+    generator = stream(seed, "bootstrap", n)
+    counts: NDArray[np.int64] = generator.multinomial(n, np.full(n, 1 / n), size=resamples)
+    counts.setflags(write=False)
+    return counts
 
 
 def _finite(values: Floats) -> Floats:
@@ -89,8 +97,10 @@ def clustered_interval(
     """Weighted mean over rows with its interval; rows of one cluster are not independent.
 
     From 20 clusters on whole clusters are drawn with all their rows (Davison and Hinkley 1997,
-    section 3.8); below that Student's t with one degree of freedom less than there are clusters,
-    the standard error by linearisation of the ratio (Cochran 1977, section 6.3); below 5 none.
+    section 3.8); below that Student's t with the jackknife's standard error, each cluster left out
+    once (Cochran 1977, section 6.17), and one degree of freedom less than there are clusters; below
+    5 none. Clusters of unequal weight w count for as many as (Σw)² / Σw² equal ones (Kish 1965),
+    and where that is below 2 there is none: one cluster is nearly all.
 
     Args:
         values: [row, ...].
@@ -105,7 +115,7 @@ def clustered_interval(
     if not len(size):
         return _nothing(shape)
     mean = total.sum(axis=0) / size.sum()
-    low, high = _ratio_interval([(total, size)], mean, interval, len(size))
+    low, high = _ratio_interval([(total, size)], mean, interval)
     return mean.reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
@@ -127,7 +137,8 @@ def difference_interval(
 
     Returns:
         difference, low, high: each [...]; all not-a-number where either has no weight at all. What
-        counts is how many clusters the rarer one has: a label that one prompt gave has no spread.
+        counts are the clusters of the one that has fewer: a label that one prompt gave has no
+        spread.
     """
     shape, n = values.shape[1:], len(values)
     if not (weights.sum() > 0 and other_weights.sum() > 0):
@@ -138,8 +149,7 @@ def difference_interval(
         for mean, weight in ((values, weights), (other_values, other_weights))
     ]
     one, other = (total.sum(axis=0) / size.sum() for total, size in sums)
-    rarer = min(int((size > 0).sum()) for _, size in sums)
-    low, high = _ratio_interval(sums, one - other, interval, rarer)
+    low, high = _ratio_interval(sums, one - other, interval)
     return (one - other).reshape(shape), low.reshape(shape), high.reshape(shape)
 
 
@@ -163,19 +173,18 @@ def _by_cluster(
 
 
 def _ratio_interval(
-    sums: list[tuple[Floats, Floats]], estimate: Floats, interval: Interval, n: int
+    sums: list[tuple[Floats, Floats]], estimate: Floats, interval: Interval
 ) -> tuple[Floats, Floats]:
     """Low and high of a ratio of sums, or of a first one less a second one.
 
     Args:
         sums: per ratio the clusters' sums [cluster, column] and weights [cluster].
-        n: the clusters that count.
     """
-    if n < LEAST:
+    worth = min(_equal_clusters(size) for _, size in sums)
+    if min((size > 0).sum() for _, size in sums) < LEAST or worth < 2:
         return _nothing(estimate.shape)[:2]
-    if n < BOOTSTRAP:
-        error = _linearised_error(sums)
-        half = interval.t(n - 1) * error
+    if worth < BOOTSTRAP:
+        half = interval.t(worth - 1) * _jackknife_error(sums)
         return estimate - half, estimate + half
     counts = interval.draws(len(sums[0][1]))
     drawn = [counts @ size for _, size in sums]
@@ -187,16 +196,17 @@ def _ratio_interval(
     return interval.of(means[0] - means[1] if len(means) == 2 else means[0])
 
 
-def _linearised_error(sums: list[tuple[Floats, Floats]]) -> Floats:
-    """Standard error of a ratio, or of two ratios' difference: [column]."""
+def _equal_clusters(size: Floats) -> float:
+    """How many clusters of equal weight tell as much as these, Kish 1965: (Σw)² / Σw²."""
+    return float(size.sum() ** 2 / (size**2).sum())
+
+
+def _jackknife_error(sums: list[tuple[Floats, Floats]]) -> Floats:
+    """Standard error of a ratio, or of two ratios' difference, each cluster left out: [column]."""
     n = len(sums[0][1])
-    # what every cluster adds to the error of each ratio
-    parts = [
-        (total - size[:, None] * (total.sum(axis=0) / size.sum())) / size.sum()
-        for total, size in sums
-    ]
-    residual = parts[0] - parts[1] if len(parts) == 2 else parts[0]
-    error: Floats = np.sqrt(n / (n - 1) * (residual**2).sum(axis=0))
+    without = [(total.sum(axis=0) - total) / (size.sum() - size)[:, None] for total, size in sums]
+    found = without[0] - without[1] if len(without) == 2 else without[0]
+    error: Floats = np.sqrt((n - 1) * found.var(axis=0))
     return error
 
 
@@ -267,12 +277,13 @@ def _worth(
         return mean.reshape(shape), np.full(shape, np.nan)
     squares = (np.asarray(values, dtype=float).reshape(n, -1) ** 2).mean(axis=0)
     alone = np.maximum(squares - mean**2, 0) / (n - 1)
-    clustered = _linearised_error([(total, size)]) ** 2
+    clustered = _jackknife_error([(total, size)]) ** 2
     with np.errstate(invalid="ignore", divide="ignore"):
         worth = np.where(alone > 0, n * alone / clustered, len(size))
     worth = np.where(np.isnan(mean), np.nan, np.minimum(worth, n))
     # what the design effect is not known by
-    worth *= (interval.t(n - 1) / interval.t(len(size) - 1)) ** 2 if n > len(size) else 1
+    if n > len(size):
+        worth *= (interval.t(n - 1) / interval.t(_equal_clusters(size) - 1)) ** 2
     return mean.reshape(shape), worth.reshape(shape)
 
 

@@ -271,6 +271,8 @@ def test_letters_label_a_completion(text, label):
         ("B\nBecause", "B", "B"),
         ("(B) Of course", "B", "B"),
         ("I would choose A because", "A", "A"),
+        ("I'd go with B, since", "B", "B"),
+        ("It is **A** for me", "A", "A"),
         ("Answer: B", "B", "B"),
         ("The answer is A", "A", "A"),
         ("A is better than (B)", "B", "A"),
@@ -300,6 +302,16 @@ def test_a_free_answer_that_begins_with_an_article_is_no_letter(text, letter, be
         ("Why not? I worry", "other"),
         # a marker's own words take nothing back
         ("I can't wait to go", "matching"),
+        ("It is hopeful - no fear", "matching"),
+        ("I never fail to be hopeful", "matching"),
+        ("I couldn't be more hopeful", "matching"),
+        ("Aren't you hopeful?", "matching"),
+        ("I'm sure you aren't hopeful", "neither"),
+        ("Don't you worry", "neither"),
+        ("No-one is hopeful", "neither"),
+        # as typesetters write apostrophes
+        ("Don\u2019t worry about it", "neither"),
+        ("I can\u2019t wait to go", "matching"),
     ],
 )
 def test_a_negated_marker_counts_for_neither_side(text, label):

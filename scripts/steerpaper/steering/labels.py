@@ -7,11 +7,11 @@ from steerpaper.steering.words import NEGATORS, count_unnegated, marker_of, norm
 
 MATCHING, OTHER, NEITHER = LABELS = ("matching", "other", "neither")
 
-# a letter that stands as an answer: in brackets, before a bracket, full stop or colon, alone on its
-# line, or behind a word that announces it; the article in "A good day" is none
+# a letter that stands as an answer: in brackets or bold, before a bracket, full stop or colon,
+# alone on its line, or behind a word that announces it; the article in "A good day" is none
 _ANSWERED = (
-    r"\(([AB])\)|\b([AB])[).:]|^\s*([AB])\s*(?:$|\n)"
-    r"|(?i:\b(?:answer|option|choice|choose|pick|select)(?:\s+is)?:?)\s+([AB])\b"
+    r"\(([AB])\)|\*\*([AB])\*\*|\b([AB])[).:]|^\s*([AB])\s*(?:$|\n)"
+    r"|(?i:\b(?:answer|option|choice|choose|pick|select|go(?:ing)? with)(?:\s+is)?:?)\s+([AB])\b"
 )
 _FREE = re.compile(_ANSWERED)
 # behind a bracket that was prefilled, the letter at the very beginning is one in any case

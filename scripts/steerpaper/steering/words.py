@@ -23,22 +23,28 @@ _UNSPACED = (
 # English words that say that what follows is not so; a behaviour's file may give others
 NEGATORS = (
     *("not", "no", "never", "without", "nothing", "nobody", "none", "neither", "nor", "cannot"),
-    *("hardly", "barely", "scarcely"),
+    *("hardly", "barely", "scarcely", "no-one"),
 )
 # what ends in this is one as well, where these are the negators
 _CONTRACTED = "n't"
 # how many words a negator reaches
 REACH = 4
-# behind one of these a negator says nothing of what follows: "not only hopeful", "no doubt it is"
-_SPENT = {"only", "just", "merely", "doubt", "wonder", "question", "matter"}
+# before one of these a negator says nothing of what follows: "not only hopeful", "no doubt it is",
+# "never fails to hope"
+_SPENT = {"only", "just", "merely", "doubt", "wonder", "question", "matter", "fail", "fails"}
+# nor do these words of one: "couldn't be more hopeful"
+_MOST = ("be", "more")
+# nor where it asks: "Aren't you hopeful?", unlike "Don't you worry"
+_ASKED = {"i", "you", "he", "she", "it", "we", "they", "this", "that", "there"}
+_ORDERS = {"don't"}
 # a new clause begins behind these marks, and at these words
-_MARKS = re.compile(r"[.,;:!?…\n()\u2013\u2014]")
+_MARKS = re.compile(r"[.,;:!?…\n()\u2013\u2014]|\s-+\s")
 _TURNS = {"but", "yet", "however", "although", "though"}
 
 
 def normal(text: str) -> str:
-    """A text as words are compared in it: lower case, letters composed."""
-    return unicodedata.normalize("NFC", text.lower())
+    """A text as words are compared in it: lower case, letters composed, apostrophes straight."""
+    return unicodedata.normalize("NFC", text.lower()).replace("\u2019", "'")
 
 
 def words_of(text: str) -> tuple[list[str], list[int], bool]:
@@ -83,18 +89,33 @@ def count_unnegated(
     total = 0
     for at in range(len(words) - length + 1):
         if words[at : at + length] == wanted:
-            first = max(at - REACH, clauses.index(clauses[at]))
-            total += not _negated([*words[first:at], wanted[0]], negators)
+            clause = clauses.index(clauses[at])
+            first = max(at - REACH, clause)
+            before = [*words[first:at], wanted[0]]
+            total += not _negated(before, negators, begins=first == clause)
     return total
 
 
-def _negated(words: Sequence[str], negators: Sequence[str]) -> bool:
-    """Whether the last of these words is taken back by one before it."""
+def _negated(words: Sequence[str], negators: Sequence[str], begins: bool) -> bool:
+    """Whether the last of these words is taken back by one before it.
+
+    Args:
+        begins: the first of the words begins a clause.
+    """
     contracted = "not" in negators
     for place, word in enumerate(words[:-1]):
-        if word in negators or (contracted and word.endswith(_CONTRACTED)):
-            spent = words[place + 1] in _SPENT and place + 2 < len(words)
-            if not spent:
+        short = contracted and word.endswith(_CONTRACTED)
+        if short or word in negators:
+            behind = words[place + 1 : -1]
+            asks = begins and place == 0 and short and word not in _ORDERS
+            if not (
+                behind[:1]
+                and (
+                    behind[0] in _SPENT
+                    or tuple(behind[:2]) == _MOST
+                    or (asks and behind[0] in _ASKED)
+                )
+            ):
                 return True
     return False
 

@@ -24,7 +24,12 @@ def main(job: Job[Params]) -> None:
     import pandas as pd
 
     from steerpaper.engine.model import load_manifest
-    from steerpaper.steering.conditions import chosen_layers, conditions, equal_strength
+    from steerpaper.steering.conditions import (
+        AT_RESIDUAL_NORM,
+        chosen_layers,
+        conditions,
+        doses,
+    )
     from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.workflow.files import (
         read_json,
@@ -46,7 +51,9 @@ def main(job: Job[Params]) -> None:
     ):
         layers = chosen_layers(read_json(block), lm.n_layers)
         wanted = conditions([layers], params["multipliers"], controls, params["positions"])
-        wanted += equal_strength(layers, params["at_residual_norm"], params["positions"])
+        # in norms of the residual stream, so that contrasts are compared at equal strength
+        strengths = params["at_residual_norm"]
+        wanted += doses(layers, AT_RESIDUAL_NORM, strengths, params["positions"])
         directions, _ = read_tensors(vectors)
         test = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=job.batch_tokens)
         write_scores(path, pd.concat([read_table(dev), test], ignore_index=True))

@@ -21,12 +21,11 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.engine.condition import Condition
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.comparison import by_place, of_prompts, places, with_controls
-    from steerpaper.steering.conditions import chosen_layers
+    from steerpaper.steering.conditions import chosen_layers, doses
     from steerpaper.steering.scores import score_prompts, with_shares, write_scores
     from steerpaper.steering.vectors import residual_norms
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
@@ -41,10 +40,9 @@ def main(job: Job[Params]) -> None:
     blocks = resolve_layers(params["layers"], lm.n_layers, "steering.sweep.layers")
     where = places(gradients["dev"], vectors, params["estimators"], blocks, chosen)
     wanted = [
-        Condition(layers, name, float(multiplier), positions=params["positions"])
+        condition
         for name, layers in dict.fromkeys((name, layers) for (name, _), layers in where.items())
-        for multiplier in sorted(params["multipliers"])
-        if multiplier
+        for condition in doses(layers, name, params["multipliers"], params["positions"])
     ]
     test = read_jsonl(job.input["prompts"])
     prompts = balanced_part(test, params["prompts"])

@@ -34,15 +34,28 @@ def change_of(table: pd.DataFrame) -> str:
     return f"change of {title} ({unit})"
 
 
-def _grid(table: pd.DataFrame, height: float) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """A row of panels a behaviour, a column a contrast; each has its own scale."""
+def _grid(
+    table: pd.DataFrame,
+    height: float,
+    rest: float = 0.6,
+    *,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A row of panels a behaviour, a column a contrast.
+
+    Args:
+        height, rest: inches of a row of panels, and of what stands above and below them all.
+        sharex, sharey: whether the panels have one scale.
+    """
     behaviors, contrasts = (list(table[key].unique()) for key in ("behavior", "contrast"))
     figure, grid = plt.subplots(
         len(behaviors),
         len(contrasts),
-        figsize=(COLUMN, height * len(behaviors) + 0.6),
+        figsize=(COLUMN, height * len(behaviors) + rest),
         squeeze=False,
-        sharex=True,
+        sharex=sharex,
+        sharey=sharey,
         layout="constrained",
     )
     return figure, {
@@ -67,7 +80,7 @@ def layer_sweep(
         steerability: behavior, contrast, layer (reported on test), stands_out.
         first_order: behavior, contrast, split, layer, slope, and the controls' bands.
     """
-    figure, panels = _grid(table, 1.05)
+    figure, panels = _grid(table, 1.05, sharex=True)
     comparable = words(table)[0] == "logit_diff"
     for panel, ax in panels.items():
         here, chosen = _of(table, panel), _of(steerability, panel).iloc[0]
@@ -101,7 +114,7 @@ def dose_response(table: pd.DataFrame) -> Figure:
         table: behavior, contrast, layers, direction, multiplier, n, change, change_low,
             change_high; of a kind of control between what one more direction's change would lie.
     """
-    figure, panels = _grid(table, 1.05)
+    figure, panels = _grid(table, 1.05, sharex=True)
     for panel, ax in panels.items():
         here = _of(table, panel)
         ax.axhline(0, color="0.8", lw=0.6)
@@ -134,36 +147,27 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     """
     comparable = words(table)[0] == "logit_diff"
     table = table[table["direction"] == BEHAVIOR]
-    behaviors, contrasts = (list(table[key].unique()) for key in ("behavior", "contrast"))
-    figure, grid = plt.subplots(
-        len(behaviors),
-        len(contrasts),
-        figsize=(COLUMN, 1.25 * len(behaviors) + 0.5),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-    )
+    figure, panels = _grid(table, 1.25, 0.5, sharex=True, sharey=True)
     # one scale for all: an effect that is nothing beside another's must look like nothing
     limit = largest(table["change"])
     norm = TwoSlopeNorm(0, -limit, limit)
-    for row, behavior in enumerate(behaviors):
-        for column, contrast in enumerate(contrasts):
-            here = table[(table["behavior"] == behavior) & (table["contrast"] == contrast)]
-            ax = grid[row, column]
-            cells = here.pivot(index="layer", columns="multiplier", values="change")
-            cells = cells.sort_index(ascending=False).rename(columns="{:g}".format)
-            dots = _within(cells, _of(first_order, (behavior, contrast))) if comparable else False
-            sns.heatmap(
-                cells, ax=ax, cmap="RdBu_r", norm=norm, cbar=False, annot=dots, fmt="", linewidths=0
-            )
-            ax.set_title(f"{behavior}, {contrast} ({counts(here)})")
-            ax.set_ylabel("block" if column == 0 else "")
-            ax.set_xlabel("multiplier" if row == len(behaviors) - 1 else "")
-            ax.tick_params(axis="y", rotation=0)
+    for panel, ax in panels.items():
+        here = _of(table, panel)
+        cells = here.pivot(index="layer", columns="multiplier", values="change")
+        cells = cells.sort_index(ascending=False).rename(columns="{:g}".format)
+        dots = _within(cells, _of(first_order, panel)) if comparable else False
+        sns.heatmap(
+            cells, ax=ax, cmap="RdBu_r", norm=norm, cbar=False, annot=dots, fmt="", linewidths=0
+        )
+        ax.set_title(f"{panel[0]}, {panel[1]} ({counts(here)})")
+        place = ax.get_subplotspec()
+        assert place is not None
+        ax.set_ylabel("block" if place.is_first_col() else "")
+        ax.set_xlabel("multiplier" if place.is_last_row() else "")
+        ax.tick_params(axis="y", rotation=0)
     figure.colorbar(
         ScalarMappable(norm, "RdBu_r"),
-        ax=grid,
+        ax=list(panels.values()),
         label=change_of(table),
         location="bottom",
         aspect=40,
@@ -192,34 +196,22 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
             column a contrast.
         table: behavior, contrast, direction, n, anti_steerable, anti_low, anti_high.
     """
-    behaviors, contrasts = (list(items[key].unique()) for key in ("behavior", "contrast"))
-    figure, grid = plt.subplots(
-        len(behaviors),
-        len(contrasts),
-        figsize=(COLUMN, 1.0 * len(behaviors) + 0.6),
-        squeeze=False,
-        layout="constrained",
-    )
-    for axes, behavior in zip(grid, behaviors, strict=True):
-        for ax, contrast in zip(axes, contrasts, strict=True):
-            here, row = (
-                one[(one["behavior"] == behavior) & (one["contrast"] == contrast)]
-                for one in (items, table)
-            )
-            row = row[row["direction"] == BEHAVIOR].iloc[0]
-            _slope_histogram(ax, here)
-            mark = dagger(row.to_frame().T)
-            ax.set_title(
-                f"{behavior}, {contrast}{mark} (n = {row['n']})\nanti-steerable "
-                f"{shown(row['anti_steerable'], '.0%')} "
-                f"[{shown(row['anti_low'], '.0%')}, {shown(row['anti_high'], '.0%')}]",
-                fontsize=6,
-            )
+    figure, panels = _grid(items, 1.0)
+    for panel, ax in panels.items():
+        here, row = _of(items, panel), _of(table, panel)
+        row = row[row["direction"] == BEHAVIOR]
+        _slope_histogram(ax, here)
+        n, share, low, high = row.iloc[0][["n", "anti_steerable", "anti_low", "anti_high"]]
+        ax.set_title(
+            f"{panel[0]}, {panel[1]}{dagger(row)} (n = {n})\nanti-steerable "
+            f"{shown(share, '.0%')} [{shown(low, '.0%')}, {shown(high, '.0%')}]",
+            fontsize=6,
+        )
     unit = words(items)[2]
     titles(
         figure, x=f"steerability slope of an item ({unit} per unit multiplier)", y="share of items"
     )
-    legend(figure, list(grid.flat), 4)
+    legend(figure, list(panels.values()), 4)
     flag_marks(figure, table)
     return figure
 

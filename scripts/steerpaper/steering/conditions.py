@@ -16,9 +16,6 @@ BEHAVIOR = "behavior"  # the direction of the behaviour's own vector
 # the same direction with the norm of the residual stream, to compare contrasts at equal strength
 AT_RESIDUAL_NORM = "behavior at residual norm"
 KINDS = ("random", "shuffled")  # of controls; a direction's name is its kind and its number
-CONTROLS = tuple(f"{kind}-" for kind in KINDS)
-
-
 # what stands for no system prompt: none, or the chat template's own
 WITHOUT = ("none", "default")
 
@@ -46,29 +43,20 @@ def conditions(
         for number in range(how["directions"]):
             wanted[f"{kind}-{number}"] = how["multipliers"]
     return [
-        Condition(
-            (layer,) if isinstance(layer, int) else layer,
-            direction,
-            float(multiplier),
-            positions=positions,
-        )
+        condition
         for layer in layers
         for direction, chosen in wanted.items()
-        for multiplier in sorted(chosen)
-        if multiplier
+        for condition in doses(layer, direction, chosen, positions)
     ]
 
 
-def equal_strength(
-    layers: tuple[int, ...], multipliers: Sequence[float], positions: str
+def doses(
+    layers: int | tuple[int, ...], direction: str, multipliers: Sequence[float], positions: str
 ) -> list[Condition]:
-    """The behaviour's direction at a share of the residual stream's norm, the same for all.
-
-    Args:
-        multipliers: in norms of the residual stream.
-    """
+    """A direction at a block, or a set of blocks, under every multiplier but 0, sorted."""
+    places = (layers,) if isinstance(layers, int) else layers
     return [
-        Condition(layers, AT_RESIDUAL_NORM, float(multiplier), positions=positions)
+        Condition(places, direction, float(multiplier), positions=positions)
         for multiplier in sorted(multipliers)
         if multiplier
     ]

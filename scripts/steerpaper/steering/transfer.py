@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steerpaper.engine.condition import Condition
+from steerpaper.steering.conditions import doses
 from steerpaper.steering.vectors import Floats, scaled_to
 
 
@@ -40,9 +41,8 @@ def transfer_conditions(
 ) -> list[Condition]:
     """Every source × target × multiplier but 0."""
     return [
-        Condition((target,), str(source), float(multiplier), positions=positions)
+        condition
         for source in sources
         for target in targets
-        for multiplier in sorted(multipliers)
-        if multiplier
+        for condition in doses(target, str(source), multipliers, positions)
     ]

@@ -6,6 +6,11 @@ rule convergence:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
+        prompts=expand(
+            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.train.jsonl",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
     output:
         draws=f"{RESULTS}/steering/{{behavior}}.convergence.parquet",
     log:

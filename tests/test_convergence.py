@@ -101,19 +101,36 @@ def activations():
 
 
 def test_draws_depend_on_seed_and_name_alone():
-    matching, other = activations()
-    one = convergence(matching, other, **options(name=["a", "answers"]))
-    again = convergence(matching, other, **options(name=["a", "answers"]))
+    pairs = [*activations(), [None] * 12]
+    one = convergence(*pairs, **options(name=["a", "answers"]))
+    again = convergence(*pairs, **options(name=["a", "answers"]))
     assert one.equals(again)
-    assert not one.equals(convergence(matching, other, **options(name=["b", "answers"])))
+    assert not one.equals(convergence(*pairs, **options(name=["b", "answers"])))
     # the number of draws does not change those that are there
-    more = convergence(matching, other, **options(name=["a", "answers"], draws=9))
+    more = convergence(*pairs, **options(name=["a", "answers"], draws=9))
     np.testing.assert_array_equal(one["cosine"], more[more["draw"] < 7]["cosine"])
 
 
+def test_every_subset_has_equally_many_of_each_side():
+    sides = ["A"] * 6 + ["B"] * 8
+    drawn = orders(14, 50, "test", sides=sides)
+    assert (np.sort(drawn, axis=1) == np.arange(14)).all()
+    are_a = drawn[:, :12] < 6
+    for begin in range(10):
+        for end in range(begin + 1, 13):
+            part = are_a[:, begin:end].sum(axis=1)
+            assert (abs(2 * part - (end - begin)) <= 2).all()
+    assert (abs(2 * are_a[:, :5].sum(axis=1) - 5) == 1).all()
+    # which side is first is drawn
+    assert 10 < are_a[:, 0].sum() < 40
+    # items without sides are drawn as they come
+    plain = orders(14, 50, "test", sides=[None] * 14)
+    assert (plain == orders(14, 50, "test")).all()
+
+
 def test_the_table_summarises_draws_per_block_and_size():
-    matching, other = activations()
-    draws = convergence(matching, other, **options(name=["a"]))
+    pairs = [*activations(), [None] * 12]
+    draws = convergence(*pairs, **options(name=["a"]))
     draws = draws.assign(contrast="answers")
     table = convergence_table(draws, interval=Interval(1, 200, 0.9))
     assert set(table["contrast"]) == {"answers"}

@@ -21,11 +21,13 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     from steerpaper.steering.convergence import convergence
-    from steerpaper.workflow.files import read_tensors, table_writer
+    from steerpaper.workflow.files import read_jsonl, read_tensors, table_writer
 
     params, behavior = job.params, job.wildcards["behavior"]
     with table_writer(job.output["draws"]) as append:
-        for contrast, path in zip(params["contrasts"], job.input["activations"], strict=True):
+        for contrast, path, prompts in zip(
+            params["contrasts"], job.input["activations"], job.input["prompts"], strict=True
+        ):
             activations, _ = read_tensors(path)
             n = len(activations["matching"])
             few = params["compare"]["vectors"] * params["compare"]["items"]
@@ -39,6 +41,7 @@ def main(job: Job[Params]) -> None:
             table = convergence(
                 activations["matching"],
                 activations["other"],
+                [prompt["side"] for prompt in read_jsonl(prompts)],
                 sizes=params["sizes"],
                 draws=params["draws"],
                 **params["compare"],

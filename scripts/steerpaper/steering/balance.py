@@ -22,14 +22,17 @@ def balanced(sides: Sequence[str | None], n: int) -> list[int]:
     """
     if None in sides:
         return list(range(min(n, len(sides))))
+    return sorted(alternating(sides)[:n])
+
+
+def alternating(sides: Sequence[str | None]) -> list[int]:
+    """Places of all items: the first of each side, then the second of each side, and so on."""
     seen: Counter[str | None] = Counter()
     rank = []
     for side in sides:
         rank.append(seen[side])
         seen[side] += 1
-    # the first of each side, then the second of each side, and so on
-    order = sorted(range(len(sides)), key=lambda place: (rank[place], place))
-    return sorted(order[:n])
+    return sorted(range(len(sides)), key=lambda place: (rank[place], place))
 
 
 def balanced_part(rows: Sequence[Mapping[str, Any]], n: int) -> list[Mapping[str, Any]]:

@@ -12,13 +12,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from steerpaper.seeds import stream
+from steerpaper.steering.balance import alternating
 from steerpaper.steering.vectors import Floats
 
 
-def orders(n: int, draws: int, *what: object) -> NDArray[np.int64]:
-    """Random orders of n items, [draw, n]; a subset of m is an order's first m."""
+def orders(
+    n: int, draws: int, *what: object, sides: Sequence[str | None] | None = None
+) -> NDArray[np.int64]:
+    """Random orders of n items, [draw, n]; a subset of m is an order's first m.
+
+    Args:
+        sides: per item its side; with them any run of an order's items has equally many of each
+            as far as there are (see `balance.balanced`).
+    """
     found: NDArray[np.int64] = stream(*what).random((draws, n)).argsort(axis=1)
-    return found
+    if sides is None or None in sides:
+        return found
+    return np.stack([order[alternating([sides[item] for item in order])] for order in found])
 
 
 def cosines(a: Floats, b: Floats) -> NDArray[np.float64]:
@@ -110,6 +120,7 @@ def compare(
 def convergence(
     matching: Floats,
     other: Floats,
+    sides: Sequence[str | None],
     *,
     sizes: Sequence[int],
     draws: int,
@@ -124,10 +135,11 @@ def convergence(
 
     Args:
         matching, other: [item, L, d].
+        sides: [item] of which every subset has equally many.
         name: names the random stream beside the seed.
     """
     n, n_layers = matching.shape[:2]
-    order = orders(n, draws, seed, "convergence", *name)
+    order = orders(n, draws, seed, "convergence", *name, sides=sides)
     tables = []
     for layer in range(n_layers):
         differences = matching[:, layer].astype(np.float64) - other[:, layer].astype(np.float64)

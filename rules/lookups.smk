@@ -6,7 +6,7 @@ CORPUS_FILES = {
 }
 
 # true for the tokenizer's own, its text for another, false for none
-BOS = LOOKUPS["bos"] and (config["model"].get("beginning") or True)
+BOS = LOOKUPS["bos"] and (BEGINNING or True)
 
 PART = f"{RESULTS}/lookups/shards/max_activations.{{shard}}-of-{{shards}}.parquet"
 # into how many shards the work is split is no setting: no result depends on it

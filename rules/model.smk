@@ -1,5 +1,12 @@
 from steerpaper.engine.folder import WANTED
 
+# where the model is, without what its texts begin with: no matter of fetching it
+WHERE = config["model"].get(config["model"]["source"])
+BEGINNING = config["model"]["beginning"]
+if isinstance(WHERE, dict):
+    BEGINNING = BEGINNING or WHERE.get("beginning")
+    WHERE = {key: value for key, value in WHERE.items() if key != "beginning"}
+
 
 rule model:
     """Fetch the language model, pinned, and put it into one folder in Hugging Face format."""
@@ -30,7 +37,7 @@ rule model:
         settings=dict(
             name=config["model"]["name"],
             source=config["model"]["source"],
-            where=config["model"].get(config["model"]["source"]),
+            where=WHERE,
         ),
         code=code_of("model"),
     message:

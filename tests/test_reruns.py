@@ -58,6 +58,7 @@ OTHERS = {
     "model.wheel.gguf": "other.gguf",
     "model.date": "2020-02-29",
     "model.beginning": "<|im_end|>",
+    "model.wheel.beginning": "<|im_end|>",
     "lookups.neurons.reject": ["29.5"],
     "steering.behaviors": ["warmth"],
     "steering.contrasts": ["letters"],

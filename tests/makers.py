@@ -193,6 +193,7 @@ def make_convergence(items=20):
         table = convergence(
             matching,
             np.zeros_like(matching),
+            [None] * len(matching),
             sizes=[1, 2, 5, 10, 20],
             draws=50,
             vectors=4,

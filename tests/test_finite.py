@@ -243,7 +243,7 @@ def test_the_cosine_of_a_vector_without_a_direction_is_empty(vector):
 def test_a_vector_of_equal_activations_converges_to_nothing():
     same = np.ones((8, 1, 3))
     options = {"sizes": [1, 2], "draws": 3, "vectors": 2, "items": 2, "seed": 1, "name": ["a"]}
-    assert convergence_draws(same, same, **options)["cosine"].isna().all()
+    assert convergence_draws(same, same, [None] * 8, **options)["cosine"].isna().all()
 
 
 # figures and LaTeX

@@ -206,7 +206,10 @@ def test_numbers_that_run_over_are_refused_by_every_script_and_nothing_is_writte
 
 
 def test_convergence_of_all_contrasts_lies_in_one_table(study):
-    inputs = {"activations": [str(study / "activations.safetensors")] * 2}
+    inputs = {"activations": [str(study / "activations.safetensors")] * 2, "prompts": []}
+    for contrast, sides in {"answers": [None] * 12, "letters": ["A", "B"] * 6}.items():
+        inputs["prompts"].append(str(study / f"{contrast}.train.jsonl"))
+        write_jsonl(inputs["prompts"][-1], [{"side": side} for side in sides])
     params = {"contrasts": CONTRASTS, "sizes": [1, 6, 30], "draws": 5}
     params |= {"compare": {"vectors": 2, "items": 10}, "seed": 3}
     path = run(study, "convergence", inputs, {"draws": "convergence.parquet"}, params)["draws"]

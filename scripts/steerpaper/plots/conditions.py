@@ -21,7 +21,7 @@ from steerpaper.plots.style import (
     titles,
     words,
 )
-from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, WITHOUT
+from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, WITHOUT, kind_of
 
 
 def random_reach(first_order: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
@@ -171,21 +171,25 @@ def cost(table: pd.DataFrame) -> Figure:
             told = f"{contrast}{dagger(of_kind)} ({counts(of_kind)}; dotted: chance)"
             ax.set_title(f"knowledge questions, {told}")
     axes[-1].set_xlabel("multiplier")
-    legend(figure, axes, 3)
+    legend(figure, axes, 2)
     flag_marks(figure, table)
     return figure
 
 
 def _cost_lines(ax: Axes, table: pd.DataFrame, behavior: str, colour: Any, shift: float) -> None:
-    """One behaviour's line, and its random directions'."""
+    """One behaviour's line, and the range of its random directions'."""
     # the unsteered run belongs to every direction
     unsteered = table[table["direction"] == UNSTEERED]
-    for direction, part in table[table["direction"] != UNSTEERED].groupby("direction"):
-        line = pd.concat([part, unsteered]).sort_values("multiplier")
-        own = direction == BEHAVIOR
-        look = {"color": colour, "ls": "-"} if own else {"color": GREY, "ls": "--"}
-        label = behavior if own else "random directions"
-        points(ax, line["multiplier"] + shift, line, "value", marker="o", ms=2, label=label, **look)
+    own = table[table["direction"] == BEHAVIOR]
+    line = pd.concat([own, unsteered]).sort_values("multiplier")
+    look: dict[str, Any] = {"color": colour, "label": behavior}
+    points(ax, line["multiplier"] + shift, line, "value", marker="o", ms=2, **look)
+    random = table[table["direction"].map(kind_of) == "random"].dropna(subset=["value"])
+    if len(random):
+        every = pd.concat([random, unsteered]).groupby("multiplier")["value"]
+        ends = every.min(), every.max()
+        look["label"] = f"{behavior}: random directions"
+        ax.fill_between(ends[0].index, *ends, lw=0, alpha=0.2, **look)
 
 
 def _perplexity_axis(ax: Axes, table: pd.DataFrame) -> None:

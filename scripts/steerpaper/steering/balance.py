@@ -20,13 +20,16 @@ def balanced(sides: Sequence[str | None], n: int) -> list[int]:
     Args:
         sides: per item; None where an item has none.
     """
-    if None in sides:
-        return list(range(min(n, len(sides))))
     return sorted(alternating(sides)[:n])
 
 
 def alternating(sides: Sequence[str | None]) -> list[int]:
-    """Places of all items: the first of each side, then the second of each side, and so on."""
+    """Places of all items: the first of each side, then the second of each side, and so on.
+
+    Items without sides stay in their order.
+    """
+    if None in sides:
+        return list(range(len(sides)))
     seen: Counter[str | None] = Counter()
     rank = []
     for side in sides:

@@ -23,10 +23,10 @@ def orders(
 
     Args:
         sides: per item its side; with them any run of an order's items has equally many of each
-            as far as there are (see `balance.balanced`).
+            as far as there are (see `balance.alternating`).
     """
     found: NDArray[np.int64] = stream(*what).random((draws, n)).argsort(axis=1)
-    if sides is None or None in sides:
+    if sides is None:
         return found
     return np.stack([order[alternating([sides[item] for item in order])] for order in found])
 

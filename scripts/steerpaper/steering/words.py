@@ -106,18 +106,20 @@ def _negated(words: Sequence[str], negators: Sequence[str], begins: bool) -> boo
     for place, word in enumerate(words[:-1]):
         short = contracted and word.endswith(_CONTRACTED)
         if short or word in negators:
-            behind = words[place + 1 : -1]
             asks = begins and place == 0 and short and word not in _ORDERS
-            if not (
-                behind[:1]
-                and (
-                    behind[0] in _SPENT
-                    or tuple(behind[:2]) == _MOST
-                    or (asks and behind[0] in _ASKED)
-                )
-            ):
+            if not _spent(words[place + 1 : -1], asks):
                 return True
     return False
+
+
+def _spent(behind: Sequence[str], asks: bool) -> bool:
+    """Whether a negator takes nothing back, by the words between it and the marker.
+
+    Args:
+        asks: the negator begins a clause as questions do.
+    """
+    words = _SPENT | _ASKED if asks else _SPENT
+    return tuple(behind[:2]) == _MOST or not words.isdisjoint(behind[:1])
 
 
 def _shape(text: str) -> str:

@@ -56,8 +56,8 @@ class Interval:
         return float(stats.t.isf(self.tail, degrees))
 
 
-# a table has many intervals over equally many items
-@lru_cache(maxsize=8)
+# a table has many intervals over equally many items; of very many items one is enough to hold
+@lru_cache(maxsize=1)
 def _draws(seed: int, resamples: int, n: int) -> NDArray[np.int64]:
     generator = stream(seed, "bootstrap", n)
     counts: NDArray[np.int64] = generator.multinomial(n, np.full(n, 1 / n), size=resamples)

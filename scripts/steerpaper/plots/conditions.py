@@ -182,14 +182,14 @@ def _cost_lines(ax: Axes, table: pd.DataFrame, behavior: str, colour: Any, shift
     unsteered = table[table["direction"] == UNSTEERED]
     own = table[table["direction"] == BEHAVIOR]
     line = pd.concat([own, unsteered]).sort_values("multiplier")
-    look: dict[str, Any] = {"color": colour, "label": behavior}
-    points(ax, line["multiplier"] + shift, line, "value", marker="o", ms=2, **look)
+    x = line["multiplier"] + shift
+    points(ax, x, line, "value", marker="o", ms=2, color=colour, label=behavior)
     random = table[table["direction"].map(kind_of) == "random"].dropna(subset=["value"])
     if len(random):
         every = pd.concat([random, unsteered]).groupby("multiplier")["value"]
-        ends = every.min(), every.max()
-        look["label"] = f"{behavior}: random directions"
-        ax.fill_between(ends[0].index, *ends, lw=0, alpha=0.2, **look)
+        low, high = every.min(), every.max()
+        label = f"{behavior}: random directions"
+        ax.fill_between(low.index, low, high, lw=0, alpha=0.2, color=colour, label=label)
 
 
 def _perplexity_axis(ax: Axes, table: pd.DataFrame) -> None:

@@ -13,8 +13,8 @@ LARGE = 16_000_000
 def content(source: Any) -> str:
     """What a file of raw data says, as a digest; blank lines at its end say nothing.
 
-    So that a file that is copied, touched or cloned anew re-runs nothing. What is fetched is pinned,
-    and known before it is there.
+    So that a file that is copied, touched or cloned anew re-runs nothing. What is fetched is
+    pinned, and known before it is there.
     """
     if isinstance(source, dict):
         return digest(source)

@@ -1,9 +1,9 @@
 """Raw data from elsewhere: an address, a file of a repository, a data set on the hub.
 
 A source is what a configuration says in the place of a path: `{url, sha256}`,
-`{github: {repo, commit, path, sha256}}` or `{hub: {id, revision, file}}`, or of a hub data set whose
-rows are wanted `{hub: {id, revision, split, columns}}`. Each becomes one file under results/data/,
-fetched once, beside a manifest that says where it came from.
+`{github: {repo, commit, path, sha256}}` or `{hub: {id, revision, file}}`, or of a hub data set
+whose rows are wanted `{hub: {id, revision, split, columns}}`. Each becomes one file under
+results/data/, fetched once, beside a manifest that says where it came from.
 """
 
 import hashlib
@@ -41,6 +41,7 @@ OFFLINE = (
     "is there a network? On a machine without one, run the rule `data` where there is one and copy "
     "results/data/ over, or give the file's path instead"
 )
+LATER = "run again later: what came of it is kept, and the rest is fetched"
 
 
 def kind_of(source: Any) -> str:
@@ -205,13 +206,11 @@ def download(at: str, target: Path, pinned: str, key: str) -> None:
         try:
             _stream(at, part, key)
             break
-        except (_Later, httpx.TransportError) as error:
+        except (_BusyError, httpx.TransportError) as error:
             if attempt == ATTEMPTS:
-                raise UserError(
-                    f"{key}: {at} cannot be fetched, tried {ATTEMPTS} times: {_told(error)}; "
-                    + (OFFLINE if isinstance(error, httpx.ConnectError) else "run again later: ")
-                    + ("" if isinstance(error, httpx.ConnectError) else "what came is kept")
-                ) from error
+                advice = OFFLINE if isinstance(error, httpx.ConnectError) else LATER
+                tried = f"cannot be fetched, tried {ATTEMPTS} times: {_told(error)}"
+                raise UserError(f"{key}: {at} {tried}; {advice}") from error
             wait = getattr(error, "wait", None) or PAUSE * 2 ** (attempt - 1)
             log.info("%s: %s; trying again in %g s", key, _told(error), wait)
             time.sleep(wait)
@@ -227,7 +226,7 @@ def download(at: str, target: Path, pinned: str, key: str) -> None:
     os.replace(part, target)
 
 
-class _Later(Exception):
+class _BusyError(Exception):
     """A server that may do better later; `wait` is how many seconds it asks for."""
 
     def __init__(self, words: str, wait: float | None) -> None:
@@ -248,10 +247,10 @@ def _stream(at: str, part: Path, key: str) -> None:
         if status == 416:  # nothing is lacking, or the part is longer than the file
             if response.headers.get("Content-Range") != f"bytes */{there}":
                 part.unlink()
-                raise _Later("the part that was kept is no part of it", 0.01)
+                raise _BusyError("the part that was kept is no part of it", 0.01)
             return
         if status in BUSY:
-            raise _Later(f"status {status}", _asked_wait(response.headers.get("Retry-After")))
+            raise _BusyError(f"status {status}", _asked_wait(response.headers.get("Retry-After")))
         if status in (401, 403):
             raise UserError(
                 f"{key}: {at} is not open to all (status {status}); fetch it with your account and "
@@ -269,7 +268,7 @@ def _stream(at: str, part: Path, key: str) -> None:
                 out.write(chunk)
                 came += len(chunk)
         if length is not None and came < int(length):
-            raise _Later(f"the connection ended after {came} of {length} bytes", None)
+            raise _BusyError(f"the connection ended after {came} of {length} bytes", None)
 
 
 def _asked_wait(header: str | None) -> float | None:
@@ -371,9 +370,10 @@ def _rows(folder: Path, files: Iterable[str], where: Where, key: str) -> Iterato
         if path.suffix == ".parquet":
             parts = (part.to_pandas() for part in pq.ParquetFile(path).iter_batches(1000))
         elif path.suffix == ".jsonl":
-            parts = iter(pd.read_json(path, lines=True, dtype=False, chunksize=1000))
+            parts = (part for part in pd.read_json(path, lines=True, dtype=False, chunksize=1000))
         else:
-            parts = iter(pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=1000))
+            cells: Any = pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=1000)
+            parts = (part for part in cells)
         for part in parts:
             missing = [column for column in columns.values() if column not in part]
             if missing:

@@ -1,5 +1,7 @@
 """Raw data that is fetched: each source once, for every study that names it."""
 
+import re
+
 FETCHED = to_fetch(config)
 
 

@@ -14,7 +14,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.workflow.sources import fetch
+    from steerpaper.workflow.fetching import fetch
 
     params = job.params
     fetch(

@@ -3,14 +3,26 @@
 import hashlib
 import http.server
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
+from typing import ClassVar
 
 import pytest
+from conftest import ROOT
 
 from steerpaper.errors import UserError
-from steerpaper.workflow import sources
-from steerpaper.workflow.sources import check_sources, digest, fetch, fetched, to_fetch
+from steerpaper.workflow import fetching
+from steerpaper.workflow.fetching import fetch, split_files
+from steerpaper.workflow.sources import (
+    check_sources,
+    digest,
+    fetched,
+    to_fetch,
+)
 
 TEXT = b"".join(b'{"question": "How is it, %d?"}\n' % number for number in range(400))
 PINNED = hashlib.sha256(TEXT).hexdigest()
@@ -60,7 +72,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     """A local server, and the paths that it was asked for."""
-    monkeypatch.setattr(sources, "PAUSE", 0.01)
+    monkeypatch.setattr(fetching, "PAUSE", 0.01)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as running:
         running.asked = []
         threading.Thread(target=running.serve_forever, daemon=True).start()
@@ -137,13 +149,13 @@ def test_another_file_than_was_pinned_is_refused_and_not_kept(tmp_path, server):
 def test_without_a_network_the_way_out_is_said(tmp_path, server, monkeypatch):
     server.shutdown()
     server.server_close()
-    monkeypatch.setattr(sources, "ATTEMPTS", 2)
+    monkeypatch.setattr(fetching, "ATTEMPTS", 2)
     with pytest.raises(UserError, match=r"tried 2 times.*is there a network\? On a machine"):
         get(tmp_path, url(server, "good"))
 
 
 def test_a_repositorys_file_is_asked_for_at_its_commit(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(sources, "GITHUB", f"{server.at}/good")
+    monkeypatch.setattr(fetching, "GITHUB", f"{server.at}/good")
     where = {"repo": "a/b", "commit": "c" * 40, "path": "datasets/x y.json", "sha256": PINNED}
     target, manifest = get(tmp_path, {"github": where, "licence": "MIT"})
     assert target.name == "x_y.json"
@@ -200,3 +212,106 @@ def test_all_sources_that_are_no_paths_are_fetched():
     config["lookups"]["corpus"] = {"source": "hub", "hub": hub}
     keys = {key for key, _ in to_fetch(config).values()}
     assert keys == {"behaviors.calm.splits.train", "lookups.corpus"}
+
+
+def test_a_hub_splits_files_are_found_by_name():
+    names = ["README.md", "data/train-00001-of-00002.parquet", "data/train-00000-of-00002.parquet"]
+    names += ["data/test-00000-of-00001.parquet", "train.csv"]
+    assert split_files(names, "train") == sorted(names[1:3])
+    assert split_files(["train.csv"], "train") == ["train.csv"]
+    assert split_files(names, "dev") == []
+
+
+FETCH = """
+import json, sys
+from pathlib import Path
+from steerpaper.errors import UserError
+from steerpaper.workflow.fetching import fetch
+folder, source = Path(sys.argv[1]), json.loads(sys.argv[2])
+try:
+    fetch(folder / "file", folder / "manifest.json", source, "behaviors.calm.items")
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """What the client library needs of a hub: one revision of one data set."""
+
+    files: ClassVar = {
+        "README.md": b"read me",
+        "data/train-00000-of-00001.jsonl": b'{"text": "one"}\n{"text": "two"}\n',
+        "data/test-00000-of-00001.jsonl": b'{"text": "three"}\n',
+    }
+
+    def do_GET(self):
+        revision, path = "a" * 40, self.path.partition("?")[0]
+        if path == f"/api/datasets/some/corpus/revision/{revision}":
+            about = {"id": "some/corpus", "sha": revision, "cardData": {"license": "mit"}}
+            about["siblings"] = [{"rfilename": name} for name in self.files]
+            body = json.dumps(about).encode()
+        elif path.startswith(f"/datasets/some/corpus/resolve/{revision}/"):
+            body = self.files[path.partition(f"{revision}/")[2]]
+        elif path == f"/api/datasets/some/corpus/tree/{revision}":
+            sizes = [(name, len(body)) for name, body in self.files.items()]
+            tree = [{"type": "file", "path": n, "size": s, "oid": "0" * 40} for n, s in sizes]
+            body = json.dumps(tree).encode()
+        else:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+        self.send_header("X-Repo-Commit", revision)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+def fetch_from_hub(tmp_path, address, where):
+    """Fetch in a process of its own: the client reads the hub's address when it is imported."""
+    source = {"hub": {"id": "some/corpus", "revision": "a" * 40, **where}}
+    (tmp_path / "out").mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(tmp_path / "cache"),
+        "PYTHONPATH": str(ROOT / "scripts"),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    }
+    command = [sys.executable, "-c", FETCH, str(tmp_path / "out"), json.dumps(source)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return done.stderr.strip()
+
+
+def test_a_hub_data_set_comes_by_file_or_by_split_and_columns(tmp_path):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address, got = f"http://127.0.0.1:{server.server_port}", tmp_path / "out/file"
+    rows = {"split": "train", "columns": {"question": "text"}}
+    try:
+        assert fetch_from_hub(tmp_path, address, rows) == ""
+        assert got.read_text() == '{"question": "one"}\n{"question": "two"}\n'
+        manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+        assert manifest["licence"] == "mit"
+        assert manifest["sha256"] == hashlib.sha256(got.read_bytes()).hexdigest()
+        assert fetch_from_hub(tmp_path, address, {"file": "README.md"}) == ""
+        assert got.read_text() == "read me"
+        for where, said in [
+            ({**rows, "split": "dev"}, "items.hub.split: some/corpus has no .* the split 'dev'"),
+            ({**rows, "columns": {"a": "b"}}, "items.hub.columns: .* no column 'b'; it has text"),
+            ({"file": "none.json"}, "items.hub.file: some/corpus has no file none.json"),
+            ({"file": "README.md", "revision": "b" * 40}, "cannot be fetched: .*check the id"),
+        ]:
+            before = got.read_bytes()
+            assert re.search(said, fetch_from_hub(tmp_path, address, where)), said
+            assert got.read_bytes() == before
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -21,8 +21,8 @@ from steerpaper.engine.check import check_folder
 from steerpaper.engine.folder import WANTED, reading
 from steerpaper.engine.wheel import from_wheel
 from steerpaper.errors import UserError
+from steerpaper.workflow.fetching import hub_snapshot
 from steerpaper.workflow.files import sha256, write_json
-from steerpaper.workflow.sources import hub_snapshot
 
 log = logging.getLogger(__name__)
 

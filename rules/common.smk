@@ -21,6 +21,7 @@ from steerpaper.workflow.places import data_files
 from steerpaper.workflow.provenance import without_folder, workflow_files
 from steerpaper.workflow.records import portable, settings_digest
 from steerpaper.workflow.shards import shards_there
+from steerpaper.workflow.sources import fetched, texts_of, to_fetch
 from steerpaper.workflow.run_times import print_run_times
 from steerpaper.workflow.runs import claim, left_by_a_kill
 
@@ -101,8 +102,10 @@ def theirs(path):
     """A file of raw data as an input, by what it says and not by its time: see `content`.
 
     None where there is no such file, or it is the workflow's own: a moved or renamed clone makes
-    nothing anew.
+    nothing anew. What is fetched (see data.smk) is known by where it is from.
     """
+    if isinstance(path, dict):
+        return ancient(fetched(path))
     return [] if not path or is_ours(path) else ancient(path)
 
 
@@ -112,7 +115,11 @@ def ours(**paths):
     Of this type Snakemake compares nothing: what counts is what they say (`content`).
     """
     return SimpleNamespace(
-        **{key: str(path) for key, path in paths.items() if path and is_ours(path)}
+        **{
+            key: path
+            for key, path in paths.items()
+            if path and isinstance(path, str) and is_ours(path)
+        }
     )
 
 

@@ -1,6 +1,8 @@
 """The lookups study: from raw text to the heads that drive each neuron."""
 
 CORPUS = LOOKUPS["corpus"]
+# where its texts are, and their column; those of the standard library are nowhere
+TEXTS, COLUMN = texts_of(CORPUS)
 CORPUS_FILES = {
     split: f"{RESULTS}/lookups/corpus.{split}.jsonl" for split in ("train", "test")
 }
@@ -16,7 +18,7 @@ MAX_ACTIVATIONS = dict(run=RUN_MODEL, bos=BOS, top=LOOKUPS["top"])
 rule corpus:
     """Make the corpus: raw text cut into prompts, de-duplicated, split into train and test."""
     input:
-        raw=theirs(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else [],
+        raw=theirs(TEXTS),
         model=f"{MODEL}/manifest.json",
     output:
         **CORPUS_FILES,
@@ -33,16 +35,16 @@ rule corpus:
         runtime=scaled(60),
     params:
         settings=dict(
-            source=CORPUS["source"],
-            where=CORPUS.get(CORPUS["source"]),
-            data=content(CORPUS["file"]["path"]) if CORPUS["source"] == "file" else "",
+            column=COLUMN,
+            data=content(TEXTS) if TEXTS else "",
             seed=config["seed"],
             bos=BOS,
             **keys_of(CORPUS, "train test max_tokens"),
         ),
         code=code_of("lookups/corpus"),
+        beside=ours(raw=TEXTS),
     message:
-        "Making the corpus ({params.settings[source]})"
+        "Making the corpus"
     script:
         "../scripts/lookups/corpus.py"
 

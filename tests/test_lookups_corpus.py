@@ -1,20 +1,12 @@
 """The corpus: sources read or refused with file and line; disjoint, repeatable, counted."""
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
 import tracemalloc
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
-from typing import ClassVar
 
 import pandas as pd
 import pytest
-from conftest import ROOT
 
 from steerpaper.errors import UserError
 from steerpaper.lookups.corpus import (
@@ -30,7 +22,6 @@ from steerpaper.lookups.raw import (
     file_texts,
     prose,
     read_raw,
-    split_files,
     stdlib_texts,
 )
 
@@ -167,8 +158,8 @@ def test_every_kind_of_file_is_read_alike(tmp_path):
     pd.DataFrame({"body": lines}).to_csv(tmp_path / "c.csv")
     pd.DataFrame({"body": lines}).to_parquet(tmp_path / "c.parquet")
     for name in ("c.txt", "c.jsonl", "c.csv", "c.parquet"):
-        where = {"path": str(tmp_path / name), "column": "body"}
-        assert [raw.text for raw in read_raw("file", where)] == lines, name
+        found = read_raw(str(tmp_path / name), "body", name)
+        assert [raw.text for raw in found] == lines, name
 
 
 @pytest.mark.parametrize("name", ["c.txt", "c.jsonl", "c.csv"])
@@ -215,89 +206,6 @@ def test_a_file_that_cannot_be_read_is_named_with_its_line(tmp_path, name, conte
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match="no file at"):
         list(file_texts(tmp_path / "none.txt", "text", "none.txt"))
-
-
-def test_a_hub_splits_files_are_found_by_name():
-    names = ["README.md", "data/train-00001-of-00002.parquet", "data/train-00000-of-00002.parquet"]
-    names += ["data/test-00000-of-00001.parquet", "train.csv"]
-    assert split_files(names, "train") == sorted(names[1:3])
-    assert split_files(["train.csv"], "train") == ["train.csv"]
-    assert split_files(names, "dev") == []
-
-
-READ_FROM_HUB = """
-import json, sys
-from steerpaper.errors import UserError
-from steerpaper.lookups.raw import read_raw
-where = {"id": "some/corpus", "revision": "a" * 40, "split": sys.argv[1], "column": "text"}
-try:
-    print(json.dumps([raw.text for raw in read_raw("hub", where)]))
-except UserError as error:
-    print(error)
-"""
-
-
-class Hub(BaseHTTPRequestHandler):
-    """What the client library needs of a hub: one revision of one data set."""
-
-    files: ClassVar = {
-        "README.md": b"read me",
-        "data/train-00000-of-00001.jsonl": b'{"text": "one"}\n{"text": "two"}\n',
-        "data/test-00000-of-00001.jsonl": b'{"text": "three"}\n',
-    }
-
-    def do_GET(self):
-        revision, path = "a" * 40, self.path.partition("?")[0]
-        if path == f"/api/datasets/some/corpus/revision/{revision}":
-            siblings = [{"rfilename": name} for name in self.files]
-            body = json.dumps({"id": "some/corpus", "sha": revision, "siblings": siblings}).encode()
-        elif path.startswith(f"/datasets/some/corpus/resolve/{revision}/"):
-            body = self.files[path.partition(f"{revision}/")[2]]
-        elif path == f"/api/datasets/some/corpus/tree/{revision}":
-            sizes = [(name, len(body)) for name, body in self.files.items()]
-            tree = [{"type": "file", "path": n, "size": s, "oid": "0" * 40} for n, s in sizes]
-            body = json.dumps(tree).encode()
-        else:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
-        self.send_header("X-Repo-Commit", revision)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def log_message(self, *args):
-        pass
-
-
-def read_from_hub(tmp_path, address, split):
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": address,
-        "HF_HOME": str(tmp_path),
-        "PYTHONPATH": str(ROOT / "scripts"),
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
-    command = [sys.executable, "-c", READ_FROM_HUB, split]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or done.stderr
-
-
-def test_a_hub_data_set_is_read_by_split_or_refused(tmp_path):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    try:
-        assert json.loads(read_from_hub(tmp_path, address, "train")) == ["one", "two"]
-        assert "names the split 'dev'" in read_from_hub(tmp_path, address, "dev")
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_control_token_in_a_text_is_the_characters_that_it_shows(tokenizer):

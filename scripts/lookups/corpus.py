@@ -13,8 +13,8 @@ from steerpaper.workflow.job import Job, log, run
 class Params(TypedDict):
     """The rule's settings."""
 
-    source: str
-    where: dict[str, str] | None
+    column: str
+    data: str
     train: int
     test: int
     max_tokens: int
@@ -31,6 +31,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.lookups.corpus import SPLITS, choose_prompts, write_corpus
     from steerpaper.lookups.raw import RawFile, read_raw
     from steerpaper.workflow.files import write_table
+    from steerpaper.workflow.places import named
 
     tokenizer, context = load_for_prompts(job.input["model"])
     paths = {split: job.output[split] for split in SPLITS}
@@ -41,7 +42,9 @@ def main(job: Job[Params]) -> None:
     counts: Counter[str] = Counter()
     # all texts are on the disk for a while
     with writing(paths["train"]):
-        raw = RawFile(read_raw(job.params["source"], job.params["where"]), folder)
+        path = job.input["raw"] or None
+        texts = read_raw(path, job.params["column"], named(path) if path else "")
+        raw = RawFile(texts, folder)
     prompts = choose_prompts(
         tokenizer,
         raw,

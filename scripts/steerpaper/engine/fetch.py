@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from steerpaper.engine.check import check_folder
-from steerpaper.engine.folder import WANTED, reading, told
+from steerpaper.engine.folder import WANTED, reading
 from steerpaper.engine.wheel import from_wheel
 from steerpaper.errors import UserError
+from steerpaper.workflow.fetching import hub_snapshot
 from steerpaper.workflow.files import sha256, write_json
 
 log = logging.getLogger(__name__)
@@ -174,22 +175,14 @@ def _named_by_its_source(part: Path, source: str, where: Mapping[str, str] | str
 
 
 def _from_hub(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
-    from huggingface_hub import snapshot_download
-
-    try:
-        snapshot = snapshot_download(
-            where["id"],
-            revision=where["revision"],
-            allow_patterns=list(WANTED),
-            ignore_patterns=["*/*"],  # to these patterns * is any text, folders among it
-        )
-    except Exception as error:  # what a server answers is data too
-        raise UserError(
-            f"model.hub: {where['id']} at revision {where['revision']} cannot be fetched: "
-            f"{told(error)}; check the id, the revision, the network and, "
-            "for a gated model, that you are logged in to the hub"
-        ) from error
-    _link(part, Path(snapshot), f"model.hub: {where['id']}")
+    snapshot = hub_snapshot(
+        where,
+        WANTED,
+        key="model.hub",
+        repo_type="model",
+        ignore_patterns=["*/*"],  # to these patterns * is any text, folders among it
+    )
+    _link(part, snapshot, f"model.hub: {where['id']}")
     return {"id": where["id"], "revision": where["revision"]}
 
 

@@ -1,4 +1,4 @@
-"""Raw texts for the corpus: from the standard library, a file, or a data set on the hub."""
+"""Raw texts for the corpus: from the standard library, or a file."""
 
 import ast
 import csv
@@ -8,7 +8,7 @@ import sysconfig
 import tempfile
 import textwrap
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,34 +19,25 @@ import pyarrow.parquet as pq
 from steerpaper.errors import UserError
 from steerpaper.lookups.corpus import Raw
 from steerpaper.reading import decoded, lines_of, records, shown
-from steerpaper.workflow.places import named
 
 # parts of the standard library whose text is code under test, not prose
 _NOT_PROSE = {"test", "tests", "idlelib", "turtledemo", "site-packages", "__pycache__"}
-# the formats of hub data sets that are read, the preferred first
-_HUB_ENDINGS = (".parquet", ".jsonl", ".csv")
 # rows of a table that are held at a time while it is read
 _ROWS = 1000
 # characters of a CSV file's cell; the library's own limit is less than a document may have
 _LONGEST = 2**31 - 1
 
 
-def read_raw(source: str, where: Mapping[str, str] | None) -> Iterator[Raw]:
-    """Read the raw texts of a configured source, one after the other.
+def read_raw(path: str | None, column: str, name: str) -> Iterator[Raw]:
+    """Read the raw texts of a file, or without one those of the standard library.
 
     Args:
-        source: `stdlib`, `file` (where: path, column) or `hub` (where: id, revision, split,
-            column).
+        name: what the file is called in messages, and in the texts' sources.
 
     Raises:
         UserError: nothing there, unreadable, or no such column.
     """
-    if source == "stdlib":
-        return stdlib_texts()
-    assert where is not None
-    if source == "file":
-        return file_texts(Path(where["path"]), where["column"], named(where["path"]))
-    return _hub_texts(where)
+    return file_texts(Path(path), column, name) if path else stdlib_texts()
 
 
 class RawFile:
@@ -195,48 +186,3 @@ def _check_column(held: Iterable[str], column: str, name: str) -> None:
         raise UserError(
             f"{name}: has no column '{column}'; it has {', '.join(map(shown, names[:20]))}"
         )
-
-
-def split_files(names: Iterable[str], split: str) -> list[str]:
-    """The files of a hub data set that hold a split: Parquet if there is any, else JSON Lines, CSV.
-
-    A file belongs to the split whose name is a word of its path (`data/train-00000-of-00001`).
-    """
-    known = list(names)
-    for ending in _HUB_ENDINGS:
-        found = [
-            name
-            for name in known
-            if name.endswith(ending) and split in re.split(r"[/._-]", name.removesuffix(ending))
-        ]
-        if found:
-            return sorted(found)
-    return []
-
-
-def _hub_texts(where: Mapping[str, str]) -> Iterator[Raw]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(
-            where["id"],
-            repo_type="dataset",
-            revision=where["revision"],
-            allow_patterns=[f"*{where['split']}*{ending}" for ending in _HUB_ENDINGS],
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise UserError(
-            f"lookups.corpus.hub: {where['id']} at revision {where['revision']} cannot be "
-            f"fetched: {str(error).strip().splitlines()[0]}; check the id, the revision and the "
-            "network"
-        ) from error
-    held = (path.relative_to(folder).as_posix() for path in Path(folder).rglob("*.*"))
-    files = split_files(held, where["split"])
-    if not files:
-        raise UserError(
-            f"lookups.corpus.hub.split: {where['id']} has no {', '.join(_HUB_ENDINGS)} file whose "
-            f"path names the split '{where['split']}'"
-        )
-    for name in files:
-        yield from file_texts(Path(folder) / name, where["column"], f"{where['id']}/{name}")

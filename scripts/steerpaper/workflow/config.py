@@ -19,6 +19,7 @@ from jsonschema.validators import Draft202012Validator, extend
 from steerpaper.errors import UserError
 from steerpaper.reading import read_json, read_yaml, shown
 from steerpaper.workflow.places import data_files
+from steerpaper.workflow.sources import check_sources
 
 Config = dict[str, Any]
 
@@ -97,7 +98,7 @@ def validated(
     validator: Validator = STRICT(rules)
     errors = sorted(validator.iter_errors(filled), key=lambda error: list(map(str, error.path)))
     problems = [problem for error in errors for problem in _explain(error)]
-    problems = problems or _check_paths(filled)
+    problems = problems or check_sources(filled) or _check_paths(filled)
     if not problems:
         _find_data(filled, schema.parent)
         problems = _check_meaning(filled)
@@ -228,8 +229,6 @@ def _check_corpus(lookups: Config) -> list[str]:
             )
     if corpus["shards"] > min(corpus["train"], corpus["test"]):
         problems.append(f"lookups.corpus.shards: {corpus['shards']} is more than there are prompts")
-    if corpus["source"] == "file" and not os.path.isfile(corpus["file"]["path"]):
-        problems.append(f"lookups.corpus.file.path: no file at {corpus['file']['path']}")
     return problems
 
 
@@ -251,10 +250,7 @@ def _check_meaning(config: Config) -> list[str]:
                 f"{_nearest(name, known)}; declared: {', '.join(known)}"
             )
             continue
-        for kind in ("items", "about"):
-            path = config["behaviors"][name].get(kind)
-            if path is not None and not os.path.isfile(path):
-                problems.append(f"behaviors.{name}.{kind}: no file at {path}")
+    problems += _check_files(config)
     if steering["normalize"] and steering["multiplier_unit"] == "residual":
         problems.append(
             "steering.normalize: has no effect with multiplier_unit: residual, which gives every "
@@ -313,9 +309,19 @@ def _check_parts(steering: Config) -> list[str]:
                     f"steering.behaviors{_nearest(name, steering['behaviors'])}; write all, a "
                     f"number (the first n) or names out of: {', '.join(steering['behaviors'])}"
                 )
-    cost = steering["cost"]
-    if named_behaviors(cost["behaviors"], steering["behaviors"]):
-        for key in ("neutral", "knowledge"):
-            if not os.path.isfile(cost[key]):
-                problems.append(f"steering.cost.{key}: no file at {cost[key]}")
     return problems
+
+
+def _check_files(config: Config) -> list[str]:
+    """Files of raw data that the study reads and that are not there."""
+    steering = config["steering"]
+    read = [f"behaviors.{name}." for name in steering["behaviors"]]
+    if named_behaviors(steering["cost"]["behaviors"], steering["behaviors"]):
+        read.append("steering.cost.")
+    if config["lookups"]["corpus"]["source"] == "file":
+        read.append("lookups.corpus.file.")
+    return [
+        f"{key}: no file at {place[name]}"
+        for key, place, name in data_files(config)
+        if key.startswith(tuple(read)) and not os.path.isfile(place[name])
+    ]

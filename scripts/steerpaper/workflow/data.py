@@ -2,17 +2,23 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
+
+from steerpaper.workflow.sources import digest
 
 # a larger file is known by its size and time: it would be read at every start of the workflow
 LARGE = 16_000_000
 
 
-def content(path: str | Path) -> str:
+def content(source: Any) -> str:
     """What a file of raw data says, as a digest; blank lines at its end say nothing.
 
-    So that a file that is copied, touched or cloned anew re-runs nothing.
+    So that a file that is copied, touched or cloned anew re-runs nothing. What is fetched is
+    pinned, and known before it is there.
     """
-    path = Path(path)
+    if isinstance(source, dict):
+        return digest(source)
+    path = Path(source)
     try:
         about = path.stat()
         if about.st_size > LARGE:

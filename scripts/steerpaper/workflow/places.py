@@ -34,15 +34,27 @@ _BEFORE, _AFTER = r"(?<![\w./~+-])", r"(?![\w-]|\.\w)"
 HOST = re.compile(r"\b((?:host|hostname|nodename)[\"']?\s*[=:]\s*[\"']?)[\w.-]+", re.IGNORECASE)
 
 
-def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
-    """Every file of raw data that a configuration names: dotted key, and where its path is held."""
-    places = {f"behaviors.{name}": behavior for name, behavior in config["behaviors"].items()}
+def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
+    """Every source of raw data that a configuration names: dotted key, and where it is held."""
+    places = {}
+    for name, behavior in config["behaviors"].items():
+        places[f"behaviors.{name}"] = behavior
+        places[f"behaviors.{name}.splits"] = behavior.get("splits", {})
     places["steering.cost"] = config["steering"]["cost"]
     places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
     for name, place in places.items():
-        for key in ("items", "about", "neutral", "knowledge", "path"):
+        for key in ("items", "train", "dev", "test", "about", "neutral", "knowledge", "path"):
             if key in place:
                 yield f"{name}.{key}", place, key
+
+
+def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
+    """Of `data_sources` those that are files of this machine, by path; the others are fetched."""
+    return (
+        (name, place, key)
+        for name, place, key in data_sources(config)
+        if isinstance(place[key], str)
+    )
 
 
 def named(path: str | Path) -> str:

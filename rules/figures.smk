@@ -29,6 +29,9 @@ for _name, _row in FIGURE_ROWS.items():
         params:
             settings=dict(
                 draw=f"plots.{_row['draw']}",
+                many=f"plots.{_row['many']}" if "many" in _row else None,
+                cut="panels" in _row,
+                panels=config["figures"]["panels"] if "panels" in _row else False,
                 tables=list(_row["tables"]),
                 measured=[
                     key for key, table in _row["tables"].items() if table in MEASURED
@@ -38,6 +41,7 @@ for _name, _row in FIGURE_ROWS.items():
             ),
             # and the look of all figures
             code=code_of("figure", f"plots.{_row['draw']}")
+            | (code_of("figure", f"plots.{_row['many']}") if "many" in _row else {})
             | said_by("scripts/steerpaper/plots/paper.mplstyle"),
         message:
             _row["message"]

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 
@@ -24,6 +25,7 @@ mpl.use("Agg")
 plt.style.use(Path(__file__).with_name("paper.mplstyle"))
 
 COLUMN = 3.4  # inches: one column of a two-column paper
+PAGE = 7.0  # inches: both columns of a page
 # the colour-blind safe palette of Wong 2011, as seaborn has it
 COLOURS = sns.color_palette("colorblind")
 GREY = "0.45"
@@ -208,13 +210,19 @@ def powers_of_ten(axes: Sequence[Axes]) -> None:
         ax.yaxis.set_minor_formatter(_Powers(shown, "minor"))
 
 
-def save(figure: Figure, outputs: Mapping[str, str], data: pd.DataFrame) -> None:
-    """Write a figure as PDF and PNG, and the data that it shows as CSV.
+def save(figures: Iterable[Figure], outputs: Mapping[str, str], data: pd.DataFrame) -> None:
+    """Write a figure's pages as PDF, the first of them as PNG, and the data it shows as CSV.
 
     The files carry no date: the same data gives the same bytes.
     """
-    for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
-        with whole(outputs[kind]) as part:
-            figure.savefig(part, metadata=metadata)
+    with (
+        whole(outputs["pdf"]) as part,
+        PdfPages(part, metadata={"CreationDate": None}) as pdf,
+    ):
+        for number, figure in enumerate(figures):
+            pdf.savefig(figure)
+            if number == 0:
+                with whole(outputs["png"]) as first:
+                    figure.savefig(first)
+            plt.close(figure)
     write_table(outputs["csv"], data)
-    plt.close(figure)

@@ -1,0 +1,84 @@
+"""Which pages a figure has: of more than a few behaviours it has a form of its own.
+
+Neither matplotlib nor pandas is imported here, since the report's captions ask for `MANY` too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    Draw = Callable[..., Figure]
+
+MANY = 8  # behaviours; of more, panels of one behaviour each are no longer read with ease
+
+
+def names_of(table: pd.DataFrame) -> list[str]:
+    """The table's behaviours, in order; none where a row is no behaviour's."""
+    return list(table["behavior"].unique()) if "behavior" in table else []
+
+
+def pages(
+    draw: Draw,
+    draw_many: Draw | None,
+    tables: Sequence[pd.DataFrame],
+    *,
+    cut: bool,
+    further: bool,
+) -> Iterator[Figure]:
+    """A figure's pages, one at a time, the one that stands for it first.
+
+    Args:
+        draw: draws the figure of a few behaviours.
+        draw_many: draws it of many; without it, the first `MANY` are drawn and counted, where the
+            figure can be cut.
+        tables: what either is given; those with behaviours are cut by them.
+        cut: has it panels of single behaviours, which can be drawn `MANY` at a time?
+        further: put these on further pages.
+    """
+    names = names_of(tables[0])
+    if len(names) <= MANY or not (draw_many or cut):
+        yield draw(*tables)
+        return
+    parts = [names[first : first + MANY] for first in range(0, len(names), MANY)] if cut else []
+    if draw_many:
+        yield draw_many(*tables)
+    if draw_many and not further:
+        return
+    for place, some in enumerate(parts if further else parts[:1]):
+        figure = draw(*(_of(table, some) for table in tables))
+        first = MANY * place + 1
+        _head(figure, f"behaviours {first} to {first + len(some) - 1} of {len(names)}")
+        yield figure
+
+
+def _of(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The rows of some behaviours; the whole table where it has none."""
+    return table[table["behavior"].isin(names)] if "behavior" in table else table
+
+
+def _head(figure: Figure, text: str) -> None:
+    """Put a line above all panels."""
+    if figure.legends:
+        # a layout makes room for one thing there
+        above = figure.legends[0].get_title()
+        figure.legends[0].set_title(f"{text}\n{above.get_text()}".strip(), {"size": 7})
+    elif figure.get_layout_engine():
+        figure.suptitle(text, fontsize=7)
+    else:
+        _raised(figure, 0.2)
+        figure.text(0.5, 0.997, text, ha="center", va="top", fontsize=7)
+
+
+def _raised(figure: Figure, inches: float) -> None:
+    """Make a figure higher; its axes keep their sizes and their distance from below."""
+    before = figure.get_figheight()
+    share = before / (before + inches)
+    for ax in figure.axes:
+        box = ax.get_position()
+        ax.set_position((box.x0, box.y0 * share, box.width, box.height * share))
+    figure.set_figheight(before + inches)

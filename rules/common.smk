@@ -24,6 +24,7 @@ from steerpaper.workflow.shards import shards_there
 from steerpaper.workflow.run_times import print_run_times
 from steerpaper.workflow.runs import claim, left_by_a_kill
 
+from steerpaper.plots.pages import MANY
 from steerpaper.steering.conditions import KINDS
 from steerpaper.steering.estimators import NAMES as ESTIMATORS
 from steerpaper.steering.measures import MEASURES
@@ -149,4 +150,4 @@ def plain_part(part):
 
 # what summaries and figures are: report/tables.yaml, report/figures.yaml
 REPORT = WORKFLOW / "report"
-for_captions({name: measure.text for name, measure in MEASURES.items()})
+for_captions({name: measure.text for name, measure in MEASURES.items()}, MANY)

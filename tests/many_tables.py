@@ -36,7 +36,7 @@ def names(n):
 def enlarged(table, n, scaled=SCALED, spread=0.8):
     """The table's behaviours as n, each with effects of a size of its own."""
     generator = np.random.default_rng(4)
-    found = {name: part for name, part in table.groupby("behavior")}
+    found = dict(iter(table.groupby("behavior")))
     parts = []
     for number, name in enumerate(names(n)):
         one = found[[*found][number % len(found)]]
@@ -142,7 +142,13 @@ def estimators(n):
                     row = {"behavior": name, "estimator": estimator, "layer": layer}
                     cosines.append({**row, "cosine": generator.uniform(0.4, 1)})
     table = pd.DataFrame(rows).assign(
-        contrast="answers", n=30, control_low=-0.4, control_high=0.4, flags=None
+        contrast="answers",
+        n=30,
+        control_low=-0.4,
+        control_high=0.4,
+        flags=None,
+        anti_steerable=0.1,
+        norm_share=0.1,
     )
     return [table.assign(measure="logit_diff"), pd.DataFrame(cosines).assign(contrast="answers")]
 

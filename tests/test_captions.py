@@ -20,6 +20,7 @@ from makers import (
 )
 from study import unfilled
 
+from steerpaper.plots.pages import MANY
 from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.captions import for_captions, number
 from steerpaper.workflow.declared import measured_tables, rows_of
@@ -31,7 +32,7 @@ MEASURED = measured_tables(TABLES)
 @pytest.fixture(scope="module")
 def environment():
     """Snakemake's environment of captions, and a name that is not there is an error."""
-    for_captions({name: measure.text for name, measure in MEASURES.items()})
+    for_captions({name: measure.text for name, measure in MEASURES.items()}, MANY)
     return jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -23,7 +23,6 @@ from steerpaper.plots.style import (
 )
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, WITHOUT
 
-
 # what is steered: how reasoning comes about, its part, and what it is called below the axis
 STEERED = [
     ("without", "answer", "no\nreasoning"),

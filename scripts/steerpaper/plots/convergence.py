@@ -10,11 +10,9 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from steerpaper.plots.style import GREY, counts, legend, note, panels, points, titles
 
-
 # with what a vector is compared: the label of a line, and its style
 AGAINST = {"full": ("all items", "-"), "disjoint": ("two disjoint sets", ":")}
-# what is compared, and what it is called below the axis
-PLACES = [("one", "one"), ("several, mean", "several,\nmean"), ("several, lowest", "lowest")]
+PLACES = ("one", "several, mean", "several, lowest")  # what is compared
 
 
 def block_colours(table: pd.DataFrame) -> dict[int, Any]:
@@ -92,7 +90,7 @@ def several_or_one(table: pd.DataFrame) -> Figure:
             ax.set_title(behavior)
             continue
         for number, (layer, colour) in enumerate(palette.items()):
-            for place, (what, _) in enumerate(PLACES):
+            for place, what in enumerate(PLACES):
                 one = here[
                     (here["layer"] == layer) & (here["what"] == what) & (here["against"] == against)
                 ]
@@ -100,19 +98,23 @@ def several_or_one(table: pd.DataFrame) -> Figure:
                 label = f"block {layer}"
                 look = {"fmt": "o", "color": colour, "label": label}
                 points(ax, [place + shift], one, "cosine", "low", "high", **look)
-        few = here[here["what"] == "several, mean"]["items"].iloc[0]
-        all_of_them = here[here["what"] == "one"]["items"].iloc[0]
-        labels = [
-            f"one from\n{all_of_them}",
-            f"{all_of_them // few} from\n{few}, mean",
-            "lowest\nof them",
-        ]
-        ax.set_xticks(range(3), labels)
+        ax.set_xticks(range(3), labels(here))
         ax.set_xlim(-0.5, 2.5)
         ax.set_title(f"{behavior} ({counts(here, 'draws')} draws)")
     titles(figure, y=f"cosine with the vector\nfrom the {told}")
     legend(figure, axes, 3)
     return figure
+
+
+def labels(rows: pd.DataFrame) -> list[str]:
+    """What is compared, by the numbers of items."""
+    few = rows[rows["what"] == "several, mean"]["items"].iloc[0]
+    all_of_them = rows[rows["what"] == "one"]["items"].iloc[0]
+    return [
+        f"one from\n{all_of_them}",
+        f"{all_of_them // few} from\n{few}, mean",
+        "lowest\nof them",
+    ]
 
 
 def reference(rows: pd.DataFrame) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """What figures of many behaviours are made of: lines with their median, points, rows of names."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steerpaper.plots.pages import names_of
-from steerpaper.plots.style import COLUMN, PAGE, counts
+from steerpaper.plots.pages import PAGE, names_of
+from steerpaper.plots.style import COLUMN, counts
 from steerpaper.shown import shortened
 
 ROW = 0.105  # inches: a line of small type
@@ -29,6 +30,18 @@ def summary(table: pd.DataFrame, column: str = "n") -> str:
         flagged = table[table["flags"].fillna("").ne("")]["behavior"].nunique()
     parts = [f"{len(names)} behaviours", f"{flagged}†" if flagged else "", counts(table, column)]
     return ", ".join(part for part in parts if part)
+
+
+def head(ax: Axes, name: str, told: str, letters: int) -> None:
+    """A panel's title: its name, and below it what its rows are.
+
+    Args:
+        letters: that a line of the panel's width has room for.
+    """
+    # "n = 40" stays whole
+    kept = told.replace("n = ", "n\xa0=\xa0")
+    below = textwrap.fill(kept, letters).replace("\xa0", " ")
+    ax.set_title(f"{name}\n{below}", fontsize=6)
 
 
 def lines(
@@ -66,7 +79,8 @@ def dots(
     values = values.dropna()
     # multiples of the golden ratio fill a strip evenly in any number
     strewn = place + width * (np.arange(len(values)) * (math.sqrt(5) - 1) / 2 % 1 - 0.5)
-    ax.plot(strewn, values, "o", ms=1.6, mew=0, alpha=0.45, color=color)
+    alpha = float(np.clip(20 / max(len(values), 1), 0.35, 0.8))
+    ax.plot(strewn, values, "o", ms=1.8, mew=0, alpha=alpha, color=color)
     if len(values):
         ends = [place - width / 2, place + width / 2]
         ax.plot(ends, [values.median()] * 2, color=color, lw=1.8, label=label)
@@ -84,16 +98,14 @@ class Rows(NamedTuple):
     axes: list[Axes]
 
 
-def rows_of(
-    names: Sequence[str], across: int, marks: Sequence[str], *, rest: float, sharex: bool = True
-) -> tuple[Figure, list[Rows]]:
+def rows_of(names: Sequence[str], across: int, *, rest: float) -> tuple[Figure, list[Rows]]:
     """Panels with a row a behaviour, its name before it; many rows stand in several columns.
+
+    All panels of one kind have one scale.
 
     Args:
         across: panels beside each other for each row.
-        marks: what stands after the names.
         rest: inches of what stands above and below all rows.
-        sharex: have all panels of one kind the same scale?
     """
     groups = min(GROUPS, math.ceil(len(names) / ROWS))
     rows = math.ceil(len(names) / groups)
@@ -111,15 +123,12 @@ def rows_of(
         here = slice(group * rows, (group + 1) * rows)
         own = list(axes[0, group * across : (group + 1) * across])
         for number, ax in enumerate(own):
-            if sharex and group:
+            if group:
                 ax.sharex(axes[0, number])
             ax.set_ylim(rows - 0.5, -0.5)
             ax.set_yticks([])
             ax.tick_params(axis="x", labelsize=LETTERS)
-        texts = [
-            f"{shortened(name, LONGEST)}{mark}"
-            for name, mark in zip(names[here], marks[here], strict=True)
-        ]
+        texts = [shortened(name, LONGEST) for name in names[here]]
         own[0].set_yticks(range(len(texts)), texts, fontsize=LETTERS * size)
         own[0].tick_params(axis="y", length=0, pad=1)
         found.append(Rows(list(names[here]), own))

@@ -7,14 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from steerpaper.plots.conditions import STEERED, perplexity_axis, random_reach, without_prompt
-from steerpaper.plots.many import dots, lines, summary
+from steerpaper.plots.many import dots, head, lines, summary
 from steerpaper.plots.pages import names_of
 from steerpaper.plots.style import (
     COLOURS,
     CONTROL_LOOKS,
     GREY,
     colours,
-    counts,
     flag_marks,
     legend,
     note,
@@ -83,9 +82,8 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         if name == without and reach:
             _random(ax, there.groupby("multiplier")[measure].median(), max(reach.values()))
         lines(ax, there, "multiplier", measure, color=colour, label=name)
-        empty = f"\nn = 0: {missing} behaviours" if missing else ""
-        told = summary(there).replace(", n", ",\nn")
-        ax.set_title(f"{name}\n({told}){empty}", fontsize=6)
+        empty = f"; none for {missing}" if missing else ""
+        head(ax, name, f"{summary(there)}{empty}", 16)
     titles(figure, x="multiplier", y=f"{title} ({unit})")
     legend(figure, axes, 4, title="system prompt (thick: median)", last="random")
     flag_marks(figure, table)
@@ -125,12 +123,13 @@ def cost(table: pd.DataFrame) -> Figure:
         lines(ax, steered, "multiplier", "value", color=COLOURS[0], label="vector, median")
         if measure == "perplexity":
             perplexity_axis(ax, of_kind)
-            ax.set_title(f"neutral text ({summary(of_kind)} texts)")
+            head(ax, "neutral text", f"{summary(of_kind)} texts", 60)
         else:
             ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
             ax.set_ylim(0, 1.04)
             ax.set_ylabel("accuracy")
-            ax.set_title(f"{contrast} ({summary(of_kind)} questions; dotted: chance)")
+            told = f"{summary(of_kind)} questions; dotted: chance"
+            head(ax, f"knowledge questions, {contrast}", told, 60)
     axes[-1].set_xlabel("multiplier")
     legend(figure, axes, 2)
     flag_marks(figure, table)

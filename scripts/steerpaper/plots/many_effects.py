@@ -1,7 +1,5 @@
 """Figures of steering's effect on many behaviours: by block, by multiplier, by both, and sorted."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,12 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from steerpaper.plots.effects import change_of
-from steerpaper.plots.many import Rows, lines, rows_of, summary, widest
+from steerpaper.plots.many import LETTERS, Rows, head, lines, rows_of, summary, widest
 from steerpaper.plots.style import (
     COLOURS,
     CONTROL_LOOKS,
     control_area,
-    dagger,
     flag_marks,
     largest,
     legend,
@@ -65,8 +62,8 @@ def layer_sweep(
         at = chosen[["behavior", "layer"]].merge(here, on=["behavior", "layer"])
         ax.plot(at["layer"], at["slope"], "o", ms=2, mew=0, color="0.2", label="chosen")
         out = int((chosen["stands_out"].astype(str) == "False").sum())
-        told = f"\nno block stands out: {out} of {len(chosen)}" if out else ""
-        ax.set_title(f"{contrast} ({summary(here)}){told}")
+        told = f"; no block stands out for {out} of {len(chosen)}" if out else ""
+        head(ax, contrast, f"{summary(here)}{told}", 60)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     titles(
         figure, x="block steered", y=f"steerability slope ({words(table)[2]} per unit multiplier)"
@@ -93,7 +90,7 @@ def dose_response(table: pd.DataFrame) -> Figure:
                 control_area(ax, reach, label=kind, **look)
         own = here[here["direction"] == BEHAVIOR]
         lines(ax, own, "multiplier", "change", color=COLOURS[0], label="vector, median")
-        ax.set_title(f"{contrast} ({summary(own)})")
+        head(ax, contrast, summary(own), 60)
     titles(figure, x="multiplier", y=change_of(table))
     legend(figure, list(axes.values()), 3, last="vector")
     flag_marks(figure, table)
@@ -107,12 +104,6 @@ def _sorted(table: pd.DataFrame, column: str) -> list[str]:
     return list(lead.reindex(names).sort_values(ascending=False, kind="stable").index)
 
 
-def _marks(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """A dagger for every behaviour that has a flagged row."""
-    flagged = {name: dagger(rows) for name, rows in table.groupby("behavior")}
-    return [flagged.get(name, "") for name in names]
-
-
 def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Mean slope of every behaviour with its interval, sorted, over the range of its controls'.
 
@@ -122,7 +113,7 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
     table = table[table["direction"] == BEHAVIOR]
     contrasts = list(table["contrast"].unique())
     names = _sorted(table, "slope")
-    figure, parts = rows_of(names, len(contrasts), _marks(table, names), rest=0.95)
+    figure, parts = rows_of(names, len(contrasts), rest=1.0)
     keys = ["behavior", "contrast", "direction"]
     means = items.groupby(keys, sort=False, as_index=False)["slope"].mean()
     means = means.assign(kind=means["direction"].map(kind_of))
@@ -130,7 +121,7 @@ def steerability(items: pd.DataFrame, table: pd.DataFrame) -> Figure:
         for contrast, ax in zip(contrasts, part.axes, strict=True):
             here = _of(table, contrast)
             _forest(ax, part, here, _of(means, contrast))
-            ax.set_title(f"{contrast}\n({summary(here)})", fontsize=6)
+            head(ax, contrast, summary(here), 16)
     unit = words(table)[2]
     titles(figure, x=f"steerability slope on test ({unit} per unit multiplier)")
     legend(figure, parts[0].axes, 4)
@@ -156,6 +147,8 @@ def _forest(ax: Axes, part: Rows, table: pd.DataFrame, means: pd.DataFrame) -> N
         color=COLOURS[0],
         label="vector",
     )
+    for row in np.flatnonzero(own["flags"].fillna("").ne("")).tolist():
+        ax.text(1, row, "†", transform=ax.get_yaxis_transform(), size=LETTERS, va="center")
     ax.axvline(0, color="0.2", lw=0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
 
@@ -169,9 +162,9 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     comparable = words(table)[0] == "logit_diff"
     most = table["multiplier"].max()
     table = table[(table["direction"] == BEHAVIOR) & (table["multiplier"] == most)]
-    best = table.groupby(["behavior", "contrast"], sort=False, as_index=False)["change"].max()
+    best = table.groupby(["behavior", "contrast"], sort=False)["change"].max().reset_index()
     names, contrasts = _sorted(best, "change"), list(table["contrast"].unique())
-    figure, parts = rows_of(names, len(contrasts), [""] * len(names), rest=1.1)
+    figure, parts = rows_of(names, len(contrasts), rest=1.2)
     # one scale for all: an effect that is nothing beside another's must look like nothing
     limit = largest(table["change"])
     norm = TwoSlopeNorm(0, -limit, limit)
@@ -180,7 +173,7 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
             here = _of(table, contrast)
             dev = _of(first_order, contrast) if comparable else first_order.head(0)
             _image(ax, part, here, norm, _reach(dev) * abs(most))
-            ax.set_title(f"{contrast}\n({summary(here)})", fontsize=6)
+            head(ax, contrast, summary(here), 16)
     titles(figure, x="block")
     figure.colorbar(
         ScalarMappable(norm, "RdBu_r"),

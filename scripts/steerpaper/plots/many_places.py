@@ -7,7 +7,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from steerpaper.plots.many import dots, lines, summary, widest
+from steerpaper.plots.many import dots, head, lines, summary, widest
 from steerpaper.plots.pages import names_of
 from steerpaper.plots.style import (
     COLOURS,
@@ -56,7 +56,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     least, most = held.min(), held.max()
     cells_hold = f"{most}" if least == most else f"{least} to {most}"
     figure.suptitle(
-        f"{table['contrast'].iloc[0]} ({summary(table)} items; {cells_hold} behaviours a cell)",
+        f"{table['contrast'].iloc[0]} ({summary(table)} items;\n{cells_hold} behaviours a cell)",
         fontsize=7,
     )
     titles(figure, x="block it is added at", y="vector of block")
@@ -90,6 +90,7 @@ def estimators(table: pd.DataFrame, cosines: pd.DataFrame) -> Figure:
 def _slopes(ax: Axes, table: pd.DataFrame, palette: dict[str, object]) -> None:
     """Slopes by estimator and place, over the widest band of random directions."""
     places = [(name, at) for name in palette for at in FILLED]
+    ax.use_sticky_edges = False
     ax.axhline(0, color="0.8", lw=0.6, zorder=0)
     for number, (name, at) in enumerate(places):
         one = table[(table["estimator"] == name) & (table["at"] == at)]
@@ -165,9 +166,8 @@ def _difference(ax: Axes, table: pd.DataFrame) -> None:
     if len(letters):
         look = {"color": COLOURS[4], "ls": ":", "label": "A − B, median"}
         lines(ax, letters, "multiplier", "change", **look)
-    empty = f"\nn = 0: {missing} behaviours" if missing else ""
-    told = summary(there, "n_prompts").replace("n =", "\nprompts:") if len(there) else "n = 0"
-    ax.set_title(f"difference ({told}){empty}", fontsize=6)
+    empty = f"; none of both labels: {missing}" if missing else ""
+    head(ax, "difference", summary(own, "n_prompts").replace("n =", "prompts:") + empty, 24)
     if there.empty:
         note(ax, "n = 0: no completions\nof both labels")
         ax.set_yticks([])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -14,14 +13,12 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from steerpaper.plots.convergence import AGAINST, PLACES, apart, block_colours, reference
-from steerpaper.plots.many import LETTERS, LONGEST, dots, lines, summary, widest
-from steerpaper.plots.pages import names_of
+from steerpaper.plots.convergence import AGAINST, PLACES, apart, block_colours, labels, reference
+from steerpaper.plots.many import LETTERS, LONGEST, dots, head, lines, summary, widest
+from steerpaper.plots.pages import PAGE, names_of
 from steerpaper.plots.style import (
     COLOURS,
     GREY,
-    PAGE,
-    counts,
     legend,
     note,
     panels,
@@ -45,8 +42,9 @@ def cosine_behaviors(table: pd.DataFrame) -> Figure:
     height = math.ceil(len(layers) / columns) * (PAGE / 3 - 0.1)
     rows = math.ceil(len(names) / NAMES_ACROSS)
     below = rows * 0.1 + 0.1
-    figure = plt.figure(figsize=(PAGE, height + 0.75 + below), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(height + 0.75, below))
+    figure = plt.figure(figsize=(PAGE, height + 0.95 + below), layout="constrained")
+    places = figure.subfigures(2, 1, squeeze=False, height_ratios=(height + 0.95, below))
+    upper, lower = places[:, 0]
     grid = upper.subplots(math.ceil(len(layers) / columns), columns, squeeze=False)
     norm = Normalize(-1, 1)
     for ax in grid.flat[len(layers) :]:
@@ -99,10 +97,10 @@ def cosine_blocks(table: pd.DataFrame) -> Figure:
     """
     found = table.groupby(["layer", "other_layer"])["cosine"]
     spread = found.quantile(0.9) - found.quantile(0.1)
-    figure, (left, right) = panels(["median", "spread"], height=2.2, sharex=True, sharey=True)
+    figure, (left, right) = panels(["median", "spread"], height=2.0, sharex=True, sharey=True)
     shown = (
         (left, found.median(), Normalize(-1, 1), "RdBu_r", "median cosine"),
-        (right, spread, Normalize(0), "viridis", "9th less 1st decile"),
+        (right, spread, Normalize(0), "viridis", "90th − 10th percentile"),
     )
     for ax, values, norm, palette, label in shown:
         image = ax.imshow(values.unstack(), cmap=palette, norm=norm, origin="lower")
@@ -129,7 +127,7 @@ def norms(table: pd.DataFrame) -> Figure:
         ax.plot(middle, color=GREY, ls="--", label="residual stream, median")
         reach = widest(here, "layer", "residual_low", "residual_high")
         ax.fill_between(reach["layer"], reach["low"], reach["high"], color=GREY, alpha=0.2, lw=0)
-        ax.set_title(f"{contrast}\n({summary(here)} pairs)")
+        head(ax, contrast, f"{summary(here)} pairs", 30)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     powers_of_ten(axes)
     titles(figure, x="block", y="Euclidean norm")
@@ -157,7 +155,7 @@ def convergence(table: pd.DataFrame) -> Figure:
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(top=1.02)
-        ax.set_title(f"block {layer}\n({summary(here, 'draws')} draws)")
+        head(ax, f"block {layer}", f"{summary(here, 'draws')} draws", 30)
     titles(figure, x="items a vector is made from", y="cosine with the vector\nfrom all items")
     legend(figure, axes[:1], 2)
     return figure
@@ -180,12 +178,12 @@ def several_or_one(table: pd.DataFrame) -> Figure:
         return figure
     step = 0.8 / len(palette)
     for number, (layer, colour) in enumerate(palette.items()):
-        for place, (what, _) in enumerate(PLACES):
+        for place, what in enumerate(PLACES):
             one = rows[(rows["layer"] == layer) & (rows["what"] == what)]
             shift = step * (number - (len(palette) - 1) / 2)
             look = {"color": colour, "label": f"block {layer}, median", "width": 0.8 * step}
             dots(ax, place + shift, one["cosine"], **look)
-    ax.set_xticks(range(len(PLACES)), [label for _, label in PLACES])
+    ax.set_xticks(range(len(PLACES)), labels(rows))
     missing = len(names_of(table)) - len(names_of(rows))
     few = f"\n(n = 0: {missing} with fewer items than are compared)" if missing else ""
     ax.set_title(f"{summary(rows, 'draws')} draws{few}")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Draw = Callable[..., Figure]
 
+PAGE = 7.0  # inches: both columns of a page
 MANY = 8  # behaviours; of more, panels of one behaviour each are no longer read with ease
 
 
@@ -52,6 +53,9 @@ def pages(
     for place, some in enumerate(parts if further else parts[:1]):
         figure = draw(*(_of(table, some) for table in tables))
         first = MANY * place + 1
+        if figure.get_layout_engine():
+            # as wide as a page: real names are long
+            figure.set_figwidth(PAGE)
         _head(figure, f"behaviours {first} to {first + len(some) - 1} of {len(names)}")
         yield figure
 
@@ -65,8 +69,9 @@ def _head(figure: Figure, text: str) -> None:
     """Put a line above all panels."""
     if figure.legends:
         # a layout makes room for one thing there
-        above = figure.legends[0].get_title()
-        figure.legends[0].set_title(f"{text}\n{above.get_text()}".strip(), {"size": 7})
+        title = figure.legends[0].get_title()
+        figure.legends[0].set_title(f"{text}\n{title.get_text()}".strip())
+        title.set_fontsize(7)
     elif figure.get_layout_engine():
         figure.suptitle(text, fontsize=7)
     else:

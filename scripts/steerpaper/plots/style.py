@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ mpl.use("Agg")
 plt.style.use(Path(__file__).with_name("paper.mplstyle"))
 
 COLUMN = 3.4  # inches: one column of a two-column paper
-PAGE = 7.0  # inches: both columns of a page
 # the colour-blind safe palette of Wong 2011, as seaborn has it
 COLOURS = sns.color_palette("colorblind")
 GREY = "0.45"
@@ -43,8 +43,11 @@ NAMES = ("behavior", "contrast", "estimator")
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its texts as they can be drawn."""
 
+    # most texts stand in many rows
+    known = cache(plain)
+
     def drawn(value: object) -> object:
-        return plain(value) if isinstance(value, str) else value
+        return known(value) if isinstance(value, str) else value
 
     texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
     table = table.assign(**{str(name): table[name].map(drawn) for name in texts})

@@ -12,7 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from steerpaper.plots.style import COLUMN, GREY, PAGE, largest
+from steerpaper.plots.pages import PAGE
+from steerpaper.plots.style import COLUMN, GREY, largest
 from steerpaper.shown import LINE_END, shortened
 from steerpaper.steering.conditions import NO_LAYER
 

@@ -25,7 +25,8 @@ for _name, _row in FIGURE_ROWS.items():
         threads: 1
         resources:
             mem_mb=scaled(1000),
-            runtime=scaled(5),
+            # panels of a hundred behaviours are many pages
+            runtime=scaled(60 if config["figures"]["panels"] else 5),
         params:
             settings=dict(
                 draw=f"plots.{_row['draw']}",

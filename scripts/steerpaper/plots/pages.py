@@ -1,10 +1,11 @@
 """Which pages a figure has: of more than a few behaviours it has a form of its own.
 
-Neither matplotlib nor pandas is imported here, since the report's captions ask for `MANY` too.
+Neither matplotlib nor pandas is imported with this module: the report's captions ask for `MANY` too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     Draw = Callable[..., Figure]
 
 PAGE = 7.0  # inches: both columns of a page
+HIGH = 10.8  # inches: a sheet, less the line that says which behaviours are on it
 MANY = 8  # behaviours; of more, panels of one behaviour each are no longer read with ease
 
 
@@ -35,29 +37,46 @@ def pages(
 
     Args:
         draw: draws the figure of a few behaviours.
-        draw_many: draws it of many; without it, the first `MANY` are drawn and counted, where the
-            figure can be cut.
+        draw_many: draws it of many; without it, as many of the first as fit a page are drawn and
+            counted, where the figure can be cut.
         tables: what either is given; those with behaviours are cut by them.
-        cut: has it panels of single behaviours, which can be drawn `MANY` at a time?
+        cut: has it panels of single behaviours, which can be drawn up to `MANY` at a time?
         further: put these on further pages.
     """
     names = names_of(tables[0])
     if len(names) <= MANY or not (draw_many or cut):
         yield draw(*tables)
         return
-    parts = [names[first : first + MANY] for first in range(0, len(names), MANY)] if cut else []
     if draw_many:
         yield draw_many(*tables)
-    if draw_many and not further:
+    if not cut or (draw_many and not further):
         return
-    for place, some in enumerate(parts if further else parts[:1]):
-        figure = draw(*(_of(table, some) for table in tables))
-        first = MANY * place + 1
-        if figure.get_layout_engine():
-            # as wide as a page: real names are long
-            figure.set_figwidth(PAGE)
-        _head(figure, f"behaviours {first} to {first + len(some) - 1} of {len(names)}")
-        yield figure
+    for first in range(0, len(names), MANY):
+        for some, figure in _fitting(draw, tables, names[first : first + MANY]):
+            place = names.index(some[0]) + 1
+            if figure.get_layout_engine():
+                # as wide as a page: real names are long
+                figure.set_figwidth(PAGE)
+            _head(figure, f"behaviours {place} to {place + len(some) - 1} of {len(names)}")
+            yield figure
+            if not further:
+                return
+
+
+def _fitting(
+    draw: Draw, tables: Sequence[pd.DataFrame], names: list[str]
+) -> Iterator[tuple[list[str], Figure]]:
+    """Some behaviours' figure; where it is higher than a page, one of each half of them."""
+    from matplotlib import pyplot as plt
+
+    figure = draw(*(_of(table, names) for table in tables))
+    if figure.get_figheight() <= HIGH or len(names) == 1:
+        yield names, figure
+        return
+    plt.close(figure)
+    half = math.ceil(len(names) / 2)
+    yield from _fitting(draw, tables, names[:half])
+    yield from _fitting(draw, tables, names[half:])
 
 
 def _of(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

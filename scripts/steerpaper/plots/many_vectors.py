@@ -38,14 +38,15 @@ def cosine_behaviors(table: pd.DataFrame) -> Figure:
     """
     layers = list(table["layer"].unique())
     names = _clustered(table)
-    columns = min(3, len(layers))
-    height = math.ceil(len(layers) / columns) * (PAGE / 3 - 0.1)
+    across = max(3, math.ceil(math.sqrt(len(layers))))
+    columns, lines_of_panels = min(across, len(layers)), math.ceil(len(layers) / across)
+    height = lines_of_panels * (PAGE / across - 0.1)
     rows = math.ceil(len(names) / NAMES_ACROSS)
     below = rows * 0.1 + 0.1
-    figure = plt.figure(figsize=(PAGE, height + 0.95 + below), layout="constrained")
-    places = figure.subfigures(2, 1, squeeze=False, height_ratios=(height + 0.95, below))
+    figure = plt.figure(figsize=(PAGE, height + 1.1 + below), layout="constrained")
+    places = figure.subfigures(2, 1, squeeze=False, height_ratios=(height + 1.1, below))
     upper, lower = places[:, 0]
-    grid = upper.subplots(math.ceil(len(layers) / columns), columns, squeeze=False)
+    grid = upper.subplots(lines_of_panels, columns, squeeze=False)
     norm = Normalize(-1, 1)
     for ax in grid.flat[len(layers) :]:
         ax.set_axis_off()
@@ -54,9 +55,11 @@ def cosine_behaviors(table: pd.DataFrame) -> Figure:
         cells = here.pivot(index="behavior", columns="other", values="cosine").loc[names, names]
         ends = (0.5, len(names) + 0.5)
         ax.imshow(cells, cmap="RdBu_r", norm=norm, extent=(*ends, *ends[::-1]))
-        ax.set_title(f"block {layer} ({len(names)} behaviours)")
+        ax.set_title(f"block {layer}")
+        ax.tick_params(labelsize=LETTERS)
         for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+            axis.set_major_locator(MaxNLocator(integer=True, nbins=24 // across))
+    upper.suptitle(f"{len(names)} behaviours", fontsize=7)
     upper.colorbar(
         ScalarMappable(norm, "RdBu_r"),
         ax=list(grid.flat),

@@ -1,6 +1,6 @@
 """Which pages a figure has: of more than a few behaviours it has a form of its own.
 
-Neither matplotlib nor pandas is imported with this module: the report's captions ask for `MANY` too.
+Neither matplotlib nor pandas is imported with this module: the captions too ask for `MANY`.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def main(job: Job[Params]) -> None:
         cut=params["cut"],
         further=params["panels"],
     )
-    save(drawn, job.output, tables[shown])
+    save(next(drawn), job.output, tables[shown], drawn)
 
 
 def _function(name: str | None) -> Any:

@@ -64,7 +64,7 @@ def drawn(name, tables, further=False):
 def written(figures, folder, name):
     """The files of a figure's pages, read: PDF and PNG."""
     paths = {kind: str(folder / f"{name}.{kind}") for kind in ("pdf", "png", "csv")}
-    save(figures, paths, norms(1)[0])
+    save(next(figures), paths, norms(1)[0], figures)
     return [(folder / f"{name}.{kind}").read_bytes() for kind in ("pdf", "png")]
 
 
@@ -88,7 +88,7 @@ def test_a_figure_of_any_number_of_behaviors_is_one_page_made_in_seconds(tmp_pat
     tables = TABLES[name](n)
     begin = time.process_time()
     (figure,) = drawn(name, tables)
-    pdf, png = written([figure], tmp_path, name)
+    pdf, png = written(iter([figure]), tmp_path, name)
     assert n <= MANY or time.process_time() - begin < 10
     assert pdf.startswith(b"%PDF")
     assert page_count(pdf) == 1
@@ -109,21 +109,21 @@ def test_a_figure_of_any_number_of_behaviors_is_one_page_made_in_seconds(tmp_pat
 def test_of_few_behaviors_figures_are_what_they_are_without_a_form_for_many(tmp_path, name):
     tables = TABLES[name](3)
     plain = function(FIGURES[name]["draw"])(*map(readable, tables))
-    expected = written([plain], tmp_path, "plain")
+    expected = written(iter([plain]), tmp_path, "plain")
     assert written(drawn(name, tables, further=True), tmp_path, "pages") == expected
 
 
 @pytest.mark.parametrize("name", ["steerability", "cosine_behaviors", "cost", "projection"])
 def test_many_behaviors_pages_are_the_same_bytes_when_drawn_again(tmp_path, name):
     once, again = (
-        written(drawn(name, TABLES[name](17), further=True), tmp_path, run) for run in ("a", "b")
+        written(drawn(name, TABLES[name](10), further=True), tmp_path, run) for run in ("a", "b")
     )
     assert once == again
 
 
 @pytest.mark.parametrize("name", [name for name, row in FIGURES.items() if "panels" in row])
 def test_on_request_every_behaviors_panels_are_on_further_pages(name):
-    n = 17
+    n = 10
     figures = list(drawn(name, TABLES[name](n), further=True))
     if "many" in FIGURES[name]:
         figures = figures[1:]

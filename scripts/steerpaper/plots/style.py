@@ -213,19 +213,29 @@ def powers_of_ten(axes: Sequence[Axes]) -> None:
         ax.yaxis.set_minor_formatter(_Powers(shown, "minor"))
 
 
-def save(figures: Iterable[Figure], outputs: Mapping[str, str], data: pd.DataFrame) -> None:
-    """Write a figure's pages as PDF, the first of them as PNG, and the data it shows as CSV.
+def save(
+    figure: Figure,
+    outputs: Mapping[str, str],
+    data: pd.DataFrame,
+    further: Iterable[Figure] = (),
+) -> None:
+    """Write a figure as PDF and PNG, and the data that it shows as CSV.
 
     The files carry no date: the same data gives the same bytes.
+
+    Args:
+        further: more pages of the PDF.
     """
     with (
         whole(outputs["pdf"]) as part,
         PdfPages(part, metadata={"CreationDate": None}) as pdf,
     ):
-        for number, figure in enumerate(figures):
-            pdf.savefig(figure)
-            if number == 0:
-                with whole(outputs["png"]) as first:
-                    figure.savefig(first)
-            plt.close(figure)
+        pdf.savefig(figure)
+        with whole(outputs["png"]) as first:
+            figure.savefig(first)
+        plt.close(figure)
+        # one after the other, so that one is held at a time
+        for page in further:
+            pdf.savefig(page)
+            plt.close(page)
     write_table(outputs["csv"], data)

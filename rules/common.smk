@@ -25,6 +25,7 @@ from steerpaper.workflow.sources import fetched, texts_of, to_fetch
 from steerpaper.workflow.run_times import print_run_times
 from steerpaper.workflow.runs import claim, left_by_a_kill
 
+from steerpaper.plots.pages import MANY
 from steerpaper.steering.conditions import KINDS
 from steerpaper.steering.estimators import NAMES as ESTIMATORS
 from steerpaper.steering.measures import MEASURES
@@ -156,4 +157,4 @@ def plain_part(part):
 
 # what summaries and figures are: report/tables.yaml, report/figures.yaml
 REPORT = WORKFLOW / "report"
-for_captions({name: measure.text for name, measure in MEASURES.items()})
+for_captions({name: measure.text for name, measure in MEASURES.items()}, MANY)

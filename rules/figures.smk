@@ -25,10 +25,14 @@ for _name, _row in FIGURE_ROWS.items():
         threads: 1
         resources:
             mem_mb=scaled(1000),
-            runtime=scaled(5),
+            # panels of a hundred behaviours are many pages
+            runtime=scaled(60 if config["figures"]["panels"] else 5),
         params:
             settings=dict(
                 draw=f"plots.{_row['draw']}",
+                many=f"plots.{_row['many']}" if "many" in _row else None,
+                cut="panels" in _row,
+                panels=config["figures"]["panels"] if "panels" in _row else False,
                 tables=list(_row["tables"]),
                 measured=[
                     key for key, table in _row["tables"].items() if table in MEASURED
@@ -38,6 +42,7 @@ for _name, _row in FIGURE_ROWS.items():
             ),
             # and the look of all figures
             code=code_of("figure", f"plots.{_row['draw']}")
+            | (code_of("figure", f"plots.{_row['many']}") if "many" in _row else {})
             | said_by("scripts/steerpaper/plots/paper.mplstyle"),
         message:
             _row["message"]

@@ -11,6 +11,9 @@ class Params(TypedDict):
 
     Attributes:
         draw: the function.
+        many: the function that draws it of many behaviours, if there is one.
+        cut: has it panels of single behaviours?
+        panels: put these on further pages, where there are many.
         tables: the inputs that it is given, in its order.
         measured: those that hold a row for every measure.
         measure: the one that is drawn.
@@ -18,6 +21,9 @@ class Params(TypedDict):
     """
 
     draw: str
+    many: str | None
+    cut: bool
+    panels: bool
     tables: list[str]
     measured: list[str]
     measure: str
@@ -26,12 +32,12 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.layers import resolve_layers
+    from steerpaper.plots.pages import pages
     from steerpaper.plots.style import readable, save
     from steerpaper.workflow.files import read_table
 
     params = job.params
-    module, _, name = params["draw"].rpartition(".")
-    draw = getattr(import_module(f"steerpaper.{module}"), name)
+    draw, many = (_function(params[key]) for key in ("draw", "many"))
     tables = {key: read_table(job.input[key]) for key in params["tables"]}
     for key in params["measured"]:
         tables[key] = tables[key][tables[key]["measure"] == params["measure"]]
@@ -44,7 +50,22 @@ def main(job: Job[Params]) -> None:
         blocks = resolve_layers(params["blocks"], n_layers, "figures.layers")
         tables[shown] = tables[shown][tables[shown]["layer"].isin(blocks)]
     # the data beside the figure is as it is in the table
-    save(draw(*map(readable, tables.values())), job.output, tables[shown])
+    drawn = pages(
+        draw,
+        many,
+        [*map(readable, tables.values())],
+        cut=params["cut"],
+        further=params["panels"],
+    )
+    save(next(drawn), job.output, tables[shown], drawn)
+
+
+def _function(name: str | None) -> Any:
+    """A function by its module's and its own name under steerpaper."""
+    if name is None:
+        return None
+    module, _, function = name.rpartition(".")
+    return getattr(import_module(f"steerpaper.{module}"), function)
 
 
 if __name__ == "__main__":

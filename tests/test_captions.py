@@ -18,8 +18,10 @@ from makers import (
     make_reasoning,
     make_system_prompts,
 )
+from many_tables import TABLES as TABLES_OF
 from study import unfilled
 
+from steerpaper.plots.pages import MANY
 from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.captions import for_captions, number
 from steerpaper.workflow.declared import measured_tables, rows_of
@@ -31,7 +33,7 @@ MEASURED = measured_tables(TABLES)
 @pytest.fixture(scope="module")
 def environment():
     """Snakemake's environment of captions, and a name that is not there is an error."""
-    for_captions({name: measure.text for name, measure in MEASURES.items()})
+    for_captions({name: measure.text for name, measure in MEASURES.items()}, MANY)
     return jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -146,6 +148,26 @@ def test_captions_of_parts_stand_tables_without_rows(environment, tmp_path, figu
     PARTS[figure]().head(0).to_csv(path, index=False)
     caption = caption_of(environment, figure, {"table": path, "csv": path})
     assert caption.startswith("<p><strong>")
+
+
+@pytest.mark.parametrize("figure", TABLES_OF)
+def test_captions_say_what_the_form_for_many_behaviors_shows(environment, tmp_path, figure):
+    said = []
+    for n in (MANY, MANY + 1):
+        files = {}
+        for key, table in zip(FIGURES[figure]["tables"], TABLES_OF[figure](n), strict=True):
+            files[key] = str(tmp_path / f"{key}.csv")
+            table.to_csv(files[key], index=False)
+        files["csv"] = files[next(iter(FIGURES[figure]["tables"]))]
+        caption = caption_of(environment, figure, files)
+        assert not unfilled(caption)
+        said.append(" ".join(caption.partition("<ul")[0].split()))
+    few, many = said
+    assert few != many
+    if "many" in FIGURES[figure]:
+        assert not re.search("(panel|colour) a behaviour", many)
+    else:
+        assert "ot all" in many
 
 
 GONE = {

@@ -23,6 +23,14 @@ from steerpaper.plots.style import (
 )
 from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, WITHOUT, kind_of
 
+# what is steered: how reasoning comes about, its part, and what it is called below the axis
+STEERED = [
+    ("without", "answer", "no\nreasoning"),
+    ("sampled", "reasoning", "reasoning"),
+    ("sampled", "answer", "answer"),
+    ("sampled", "both", "both"),
+]
+
 
 def random_reach(first_order: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
     """By behaviour, how far multiplier 1 of a random direction moves the test items' mean.
@@ -54,12 +62,6 @@ def reasoning(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     """
     reach = random_reach(first_order, table)
     behaviors = list(table["behavior"].unique())
-    places = [
-        ("without", "answer", "no\nreasoning"),
-        ("sampled", "reasoning", "reasoning"),
-        ("sampled", "answer", "answer"),
-        ("sampled", "both", "both"),
-    ]
     steered = table[table["steered"] != "none"]
     palette = colours([f"{m:g}" for m in sorted(steered["multiplier"].unique())])
     figure, axes = panels(behaviors, height=1.5, sharey=True)
@@ -70,7 +72,7 @@ def reasoning(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
             far = reach[behavior] * steered["multiplier"].abs().max()
             ax.fill_between([-0.4, 0.4], -far, far, lw=0, label="random", **CONTROL_LOOKS["random"])
         for number, (name, colour) in enumerate(palette.items()):
-            for place, (written, part, _) in enumerate(places):
+            for place, (written, part, _) in enumerate(STEERED):
                 one = here[
                     (here["reasoning"] == written)
                     & (here["steered"] == part)
@@ -81,8 +83,8 @@ def reasoning(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
                     ax, [place + shift] * len(one), one, "change", fmt="o", color=colour, label=name
                 )
         ax.axvline(0.5, color="0.85", lw=0.6)
-        ax.set_xticks(range(len(places)), [label for _, _, label in places])
-        ax.set_xlim(-0.5, len(places) - 0.5)
+        ax.set_xticks(range(len(STEERED)), [label for _, _, label in STEERED])
+        ax.set_xlim(-0.5, len(STEERED) - 0.5)
         ax.tick_params(axis="x", labelsize=5)
         ax.set_title(f"{behavior}{dagger(here)}")
     sampled = steered[steered["reasoning"] == "sampled"]
@@ -105,7 +107,7 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         first_order: what random directions do without a system prompt (see `random_reach`).
     """
     behaviors = list(table["behavior"].unique())
-    without = next(iter(sorted({*table["system_prompt"]} & {*WITHOUT})), WITHOUT[0])
+    without = without_prompt(table)
     palette = colours(["for", without, "against"])
     reach = random_reach(first_order, table)
     measure, title, unit = words(table)
@@ -146,6 +148,11 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     return figure
 
 
+def without_prompt(table: pd.DataFrame) -> str:
+    """What runs without a system prompt are called in a table."""
+    return next(iter(sorted({*table["system_prompt"]} & {*WITHOUT})), WITHOUT[0])
+
+
 def cost(table: pd.DataFrame) -> Figure:
     """Perplexity of neutral text and accuracy on knowledge questions by multiplier.
 
@@ -163,7 +170,7 @@ def cost(table: pd.DataFrame) -> Figure:
             shift = 0.06 * (number - (len(palette) - 1) / 2)
             _cost_lines(ax, of_kind[of_kind["behavior"] == behavior], behavior, colour, shift)
         if measure == "perplexity":
-            _perplexity_axis(ax, of_kind)
+            perplexity_axis(ax, of_kind)
         else:
             ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
             ax.set_ylim(0, 1.04)
@@ -192,7 +199,8 @@ def _cost_lines(ax: Axes, table: pd.DataFrame, behavior: str, colour: Any, shift
         ax.fill_between(low.index, low, high, lw=0, alpha=0.2, color=colour, label=label)
 
 
-def _perplexity_axis(ax: Axes, table: pd.DataFrame) -> None:
+def perplexity_axis(ax: Axes, table: pd.DataFrame) -> None:
+    """A logarithmic axis with ticks that are numbers, and what its texts are."""
     ax.set_yscale("log")
     ax.set_ylabel("perplexity (log)")
     ax.set_title(f"neutral text{dagger(table)} ({counts(table)} texts)")

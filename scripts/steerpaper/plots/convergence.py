@@ -10,8 +10,12 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from steerpaper.plots.style import GREY, counts, legend, note, panels, points, titles
 
+# with what a vector is compared: the label of a line, and its style
+AGAINST = {"full": ("all items", "-"), "disjoint": ("two disjoint sets", ":")}
+PLACES = ("one", "several, mean", "several, lowest")  # what is compared
 
-def _block_colours(table: pd.DataFrame) -> dict[int, Any]:
+
+def block_colours(table: pd.DataFrame) -> dict[int, Any]:
     """Blocks are in order, so their colours are too."""
     layers = sorted(table["layer"].unique())
     return dict(zip(layers, sns.color_palette("viridis", len(layers) + 1)[:-1], strict=True))
@@ -26,12 +30,12 @@ def convergence(table: pd.DataFrame) -> Figure:
     """
     table = table[table["what"] == "curve"]
     behaviors = list(table["behavior"].unique())
-    palette = _block_colours(table)
+    palette = block_colours(table)
     figure, axes = panels(behaviors, height=1.6, sharex=True, sharey=True)
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = table[table["behavior"] == behavior]
         for layer, colour in palette.items():
-            for against, ls in (("full", "-"), ("disjoint", ":")):
+            for against, (_, ls) in AGAINST.items():
                 one = here[(here["layer"] == layer) & (here["against"] == against)]
                 one = one.sort_values("items")
                 label = f"block {layer}" if against == "full" else ""
@@ -40,10 +44,10 @@ def convergence(table: pd.DataFrame) -> Figure:
                     ax.fill_between(
                         one["items"], one["low"], one["high"], color=colour, alpha=0.15, lw=0
                     )
-        ax.plot([], [], color=GREY, ls=":", label="two disjoint sets")
+        ax.plot([], [], color=GREY, ls=":", label=AGAINST["disjoint"][0])
         if table["cosine"].notna().any():
             ax.set_xscale("log")
-        ax.set_xticks(_apart(set(here["items"])))
+        ax.set_xticks(apart(set(here["items"])))
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set_ylim(top=1.02)
@@ -57,7 +61,7 @@ def convergence(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _apart(values: Iterable[int]) -> list[int]:
+def apart(values: Iterable[int]) -> list[int]:
     """Values far enough from each other to be labels on a logarithmic axis."""
     found: list[int] = []
     for value in sorted(values, reverse=True):
@@ -75,10 +79,8 @@ def several_or_one(table: pd.DataFrame) -> Figure:
     """
     behaviors = list(table["behavior"].unique())
     rows = table[table["what"] != "curve"]
-    places = [("one", "one"), ("several, mean", "several,\nmean"), ("several, lowest", "lowest")]
-    palette = _block_colours(table)
-    # items that no vector has seen are the fair reference, where some are left
-    against = "rest" if (rows["against"] == "rest").any() else "full"
+    palette = block_colours(table)
+    against, told = reference(rows)
     figure, axes = panels(behaviors, height=1.6, sharey=True)
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = rows[rows["behavior"] == behavior]
@@ -88,7 +90,7 @@ def several_or_one(table: pd.DataFrame) -> Figure:
             ax.set_title(behavior)
             continue
         for number, (layer, colour) in enumerate(palette.items()):
-            for place, (what, _) in enumerate(places):
+            for place, what in enumerate(PLACES):
                 one = here[
                     (here["layer"] == layer) & (here["what"] == what) & (here["against"] == against)
                 ]
@@ -96,17 +98,29 @@ def several_or_one(table: pd.DataFrame) -> Figure:
                 label = f"block {layer}"
                 look = {"fmt": "o", "color": colour, "label": label}
                 points(ax, [place + shift], one, "cosine", "low", "high", **look)
-        few = here[here["what"] == "several, mean"]["items"].iloc[0]
-        all_of_them = here[here["what"] == "one"]["items"].iloc[0]
-        labels = [
-            f"one from\n{all_of_them}",
-            f"{all_of_them // few} from\n{few}, mean",
-            "lowest\nof them",
-        ]
-        ax.set_xticks(range(3), labels)
+        ax.set_xticks(range(3), labels(here))
         ax.set_xlim(-0.5, 2.5)
         ax.set_title(f"{behavior} ({counts(here, 'draws')} draws)")
-    reference = "items left over" if against == "rest" else "all items"
-    titles(figure, y=f"cosine with the vector\nfrom the {reference}")
+    titles(figure, y=f"cosine with the vector\nfrom the {told}")
     legend(figure, axes, 3)
     return figure
+
+
+def labels(rows: pd.DataFrame) -> list[str]:
+    """What is compared, by the numbers of items."""
+    few = rows[rows["what"] == "several, mean"]["items"].iloc[0]
+    all_of_them = rows[rows["what"] == "one"]["items"].iloc[0]
+    return [
+        f"one from\n{all_of_them}",
+        f"{all_of_them // few} from\n{few}, mean",
+        "lowest\nof them",
+    ]
+
+
+def reference(rows: pd.DataFrame) -> tuple[str, str]:
+    """The vector that one and several are compared with, and from which items it is.
+
+    Items that no vector has seen are the fair reference, where some are left.
+    """
+    left = (rows["against"] == "rest").any()
+    return ("rest", "items left over") if left else ("full", "all items")

@@ -2,7 +2,8 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatterSciNotation
 
@@ -41,8 +43,11 @@ NAMES = ("behavior", "contrast", "estimator")
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its texts as they can be drawn."""
 
+    # most texts stand in many rows
+    known = cache(plain)
+
     def drawn(value: object) -> object:
-        return plain(value) if isinstance(value, str) else value
+        return known(value) if isinstance(value, str) else value
 
     texts = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
     table = table.assign(**{str(name): table[name].map(drawn) for name in texts})
@@ -208,13 +213,29 @@ def powers_of_ten(axes: Sequence[Axes]) -> None:
         ax.yaxis.set_minor_formatter(_Powers(shown, "minor"))
 
 
-def save(figure: Figure, outputs: Mapping[str, str], data: pd.DataFrame) -> None:
+def save(
+    figure: Figure,
+    outputs: Mapping[str, str],
+    data: pd.DataFrame,
+    further: Iterable[Figure] = (),
+) -> None:
     """Write a figure as PDF and PNG, and the data that it shows as CSV.
 
     The files carry no date: the same data gives the same bytes.
+
+    Args:
+        further: more pages of the PDF.
     """
-    for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {})):
-        with whole(outputs[kind]) as part:
-            figure.savefig(part, metadata=metadata)
+    with (
+        whole(outputs["pdf"]) as part,
+        PdfPages(part, metadata={"CreationDate": None}) as pdf,
+    ):
+        pdf.savefig(figure)
+        with whole(outputs["png"]) as first:
+            figure.savefig(first)
+        plt.close(figure)
+        # one after the other, so that one is held at a time
+        for page in further:
+            pdf.savefig(page)
+            plt.close(page)
     write_table(outputs["csv"], data)
-    plt.close(figure)

@@ -12,11 +12,11 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from steerpaper.plots.pages import PAGE
 from steerpaper.plots.style import COLUMN, GREY, largest
 from steerpaper.shown import LINE_END, shortened
 from steerpaper.steering.conditions import NO_LAYER
 
-PAGE = 7.0  # inches: both columns of a page
 LONGEST = 130  # characters of a title across it
 TEXT = 5.5  # points: the smallest text that is read with ease
 # light at both ends, so that black text can be read on every colour

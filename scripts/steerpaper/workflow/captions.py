@@ -102,16 +102,20 @@ def highest(found: Iterable[Row], name: str) -> Row:
     return max(found, key=lambda row: -math.inf if row[name] is None else row[name])
 
 
-def for_captions(measures: Mapping[str, str]) -> None:
+def for_captions(measures: Mapping[str, str], few: int) -> None:
     """Make these functions known to every Jinja environment that is made from now on.
 
     Args:
         measures: what a caption says that the score is, by the measure's name.
+        few: behaviours; figures of more have another form.
     """
+
+    def many(path: str) -> bool:
+        return len({row["behavior"] for row in rows(path)}) > few
 
     def score(config: Mapping[str, Any]) -> str:
         return measures[config["statistics"]["measures"][0]]
 
     functions: list[Callable[..., Any]] = [rows, scored, score, read_json, number, percent]
-    functions += [p_value, estimate, marked, median, mean, highest]
+    functions += [many, p_value, estimate, marked, median, mean, highest]
     DEFAULT_NAMESPACE.update({function.__name__: function for function in functions})

@@ -18,15 +18,12 @@ def main(job: Job[Params]) -> None:
     from dataclasses import asdict
 
     from steerpaper.paper.latex import macros
-    from steerpaper.paper.numbers import Declared, Reading, all_numbers
+    from steerpaper.paper.numbers import all_numbers, reading
     from steerpaper.workflow.captions import rows
     from steerpaper.workflow.files import whole, write_json
 
-    params = job.params
     tables = {Path(path).stem: rows(path) for path in job.input["tables"]}
-    declared = {name: Declared(**row) for name, row in params["declared"]["tables"].items()}
-    reading = Reading(params["measures"], params["alpha"], params["declared"]["phrases"])
-    numbers = all_numbers(tables, declared, reading)
+    numbers = all_numbers(tables, *reading(job.params))
     write_json(job.output["json"], {name: asdict(number) for name, number in numbers.items()})
     with whole(job.output["tex"]) as part:
         part.write_text(macros(numbers), encoding="utf-8")

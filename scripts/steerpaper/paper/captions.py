@@ -13,7 +13,13 @@ import jinja2
 from docutils import nodes
 from docutils.core import publish_doctree
 
-STYLES = {nodes.strong: "strong", nodes.emphasis: "emphasis", nodes.literal: "literal"}
+STYLES = {
+    nodes.strong: "strong",
+    nodes.emphasis: "emphasis",
+    # as browsers show it
+    nodes.title_reference: "emphasis",
+    nodes.literal: "literal",
+}
 
 
 def rendered(template: str, files: Mapping[str, Mapping[str, str]], config: Any) -> str:
@@ -27,9 +33,7 @@ def rendered(template: str, files: Mapping[str, Mapping[str, str]], config: Any)
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     job = {key: SimpleNamespace(**paths) for key, paths in files.items()}
-    return environment.from_string(template).render(
-        snakemake=SimpleNamespace(**job, config=config)
-    )
+    return environment.from_string(template).render(snakemake=SimpleNamespace(**job, config=config))
 
 
 def blocks(text: str) -> list[dict[str, Any]]:

@@ -42,17 +42,12 @@ class Manuscript:
     figures: Mapping[str, Path]
 
 
-def pdf(manuscript: Manuscript) -> bytes:
-    """The manuscript as PDF.
+def compiled(manuscript: Manuscript, form: str) -> bytes:
+    """The manuscript in a form that Typst can write: pdf, or html.
 
     Raises:
-        UserError: it names a number or figure that is not there, or Typst cannot read it.
+        UserError: it names a number or figure that is not there, or Typst cannot set it.
     """
-    return compiled(manuscript, "pdf")
-
-
-def compiled(manuscript: Manuscript, form: str) -> bytes:
-    """The manuscript in a form that Typst can write: pdf, or html."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         _lay_out(root, manuscript)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from steerpaper.paper.numbers import Number
 
-_DIGITS = "Zero One Two Three Four Five Six Seven Eight Nine".split()
+_DIGITS = ["Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine"]
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -37,7 +37,7 @@ def macros(numbers: Mapping[str, Number]) -> str:
 
     Names that differ in what is no letter would share a macro: the later ones get Again.
     """
-    lines = ["% made from numbers.json; \\input{numbers}, then \\SteerabilityAllAnswersN and the like"]
+    lines = ["% made from numbers.json, whose names stand behind the macros"]
     known: set[str] = set()
     for name, number in numbers.items():
         called = macro(name)

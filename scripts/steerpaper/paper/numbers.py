@@ -1,6 +1,6 @@
 """Numbers by name: every cell of a table that report/numbers.yaml declares, as a text prints it.
 
-A name is flat: the table, the keys of the row, the column, like `steerability.optimism.answers.slope`.
+A name is flat: the table, the keys of the row, the column (steerability.optimism.answers.slope).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from steerpaper.paper.words import effect, side, small, summary
-from steerpaper.workflow.captions import estimate, number, p_value, percent
+from steerpaper.workflow.captions import NONE, estimate, number, p_value, percent
 
 Row = Mapping[str, Any]
 ALL, LOWEST, HIGHEST = "all", "lowest", "highest"
@@ -32,7 +32,12 @@ class Declared:
     estimates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tests: Mapping[str, str] = field(default_factory=dict)
     ends: str = ""
+    where: Mapping[str, Sequence[str]] = field(default_factory=dict)
     over: Sequence[str] = ()
+
+    def speaks_of(self, row: Row) -> bool:
+        """Whether something is said of a row."""
+        return all(row[column] in values for column, values in self.where.items())
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,16 @@ class Reading:
     measures: Sequence[str]
     alpha: float
     phrases: Mapping[str, Mapping[str, str]]
+
+
+def reading(params: Mapping[str, Any]) -> tuple[dict[str, Declared], Reading]:
+    """What report/numbers.yaml declares of tables, and how they are read.
+
+    Args:
+        params: declared (the file's content), measures and alpha.
+    """
+    declared = {name: Declared(**row) for name, row in params["declared"]["tables"].items()}
+    return declared, Reading(params["measures"], params["alpha"], params["declared"]["phrases"])
 
 
 def key_text(value: Any) -> str:
@@ -61,7 +76,7 @@ def named_rows(
         if "measure" not in declared.keys and measure not in (None, reading.measures[0]):
             keys.append(str(measure))
         yield tuple(keys), row
-        if declared.ends:
+        if declared.ends and row[declared.ends] is not None:
             place = list(declared.keys).index(declared.ends)
             for name, end in zip((LOWEST, HIGHEST), ends[_others(row, declared)], strict=True):
                 if row[declared.ends] == end:
@@ -77,7 +92,8 @@ def _ends(rows: Sequence[Row], declared: Declared) -> dict[tuple[Any, ...], tupl
     """The lowest and the highest value of the key `ends` among rows that are else alike."""
     values: dict[tuple[Any, ...], list[Any]] = {}
     for row in rows if declared.ends else ():
-        values.setdefault(_others(row, declared), []).append(row[declared.ends])
+        if row[declared.ends] is not None:
+            values.setdefault(_others(row, declared), []).append(row[declared.ends])
     return {others: (min(found), max(found)) for others, found in values.items()}
 
 
@@ -97,10 +113,11 @@ def of_table(
             if f"{start}.{column}" in found:
                 raise ValueError(f"two rows of {name} are called {start}")
             found[f"{start}.{column}"] = cell
-        if declared.over:
+        if declared.over and declared.speaks_of(row):
             over = [declared.keys.index(key) for key in declared.over]
             rest = [key for place, key in enumerate(keys) if place not in over]
-            what = " at ".join(keys[place] for place in over)
+            # a behaviour, and the block where there may be several
+            what = " at block ".join(keys[place] for place in over)
             groups.setdefault(".".join([name, ALL, *rest]), []).append((what, row))
     for start, group in groups.items():
         found |= _summed_up(start, group, declared, reading)
@@ -121,7 +138,7 @@ def _cells(row: Row, declared: Declared, reading: Reading) -> Iterator[tuple[str
         if column in declared.shares:
             text = _share_estimate(*printed.values())
         yield f"{column}.estimate", Number(row[column], text)
-        if "says" in about:
+        if "says" in about and declared.speaks_of(row):
             said = _side(row, column, about)
             yield f"{column}.word", Number(said, reading.phrases[about["says"]][said])
     for column, phrases in declared.tests.items():
@@ -163,8 +180,8 @@ def _summed_up(
     for column, about in declared.estimates.items():
         values = [row[column] for _, row in rows if row.get(column) is not None]
         shown = percent if column in declared.shares else number
-        ends = list(dict.fromkeys(shown(value) for value in (min(values), max(values)))) if values else ["–"]
-        found[f"{start}.{column}.range"] = Number(None, " to ".join(ends))
+        ends = [shown(end(values)) for end in (min, max)] if values else [NONE]
+        found[f"{start}.{column}.range"] = Number(None, " to ".join(dict.fromkeys(ends)))
         if "says" in about:
             said = {what: _side(row, column, about) for what, row in rows}
             text = summary(said, reading.phrases[about["says"]])

@@ -1,4 +1,4 @@
-"""What is said of a number: chosen by its interval and p, so that sentences hold for any numbers."""
+"""What is said of a number, by its interval and p, so that sentences hold for any numbers."""
 
 from collections.abc import Mapping, Sequence
 

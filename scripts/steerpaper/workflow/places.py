@@ -35,7 +35,9 @@ HOST = re.compile(r"\b((?:host|hostname|nodename)[\"']?\s*[=:]\s*[\"']?)[\w.-]+"
 
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
-    """Every file of raw data that a configuration names: dotted key, and where its path is held."""
+    """Every file of raw data that a configuration names, and its manuscript: dotted key, and where
+    the path is held.
+    """
     places = {f"behaviors.{name}": behavior for name, behavior in config["behaviors"].items()}
     places["steering.cost"] = config["steering"]["cost"]
     places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
@@ -43,6 +45,8 @@ def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
         for key in ("items", "about", "neutral", "knowledge", "path"):
             if key in place:
                 yield f"{name}.{key}", place, key
+    if config.get("paper"):
+        yield "paper", config, "paper"
 
 
 def named(path: str | Path) -> str:

@@ -78,7 +78,7 @@ def _lay_out(root: Path, manuscript: Manuscript) -> None:
         shutil.copy(path, root / "figures" / name)
 
 
-def _user_error(error: "typst.TypstError", manuscript: Manuscript) -> UserError:
+def _user_error(error: Any, manuscript: Manuscript) -> UserError:
     """What is wrong with a manuscript, by file and line."""
     places = _PLACE.findall(error.diagnostic)
     # the manuscript's own line, where a function of the template is called

@@ -44,7 +44,8 @@ rule paper_numbers:
         runtime=scaled(5),
     params:
         settings=READING,
-        code=code_of("paper_numbers"),
+        # number formats are the captions'
+        code=code_of("paper_numbers", helpers=True),
     message:
         "Writing the numbers that a manuscript may name"
     script:
@@ -79,7 +80,7 @@ rule manuscript:
             known_figures=list(FIGURE_ROWS),
             content=content(config["paper"]) if config["paper"] else "",
         ),
-        code=code_of("paper")
+        code=code_of("paper", helpers=True)
         | said_by(
             *(
                 path.relative_to(WORKFLOW).as_posix()

@@ -60,7 +60,7 @@ def compiled(manuscript: Manuscript, form: str) -> bytes:
                 timestamp=TIME,
             )
         except typst.TypstError as error:
-            raise _user_error(error, manuscript) from error
+            raise _user_error(error, root, manuscript) from error
     return made
 
 
@@ -78,7 +78,7 @@ def _lay_out(root: Path, manuscript: Manuscript) -> None:
         shutil.copy(path, root / "figures" / name)
 
 
-def _user_error(error: Any, manuscript: Manuscript) -> UserError:
+def _user_error(error: Any, root: Path, manuscript: Manuscript) -> UserError:
     """What is wrong with a manuscript, by file and line."""
     places = _PLACE.findall(error.diagnostic)
     # the manuscript's own line, where a function of the template is called
@@ -87,10 +87,12 @@ def _user_error(error: Any, manuscript: Manuscript) -> UserError:
     if missing := _MISSING.search(error.message):
         kind, name = missing.groups()
         known = manuscript.numbers if kind == "number" else manuscript.study["known_figures"]
-        where = "tables/numbers.json has all names" if kind == "number" else "figures.yaml has all"
+        where = "tables/numbers.json has all names" if kind == "number" else "report/figures.yaml has all"
         return UserError(f"{place}: there is no {kind} {name}{nearest(name, known)}; {where}")
-    hints = "".join(f"; {hint}" for hint in error.hints)
-    return UserError(f"{place}: Typst cannot set this manuscript: {error.message}{hints}")
+    said = "; ".join([error.message, *error.hints])
+    for folder in (f"{root / FOLDER}/", f"{root}/"):
+        said = said.replace(folder, "")
+    return UserError(f"{place}: Typst cannot set this manuscript: {said}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

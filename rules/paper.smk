@@ -80,7 +80,7 @@ rule manuscript:
             known_figures=list(FIGURE_ROWS),
             content=content(config["paper"]) if config["paper"] else "",
         ),
-        code=code_of("paper", helpers=True)
+        code=code_of("manuscript", helpers=True)
         | said_by(
             *(
                 path.relative_to(WORKFLOW).as_posix()
@@ -92,4 +92,4 @@ rule manuscript:
     message:
         "Compiling the manuscript {output.pdf}"
     script:
-        "../scripts/paper.py"
+        "../scripts/manuscript.py"

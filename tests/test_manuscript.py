@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import yaml
+from asked import rules_of
 from conftest import ROOT
 from makers import make_cost, make_logprobs, make_reasoning, make_system_prompts
 from study import make_study, snakemake
@@ -350,7 +351,7 @@ def test_a_manuscript_is_the_same_to_the_byte_when_built_twice_and_names_no_fold
     made = []
     for given in (inputs, again):
         output = {"pdf": str(tmp_path / "paper.pdf")}
-        script("paper")(Job(given, output, params, {}, 1, "log"))
+        script("manuscript")(Job(given, output, params, {}, 1, "log"))
         made.append((tmp_path / "paper.pdf").read_bytes())
     assert made[0] == made[1]
     assert made[0].startswith(b"%PDF")
@@ -578,8 +579,13 @@ def test_a_manuscript_of_ones_own_is_named_by_one_key_and_must_be_there(tmp_path
     config = make_study(tmp_path, model_folders["llama"])
     process = snakemake(tmp_path, {**config, "paper": "my-paper.typ"}, "paper", "--dry-run")
     assert process.returncode == 1
-    assert "paper: no file at my-paper.typ" in process.stderr
+    assert "paper: no file at my-paper.typ" in process.stdout + process.stderr
     (tmp_path / "my-paper.typ").write_text(OWN)
-    process = snakemake(tmp_path, None, "paper", "--dry-run", "--printshellcmds")
-    assert process.returncode == 0
-    assert "my-paper.typ" in process.stdout + process.stderr
+    rules = rules_of(tmp_path, {**config, "paper": "my-paper.typ"})
+    assert rules["manuscript"]["input"]["manuscript"] == "my-paper.typ"
+    # what lies beside the workflow is taken from there, for the job alone
+    rules = rules_of(tmp_path, {**config, "paper": "paper/steering.typ"})
+    assert "manuscript" not in rules["manuscript"]["input"]
+    assert rules["manuscript"]["params"]["beside"] == {
+        "manuscript": str(ROOT / "paper/steering.typ")
+    }

@@ -87,7 +87,11 @@ def _user_error(error: Any, root: Path, manuscript: Manuscript) -> UserError:
     if missing := _MISSING.search(error.message):
         kind, name = missing.groups()
         known = manuscript.numbers if kind == "number" else manuscript.study["known_figures"]
-        where = "tables/numbers.json has all names" if kind == "number" else "report/figures.yaml has all"
+        where = (
+            "tables/numbers.json has all names"
+            if kind == "number"
+            else "report/figures.yaml has all"
+        )
         return UserError(f"{place}: there is no {kind} {name}{nearest(name, known)}; {where}")
     said = "; ".join([error.message, *error.hints])
     for folder in (f"{root / FOLDER}/", f"{root}/"):

@@ -37,4 +37,4 @@ rule paper:
     """The manuscript, and its numbers for one of an author's own."""
     input:
         f"{RESULTS}/paper.pdf",
-        f"{RESULTS}/tables/numbers.tex",
+        expand(f"{RESULTS}/tables/numbers.{{kind}}", kind=["json", "tex"]),

@@ -184,8 +184,8 @@ def said(tmp_path, tables, figures=(), **more):
 EFFECTS = {
     "none": "does not change the score measurably for calm-0",
     "opposite": "lowers the score, the opposite of its purpose, further than controls of the same "
-    "norm for calm-0",
-    "strong": "raises the score, further than controls of the same norm for calm-0",
+    "norm do for calm-0",
+    "strong": "raises the score further than controls of the same norm do for calm-0",
     "controls": "raises the score, but no further than controls of the same norm may for calm-0",
 }
 

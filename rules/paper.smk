@@ -8,21 +8,6 @@ READING = dict(
     measures=STATISTICS["measures"],
     alpha=round(1 - STATISTICS["confidence"], 10),
 )
-# the study's figures, in the report's order
-PAPER_FIGURES = [
-    dict(name=name, contrast=contrast, title=row["title"], tables=row["tables"])
-    for name, row in FIGURE_ROWS.items()
-    if is_asked_for(row)
-    for contrast in (CONTRASTS if "each" in row else [""])
-]
-
-
-def drawn(kind):
-    """The files of the manuscript's figures."""
-    return [
-        f"{FIGURES}/{one['name']}{'.' * bool(one['contrast'])}{one['contrast']}.{kind}"
-        for one in PAPER_FIGURES
-    ]
 
 
 rule paper_numbers:
@@ -57,8 +42,8 @@ rule manuscript:
     input:
         **({"manuscript": theirs(config["paper"])} if theirs(config["paper"]) else {}),
         tables=PAPER_TABLES,
-        data=drawn("csv"),
-        figures=drawn("pdf"),
+        data=paper_figure_paths("csv"),
+        figures=paper_figure_paths("pdf"),
         numbers=rules.paper_numbers.output.json,
         provenance=f"{RESULTS}/provenance.json",
     output:

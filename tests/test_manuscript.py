@@ -504,6 +504,12 @@ def test_the_lowest_and_the_highest_of_a_key_have_these_names_too():
     assert found[f"{start}.highest.p_matching.change"].value == 2
 
 
+def test_a_name_holds_no_space():
+    row = [{"neurons": "all random", "left out: none": 1}]
+    found = of_table("some", row, Declared(keys=["neurons"]), Reading(["logit_diff"], 0.05, {}))
+    assert list(found) == ["some.all_random.left_out:_none"]
+
+
 def test_two_rows_of_one_name_are_a_mistake_of_the_declaration():
     twice = [{"a": "x", "n": 1}, {"a": "x", "n": 2}]
     with pytest.raises(ValueError, match=r"two rows of some are called some\.x"):

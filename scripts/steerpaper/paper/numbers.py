@@ -128,7 +128,7 @@ def _cells(row: Row, declared: Declared, reading: Reading) -> Iterator[tuple[str
     """A row's cells by column, and what is said of them."""
     for column, value in row.items():
         if column not in declared.keys or column == declared.ends:
-            yield column, Number(value, _printed(column, value, declared))
+            yield key_text(column), Number(value, _printed(column, value, declared))
     for column, about in declared.estimates.items():
         if column not in row:
             continue

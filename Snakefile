@@ -40,6 +40,7 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/targets.smk"
 include: "rules/report.smk"
+include: "rules/paper.smk"
 
 
 wildcard_constraints:
@@ -51,13 +52,14 @@ wildcard_constraints:
 
 
 rule all:
-    """Everything: the tables and figures of both studies (the default target)."""
+    """Everything: tables, figures and manuscript of both studies (the default target)."""
     input:
         rules.steering.input,
         rules.figures.input,
         rules.lookups.input,
         REPORT_PAGES,
         f"{RESULTS}/ro-crate-metadata.json",
+        rules.paper.input,
 
 
 include: "rules/archive.smk"

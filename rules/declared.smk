@@ -136,3 +136,17 @@ def figure_paths(study=""):
         for contrast in ([f".{one}" for one in CONTRASTS] if "each" in row else [""])
         for kind in FIGURE_KINDS
     ]
+
+
+# the study's figures as the manuscript is told of them, in the report's order
+PAPER_FIGURES = [
+    dict(name=name, contrast=contrast, title=row["title"], tables=row["tables"])
+    for name, row in FIGURE_ROWS.items()
+    if is_asked_for(row)
+    for contrast in (CONTRASTS if "each" in row else [""])
+]
+
+
+def paper_figure_paths(kind):
+    """The files of one kind of the manuscript's figures."""
+    return [path for path in figure_paths() if path.endswith(f".{kind}")]

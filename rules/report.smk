@@ -28,7 +28,8 @@ rule provenance:
         data=[
             place[key]
             for name, place, key in data_files(config)
-            if not name.startswith("behaviors.") or name.split(".")[1] in BEHAVIORS
+            if name != "paper"
+            and (not name.startswith("behaviors.") or name.split(".")[1] in BEHAVIORS)
         ],
         model=f"{MODEL}/manifest.json",
     output:

@@ -31,3 +31,10 @@ rule figures:
     """All figures, from the tables; nothing else is computed where the tables are there."""
     input:
         figure_paths(),
+
+
+rule paper:
+    """The manuscript, and its numbers for one of an author's own."""
+    input:
+        f"{RESULTS}/paper.pdf",
+        expand(f"{RESULTS}/tables/numbers.{{kind}}", kind=["json", "tex"]),

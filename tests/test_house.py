@@ -19,6 +19,7 @@ ROOMS = {
     "judges": {"engine", "workflow"},
     "steering": {"engine", "judges", "workflow", "stats", "flags"},
     "lookups": {"engine", "judges", "workflow", "stats", "flags"},
+    "paper": {"workflow", "steering"},
     "plots": {"workflow", "steering"},
     "workflow": set(),
 }

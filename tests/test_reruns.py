@@ -87,6 +87,7 @@ OTHERS = {
     "device": "cpu",
     "dtype": "bfloat16",
     "torch": "cpu",
+    "paper": str(ROOT / "paper/steering.typ"),
     "study": "other",
 }
 

@@ -259,6 +259,8 @@ def _check_meaning(config: Config) -> list[str]:
     for name, section in steering.items():
         if isinstance(section, dict):
             problems += _check_multipliers(f"steering.{name}", section)
+    if config["paper"] is not None and not os.path.isfile(config["paper"]):
+        problems.append(f"paper: no file at {config['paper']}; null takes the workflow's own")
     problems += _check_corpus(config["lookups"])
     lowest, highest = config["lookups"]["heads"]["active"]
     if lowest > highest:

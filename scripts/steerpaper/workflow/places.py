@@ -49,12 +49,14 @@ def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
 
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
-    """Of `data_sources` those that are files of this machine, by path; the others are fetched."""
-    return (
-        (name, place, key)
-        for name, place, key in data_sources(config)
-        if isinstance(place[key], str)
-    )
+    """The files of this machine that a configuration names by path: its raw data (of `data_sources`
+    the others are fetched) and its manuscript. Dotted key, and where the path is held.
+    """
+    for name, place, key in data_sources(config):
+        if isinstance(place[key], str):
+            yield name, place, key
+    if config.get("paper"):
+        yield "paper", config, "paper"
 
 
 def named(path: str | Path) -> str:

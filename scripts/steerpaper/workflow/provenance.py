@@ -13,7 +13,16 @@ from steerpaper.workflow.files import sha256
 # what the workflow consists of; no data, no tests, nothing that a run leaves; of profiles those
 # that it brings, since a user's own lie beside them
 PARTS = ("Snakefile", "config.schema.yaml", "LICENSE", "CITATION.cff", "data/published_lookups.csv")
-FOLDERS = ("rules", "scripts", "envs", "profiles/default", "profiles/slurm", "report", "docs")
+FOLDERS = (
+    "rules",
+    "scripts",
+    "envs",
+    "profiles/default",
+    "profiles/slurm",
+    "report",
+    "paper",
+    "docs",
+)
 
 
 def workflow_files(workflow: Path) -> list[Path]:

@@ -27,7 +27,7 @@ rule data:
         settings=lambda wildcards: dict(
             zip(
                 ("key", "source"),
-                FETCHED[f"results/data/{wildcards.source}/{wildcards.file}"],
+                FETCHED.get(f"results/data/{wildcards.source}/{wildcards.file}", ()),
             )
         ),
         code=code_of("data"),

@@ -20,7 +20,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 WILDCARDS = SimpleNamespace(
-    behavior=BEHAVIORS[0], contrast=CONTRASTS[0], split="train", shard="0", shards="1"
+    behavior=BEHAVIORS[0],
+    contrast=CONTRASTS[0],
+    split="train",
+    shard="0",
+    shards="1",
+    **dict(zip(("source", "file"), next(iter(FETCHED), "results/data//").split("/")[2:])),
 )
 
 

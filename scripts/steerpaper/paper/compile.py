@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typst
 
@@ -42,7 +42,7 @@ class Manuscript:
     figures: Mapping[str, Path]
 
 
-def compiled(manuscript: Manuscript, form: str) -> bytes:
+def compiled(manuscript: Manuscript, form: Literal["pdf", "html"]) -> bytes:
     """The manuscript in a form that Typst can write: pdf, or html.
 
     Raises:

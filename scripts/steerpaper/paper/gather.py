@@ -8,6 +8,7 @@ from steerpaper.paper.captions import blocks, rendered
 from steerpaper.paper.compile import Manuscript
 from steerpaper.paper.numbers import names_of_rows, reading
 from steerpaper.paper.study import described, doubts, verdicts
+from steerpaper.plots.pages import MANY
 from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.captions import for_captions, rows
 from steerpaper.workflow.files import read_json
@@ -61,7 +62,7 @@ def figures(
             the figure is drawn from, by argument.
         tables, data: CSV files by name, and what figures show by figure.
     """
-    for_captions({name: measure.text for name, measure in MEASURES.items()})
+    for_captions({name: measure.text for name, measure in MEASURES.items()}, MANY)
     found = []
     for figure in declared:
         name, contrast = figure["name"], figure["contrast"]

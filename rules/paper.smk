@@ -63,6 +63,7 @@ rule manuscript:
         | dict(
             figures=PAPER_FIGURES,
             known_figures=list(FIGURE_ROWS),
+            few=MANY,
             content=content(config["paper"]) if config["paper"] else "",
         ),
         code=code_of("manuscript", helpers=True)

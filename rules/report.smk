@@ -8,7 +8,7 @@ RECORDS = {
     "configuration": "The configuration of this study, defaults filled in.",
     "versions": "The workflow's commit (if it is under version control) and the installed packages.",
     "model": "Where the model comes from, and the SHA-256 digest of each of its files.",
-    "files": "SHA-256 digest of every raw data file, table and figure.",
+    "files": "SHA-256 digest of every raw data file, table and figure, and where what was fetched is from.",
     "run_times": "Jobs, wall time and peak memory of every rule, each as of its last run.",
 }
 # plain paths, for targets: a file's place in the report is said where it is made, and only there

@@ -38,3 +38,10 @@ rule paper:
     input:
         f"{RESULTS}/paper.pdf",
         expand(f"{RESULTS}/tables/numbers.{{kind}}", kind=["json", "tex"]),
+
+
+rule fetch:
+    """What needs a network: the model, and all raw data that is no file of this machine."""
+    input:
+        f"{MODEL}/manifest.json",
+        list(FETCHED),

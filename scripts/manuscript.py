@@ -12,6 +12,7 @@ class Params(TypedDict):
         declared, measures, alpha: as for the numbers.
         figures: the study's figures: name, contrast (or ""), title, and its tables by argument.
         known_figures: the names of all figures, those of parts that the study has not among them.
+        few: behaviours; figures of more have another form.
         content: what the user's own manuscript says; "" for ours.
     """
 
@@ -20,6 +21,7 @@ class Params(TypedDict):
     alpha: float
     figures: list[dict[str, Any]]
     known_figures: list[str]
+    few: int
     content: str
 
 

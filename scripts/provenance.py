@@ -20,17 +20,18 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow import places, provenance
     from steerpaper.workflow.files import read_json, whole, write_json
     from steerpaper.workflow.records import study_of
-    from steerpaper.workflow.trace import refuse_other_model, refuse_stale
+    from steerpaper.workflow.trace import fetched_data, refuse_other_model, refuse_stale
 
-    study = study_of(job.log)
+    study, sources = study_of(job.log), {}
     if study is not None:
         refuse_stale(study, job.input["results"], job.params["made"])
         refuse_other_model(Path(job.input["model"]))
+        sources = fetched_data(study, job.input["results"])
     workflow = Path(provenance.__file__).parents[3]
     config = job.params["config"]
     data = places.data_names(config)
     files = {data.get(path, places.named(path)): path for path in job.input["data"]}
-    files |= {path: path for path in job.input["results"]}
+    files |= {path: path for path in [*sources, *job.input["results"]]}
     write_json(
         job.output["provenance"],
         {
@@ -40,6 +41,7 @@ def main(job: Job[Params]) -> None:
             "packages": provenance.installed(workflow / "envs/lock.txt"),
             "model": read_json(job.input["model"]),
             "config": places.portable(config),
+            "sources": sources,
             "files": provenance.digests(files),
         },
     )

@@ -17,15 +17,20 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, whole
     from steerpaper.workflow.pages import flat, read_cells, table_page
     from steerpaper.workflow.run_times import run_times
+    from steerpaper.workflow.sources import said
 
     made = read_json(job.input["provenance"])
     versions = {"workflow": made["workflow"], "python": made["python"], **made["packages"]}
+    fetched = {name: said(one["source"]) for name, one in made["sources"].items()}
     times = run_times(Path(job.params["benchmarks"]))
     shown = {
         "configuration": (["key", "value"], flat(made["config"])),
         "versions": (["package", "version"], flat(versions)),
         "model": (["key", "value"], flat(made["model"])),
-        "files": (["file", "sha256"], [list(entry) for entry in made["files"].items()]),
+        "files": (
+            ["file", "sha256", "fetched from"],
+            [[name, digest, fetched.get(name, "")] for name, digest in made["files"].items()],
+        ),
         "run_times": (
             ["rule", "jobs", "seconds", "peak memory (MB)"],
             [

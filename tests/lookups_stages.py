@@ -44,10 +44,9 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
 
     stage(
         "lookups.corpus",
-        common,
+        common | {"raw": str(raw)},
         {**prompts, "counts": at("corpus.csv")},
-        source="file",
-        where={"path": str(raw), "column": "text"},
+        column="text",
         seed=1,
         bos=True,
         **corpus,

@@ -1,5 +1,7 @@
 """Tables as the summaries make them, of random scores: what tests of figures and captions draw."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,7 @@ from steerpaper.steering.tables.effects import (
     effect_tables,
 )
 from steerpaper.steering.tables.reasoning import reasoning_table
-from steerpaper.steering.tables.system_prompts import system_prompts_table
+from steerpaper.steering.tables.system_prompts import propensity_table, system_prompts_table
 
 INTERVAL = Interval(seed=1, resamples=200, confidence=0.95)
 BEHAVIORS = ("optimism", "sociability")
@@ -133,8 +135,14 @@ def make_reasoning(measure="logit_diff"):
     return of_behaviors(chains)
 
 
-def make_system_prompts(missing=(), measure="logit_diff"):
+def make_propensity(missing=()):
+    """The propensity of two behaviours by system prompt."""
+    return make_system_prompts(missing, make=propensity_table)
+
+
+def make_system_prompts(missing=(), measure="logit_diff", make=None):
     """System prompts of two behaviours, summed up; some may be missing."""
+    make = make or partial(system_prompts_table, measures=[measure])
 
     def scores(seed):
         generator = np.random.default_rng(seed)
@@ -152,7 +160,7 @@ def make_system_prompts(missing=(), measure="logit_diff"):
                     score = m + (0, 2, -2)[number] + generator.normal()
                     rows.append(row | log_probabilities(score) | {"note": None})
         scores = pd.DataFrame(rows)
-        return system_prompts_table(scores, BLOCK, interval=INTERVAL, measures=[measure])
+        return make(scores, BLOCK, interval=INTERVAL)
 
     return of_behaviors(scores)
 

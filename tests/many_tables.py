@@ -14,6 +14,7 @@ from makers import (
     make_effects,
     make_logprobs,
     make_projection,
+    make_propensity,
     make_reasoning,
     make_system_prompts,
 )
@@ -223,6 +224,7 @@ TABLES = {
     "completions": lambda n: [enlarged(make_completions(), n)],
     "logprob_shift": logprob_shift,
     "reasoning": lambda n: [enlarged(make_reasoning(), n), _first_order(n)],
+    "propensity": lambda n: [enlarged(make_propensity(), n)],
     "system_prompts": lambda n: [enlarged(make_system_prompts(), n), _first_order(n)],
     "cost": lambda n: [enlarged(make_cost(), n, ("value", "value_low", "value_high"), 0.05)],
 }

@@ -38,7 +38,7 @@ BUILTINS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 # what a module has beside what it does
 HARMLESS = re.compile(
     r"subprocess\.(CalledProcessError|TimeoutExpired|STDOUT|PIPE|DEVNULL)"
-    r"|(huggingface_hub|openai)\.(errors\.)?\w*Error|importlib\.(metadata|resources)\b.*"
+    r"|(huggingface_hub|openai|httpx)\.(errors\.)?(\w*Error|InvalidURL)|urllib\.parse\b.*|importlib\.(metadata|resources)\b.*"
 )
 DIRECTIVES = {"shell", "run", "wrapper", "notebook", "container", "containerized"}
 

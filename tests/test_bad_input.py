@@ -287,7 +287,7 @@ BAD_KEYS = [
         [float("nan")],
         r"reasoning\.multipliers\[0\]: nan is not a",
     ),
-    ("behaviors.optimism", {}, r"key 'behaviors\.optimism\.items' is missing"),
+    ("behaviors.optimism", {}, r"behaviors\.optimism: has neither items .* nor splits"),
     ("behaviors.optimism.items", "no.jsonl", r"behaviors\.optimism\.items: no file at no\.jsonl"),
     (
         "statistics.confidence",

@@ -15,6 +15,7 @@ from makers import (
     make_cost,
     make_logprobs,
     make_projection,
+    make_propensity,
     make_reasoning,
     make_system_prompts,
 )
@@ -80,6 +81,7 @@ WITHOUT_NUMBERS = {"lookups_explanation_scores", "lookups_ablations", "lookups_p
 PARTS = {
     "reasoning": make_reasoning,
     "system_prompts": lambda: make_system_prompts(("for",)),
+    "propensity": lambda: make_propensity(("for",)),
     "cost": make_cost,
     "convergence": make_convergence,
     "several_or_one": make_convergence,
@@ -173,6 +175,7 @@ def test_captions_say_what_the_form_for_many_behaviors_shows(environment, tmp_pa
 GONE = {
     "reasoning": ["change", "change_low", "change_high"],
     "system_prompts": ["logit_diff", "logit_diff_low", "logit_diff_high", "slope"],
+    "propensity": ["p_matching", "p_matching_low", "p_matching_high"],
     "cost": ["value", "value_low", "value_high", "change", "change_low", "change_high"],
     "convergence": ["cosine", "low", "high"],
     "several_or_one": ["cosine", "low", "high"],

@@ -6,7 +6,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from makers import BLOCK, make_cost, make_first_order, make_reasoning, make_system_prompts
+from makers import (
+    BLOCK,
+    make_cost,
+    make_first_order,
+    make_propensity,
+    make_reasoning,
+    make_system_prompts,
+)
 from matplotlib.text import Text
 
 from steerpaper.engine.condition import Condition
@@ -202,6 +209,7 @@ def texts(figure):
 
 
 DRAWN = {
+    "propensity": (conditions.propensity, make_propensity),
     "cost": (conditions.cost, make_cost),
     "reasoning": (partial(conditions.reasoning, first_order=make_first_order()), make_reasoning),
     "system_prompts": (

@@ -8,6 +8,7 @@ from makers import (
     make_logprobs,
     make_reasoning,
     make_steerability,
+    make_propensity,
     make_system_prompts,
 )
 
@@ -22,6 +23,7 @@ MADE = {
     "reasoning": make_reasoning,
     "system_prompts": lambda: make_system_prompts(("for",)),
     "cost": make_cost,
+    "propensity": lambda: make_propensity(("for",)),
     "logprobs": make_logprobs,
 }
 

@@ -128,6 +128,7 @@ def provenance(folder, config=None):
             "files": {"a": "00"},
         },
         "config": config or default_config(),
+        "sources": {},
         "files": {"data/calm.jsonl": "ab" * 32, "results/made-up/tables/x.csv": "cd" * 32},
     }
     (folder / "provenance.json").write_text(json.dumps(made))
@@ -167,7 +168,13 @@ def inputs_of(folder, tables, figures=(), **more):
         source = tables[next(iter(FIGURES[name]["tables"].values()))]
         source.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
         inputs["data"].append(str(folder / f"{name}.csv"))
-    return inputs, {**READING, "figures": shown, "known_figures": list(FIGURES), "content": ""}
+    return inputs, {
+        **READING,
+        "figures": shown,
+        "known_figures": list(FIGURES),
+        "few": 8,
+        "content": "",
+    }
 
 
 def text_of(manuscript):

@@ -41,6 +41,7 @@ PANELS = {
     "logprob_shift": 4,
     "reasoning": 1,
     "system_prompts": 3,
+    "propensity": 3,
     "cost": 3,
 }
 

@@ -8,7 +8,6 @@ from steerpaper.paper.captions import blocks, rendered
 from steerpaper.paper.compile import Manuscript
 from steerpaper.paper.numbers import names_of_rows, reading
 from steerpaper.paper.study import described, doubts, verdicts
-from steerpaper.plots.pages import MANY
 from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.captions import for_captions, rows
 from steerpaper.workflow.files import read_json
@@ -23,7 +22,7 @@ def gathered(inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Manuscript
     Args:
         inputs: files of the study: tables, data (of figures), figures, numbers, provenance, and the
             user's manuscript where there is one.
-        params: as `reading`; figures and known_figures.
+        params: as `reading`; figures, known_figures and few.
     """
     made = read_json(inputs["provenance"])
     tables = {Path(path).stem: path for path in inputs["tables"]}
@@ -33,7 +32,7 @@ def gathered(inputs: Mapping[str, Any], params: Mapping[str, Any]) -> Manuscript
     study = described(made) | {
         "measure": {key: getattr(measure, key) for key in ("title", "unit", "text")},
         "rows": names_of_rows(read, *reading(params)),
-        "figures": figures(params["figures"], tables, data, made["config"]),
+        "figures": figures(params["figures"], tables, data, made["config"], params["few"]),
         "known_figures": params["known_figures"],
         "flags": {
             study: doubts(read[name]) if name in read else None for study, name in FLAGS.items()
@@ -54,6 +53,7 @@ def figures(
     tables: Mapping[str, str],
     data: Mapping[str, str],
     config: Mapping[str, Any],
+    few: int,
 ) -> list[dict[str, Any]]:
     """Figures as the template takes them, each with the caption that the report gives it.
 
@@ -61,8 +61,9 @@ def figures(
         declared: name, contrast ("" where there is one figure for all), title, and the tables that
             the figure is drawn from, by argument.
         tables, data: CSV files by name, and what figures show by figure.
+        few: behaviours; figures of more have another form.
     """
-    for_captions({name: measure.text for name, measure in MEASURES.items()}, MANY)
+    for_captions({name: measure.text for name, measure in MEASURES.items()}, few)
     found = []
     for figure in declared:
         name, contrast = figure["name"], figure["contrast"]

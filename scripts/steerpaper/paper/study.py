@@ -5,6 +5,7 @@ from typing import Any
 
 from steerpaper.workflow.captions import NONE, number
 from steerpaper.workflow.pages import flat
+from steerpaper.workflow.sources import said
 
 Row = Mapping[str, Any]
 
@@ -45,7 +46,7 @@ def _text(value: Any) -> str:
 
 def described(made: Mapping[str, Any]) -> dict[str, Any]:
     """The study as provenance.json has it: configuration, model, raw data, versions."""
-    results = tuple(f"{folder}/" for folder in ("results", "figures"))
+    results = tuple(f"{folder}/{made['study']}/" for folder in ("results", "figures"))
     return {
         "study": made["study"],
         "workflow": made["workflow"],
@@ -59,4 +60,5 @@ def described(made: Mapping[str, Any]) -> dict[str, Any]:
             for name, digest in made["files"].items()
             if not any(folder in name for folder in results)
         },
+        "sources": {name: said(one["source"]) for name, one in made["sources"].items()},
     }

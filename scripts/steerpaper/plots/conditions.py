@@ -106,46 +106,66 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
             where a system prompt could not be had.
         first_order: what random directions do without a system prompt (see `random_reach`).
     """
+    measure, title, unit = words(table)
+    reach = random_reach(first_order, table)
+    figure, axes = _by_prompt(table, measure, reach, f"{title} ({unit})")
+    for ax in axes:
+        ax.axhline(0, color="0.8", lw=0.6, zorder=0)
+    return figure
+
+
+def propensity(table: pd.DataFrame) -> Figure:
+    """Propensity by multiplier under each system prompt, as Panickssery et al. 2023 draw it.
+
+    Args:
+        table: behavior, system_prompt, multiplier, n, p_matching with its interval, flags; n = 0
+            where a system prompt could not be had.
+    """
+    figure, axes = _by_prompt(table, "p_matching", {}, "propensity, p(matching)")
+    for ax in axes:
+        propensity_axis(ax)
+    return figure
+
+
+def propensity_axis(ax: Axes) -> None:
+    """Shares, and where neither answer is preferred."""
+    ax.axhline(0.5, color="0.6", lw=0.6, ls=":")
+    ax.set_ylim(0, 1.04)
+
+
+def _by_prompt(
+    table: pd.DataFrame, measure: str, reach: dict[str, float], y: str
+) -> tuple[Figure, list[Axes]]:
+    """A panel a behaviour, a line a system prompt."""
     behaviors = list(table["behavior"].unique())
     without = without_prompt(table)
     palette = colours(["for", without, "against"])
-    reach = random_reach(first_order, table)
-    measure, title, unit = words(table)
     figure, axes = panels(behaviors, height=1.6)
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = table[table["behavior"] == behavior]
-        ax.axhline(0, color="0.8", lw=0.6)
         missing = []
         for number, (name, colour) in enumerate(palette.items()):
             one = here[(here["system_prompt"] == name) & (here["n"] > 0)].sort_values("multiplier")
             if one.empty:
                 missing.append(f"'{name}': n = 0")
                 continue
-            shift = 0.04 * (number - 1)
+            x = one["multiplier"]
             if name == without and behavior in reach:
-                base = one.loc[one["multiplier"] == 0, measure].iloc[0]
-                far = reach[behavior] * one["multiplier"].abs()
+                base = one.loc[x == 0, measure].iloc[0]
+                far = reach[behavior] * x.abs()
                 look = CONTROL_LOOKS["random"]
-                x = one["multiplier"]
                 ax.fill_between(x, base - far, base + far, lw=0, label="random", **look)
-            points(
-                ax,
-                one["multiplier"] + shift,
-                one,
-                measure,
-                fmt="os^"[number] + "-",
-                color=colour,
-                label=name,
-            )
+            look = {"fmt": "os^"[number] + "-", "color": colour, "label": name}
+            points(ax, x + 0.04 * (number - 1), one, measure, **look)
         if missing:
             ax.text(
                 0.02, 0.98, "\n".join(missing), transform=ax.transAxes, va="top", color=GREY, size=6
             )
         ax.set_title(f"{behavior}{dagger(here)} ({counts(here[here['n'] > 0])})")
-    titles(figure, x="multiplier", y=f"{title} ({unit})")
+    titles(figure, x="multiplier", y=y)
     legend(figure, axes, 4, title="system prompt", last="random")
     flag_marks(figure, table)
-    return figure
+    return figure, list(axes)
 
 
 def without_prompt(table: pd.DataFrame) -> str:

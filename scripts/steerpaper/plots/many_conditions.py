@@ -6,7 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from steerpaper.plots.conditions import STEERED, perplexity_axis, random_reach, without_prompt
+from steerpaper.plots.conditions import (
+    STEERED,
+    perplexity_axis,
+    propensity_axis,
+    random_reach,
+    without_prompt,
+)
 from steerpaper.plots.many import dots, head, lines, summary
 from steerpaper.plots.pages import names_of
 from steerpaper.plots.style import (
@@ -65,16 +71,36 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     Args:
         table, first_order: as `conditions.system_prompts` takes them.
     """
-    without = without_prompt(table)
-    palette = colours(["for", without, "against"])
     measure, title, unit = words(table)
     reach = random_reach(first_order[first_order["behavior"].isin(names_of(table))], table)
+    figure, axes = _by_prompt(table, measure, reach, f"{title} ({unit})")
+    for ax in axes:
+        ax.axhline(0, color="0.8", lw=0.6, zorder=0)
+    return figure
+
+
+def propensity(table: pd.DataFrame) -> Figure:
+    """Propensity by multiplier, a panel a system prompt, a line a behaviour.
+
+    Args:
+        table: as `conditions.propensity` takes it.
+    """
+    figure, axes = _by_prompt(table, "p_matching", {}, "propensity, p(matching)")
+    for ax in axes:
+        propensity_axis(ax)
+    return figure
+
+
+def _by_prompt(
+    table: pd.DataFrame, measure: str, reach: dict[str, float], y: str
+) -> tuple[Figure, list[Axes]]:
+    without = without_prompt(table)
+    palette = colours(["for", without, "against"])
     figure, axes = panels(list(palette), columns=3, height=2.1, sharex=True, sharey=True)
     for ax, (name, colour) in zip(axes, palette.items(), strict=True):
         here = table[table["system_prompt"] == name]
         there = here[here["n"] > 0]
         missing = len(names_of(here)) - len(names_of(there))
-        ax.axhline(0, color="0.8", lw=0.6)
         if there.empty:
             note(ax, "n = 0", color=GREY)
             ax.set_title(f"{name}\n(0 behaviours)", fontsize=6)
@@ -84,10 +110,10 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         lines(ax, there, "multiplier", measure, color=colour, label=name)
         empty = f"; none for {missing}" if missing else ""
         head(ax, name, f"{summary(there)}{empty}", 16)
-    titles(figure, x="multiplier", y=f"{title} ({unit})")
+    titles(figure, x="multiplier", y=y)
     legend(figure, axes, 4, title="system prompt (thick: median)", last="random")
     flag_marks(figure, table)
-    return figure
+    return figure, list(axes)
 
 
 def _random(ax: Axes, median: "pd.Series[float]", reach: float) -> None:

@@ -235,8 +235,9 @@ def _check_corpus(lookups: Config) -> list[str]:
 def _check_meaning(config: Config) -> list[str]:
     """What a schema cannot say."""
     problems = []
-    if config["study"] == "models":
-        problems.append("study: results/models/ is where models are kept; choose another name")
+    if (study := config["study"]) in ("models", "data"):
+        kept = "models are" if study == "models" else "fetched data is"
+        problems.append(f"study: results/{study}/ is where {kept} kept; choose another name")
     try:
         datetime.date.fromisoformat(config["model"]["date"])
     except ValueError as error:

@@ -27,8 +27,8 @@ SILENCE = 60.0
 # what a server says when it may do better later
 BUSY = {408, 425, 429, 500, 502, 503, 504}
 OFFLINE = (
-    "is there a network? On a machine without one, run the rule `data` where there is one and copy "
-    "results/data/ over, or give the file's path instead"
+    "is there a network? On a machine without one, run `snakemake fetch` where there is one and "
+    "copy results/data/ over, or give the file's path instead"
 )
 LATER = "run again later: what came of it is kept, and the rest is fetched"
 

@@ -19,6 +19,7 @@ from steerpaper.workflow.places import data_sources
 Where = Mapping[str, Any]
 
 FOLDER = "results/data"
+MANIFEST = ".manifest.json"  # behind the file's own name
 
 
 def kind_of(source: Any) -> str:

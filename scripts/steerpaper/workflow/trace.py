@@ -16,6 +16,7 @@ from steerpaper.workflow.code import code_digest
 from steerpaper.workflow.data import content
 from steerpaper.workflow.files import iter_jsonl, read_json, sha256
 from steerpaper.workflow.records import Record, record_of, settings_digest
+from steerpaper.workflow.sources import FOLDER, MANIFEST
 
 # a results file, its record, and how far it is from what was asked for
 Step = tuple[str, Record | None, int]
@@ -76,6 +77,31 @@ def refuse_other_model(manifest: Path) -> None:
                 f"{path}: is not the file that was fetched (it was damaged or changed since), and "
                 f"results may have been made with it; remove {manifest.parent} and run again"
             )
+
+
+def fetched_data(study: Path, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Where the raw data that results were made from was fetched: each file's manifest.
+
+    The time is left out: the same data has the same provenance.
+
+    Args:
+        paths: what was made last: tables and figures.
+
+    Raises:
+        UserError: a file is not as it was fetched.
+    """
+    found = {}
+    for path in sorted({path for path, _, _ in chain(study, paths)}):
+        if not re.search(rf"(^|/){FOLDER}/", path) or path.endswith(MANIFEST):
+            continue
+        said = read_json(f"{path}{MANIFEST}")
+        if sha256(path) != said["sha256"]:
+            raise UserError(
+                f"{path}: is not the file that was fetched (it was damaged or changed since), and "
+                "results may have been made with it; remove it and run again"
+            )
+        found[path] = {key: said[key] for key in ("source", "licence", "sha256", "bytes")}
+    return found
 
 
 def find(asked: str) -> tuple[Path, str]:

@@ -9,7 +9,9 @@ from steerpaper.stats import Interval
 from steerpaper.steering.conditions import WITHOUT
 from steerpaper.steering.slopes import slopes
 from steerpaper.steering.tables.flags import effect_flags
-from steerpaper.steering.tables.rows import groups, means, of_measures
+from steerpaper.steering.tables.rows import groups, means, measured, of_measures
+
+PROPENSITY = "p_matching"
 
 
 def system_prompts_table(
@@ -32,6 +34,34 @@ def system_prompts_table(
         note (why n is 0), flags.
     """
     return of_measures(scores, measures, lambda part, name: _table(part, name, block, interval))
+
+
+def propensity_table(
+    scores: pd.DataFrame, block: Mapping[str, Any], *, interval: Interval
+) -> pd.DataFrame:
+    """Mean propensity by system prompt × multiplier: Panickssery et al. 2023, figures of section 5.
+
+    The paper's number is the mean over test items of p(matching) / (p(matching) + p(other)),
+    whatever measure the study's other tables hold.
+
+    Args:
+        scores, block: as `system_prompts_table` takes them.
+
+    Returns:
+        system_prompt, layer, layers, multiplier, n, p_matching with its interval over items, flags;
+        n = 0 where a system prompt could not be had.
+    """
+    scores = measured(scores, PROPENSITY)
+    rows = []
+    for row, group in groups(scores, ["system_prompt", "layer", "layers", "multiplier"]):
+        alike = scores[scores["system_prompt"] == row["system_prompt"]]
+        rows.append(
+            row
+            | {"n": int(group["value"].notna().sum())}
+            | means(group, {"value": PROPENSITY}, "prompt_id", interval)
+            | {"flags": effect_flags(alike[alike["multiplier"] == 0], alike, block)}
+        )
+    return pd.DataFrame(rows)
 
 
 def _table(

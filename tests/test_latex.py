@@ -6,9 +6,9 @@ from conftest import ROOT
 from makers import (
     make_cost,
     make_logprobs,
+    make_propensity,
     make_reasoning,
     make_steerability,
-    make_propensity,
     make_system_prompts,
 )
 

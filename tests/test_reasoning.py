@@ -32,7 +32,7 @@ from steerpaper.steering.reasoning import (
     score_chains,
 )
 from steerpaper.steering.tables.reasoning import reasoning_table
-from steerpaper.steering.tables.system_prompts import system_prompts_table
+from steerpaper.steering.tables.system_prompts import propensity_table, system_prompts_table
 
 INTERVAL = {"interval": Interval(1, 200, 0.95), "measures": ["logit_diff"]}
 ITEMS = read_items(ROOT / "data/behaviors/impatience.jsonl")[:4]
@@ -331,3 +331,30 @@ def test_a_missing_system_prompt_is_a_row_with_n_0():
     assert row["note"] == "the template takes none"
     steered = table[(table["system_prompt"] == "none") & (table["multiplier"] == 1)].iloc[0]
     assert (steered["n"], steered["change"], steered["slope"]) == (3, 1, 1)
+
+
+def test_the_propensity_is_the_mean_of_both_answers_shares_and_stays_between_0_and_1():
+    generator = np.random.default_rng(0)
+    rows = [
+        {"prompt_id": prompt, "system_prompt": system, "layer": 3 if m else -1, "multiplier": m}
+        | {"logprob_matching": generator.normal(scale=4), "logprob_other": generator.normal()}
+        for system in ("none", "for")
+        for prompt in range(6)
+        for m in (-1.0, 0.0, 1.0)
+    ]
+    scores = pd.DataFrame(rows).assign(layers="3", norm=1.0, matching=None, ab_mass=np.nan)
+    absent = not_run("b").assign(system_prompt="against", note="the template takes none")
+    scores = pd.concat([scores, absent], ignore_index=True)
+    table = propensity_table(scores, {}, interval=INTERVAL["interval"])
+    both = np.exp(scores["logprob_matching"]) + np.exp(scores["logprob_other"])
+    plain = (np.exp(scores["logprob_matching"]) / both).groupby(
+        [scores["system_prompt"], scores["multiplier"]]
+    )
+    told = table.set_index(["system_prompt", "multiplier"])["p_matching"]
+    assert np.allclose(told, plain.mean()[told.index], equal_nan=True)
+    known = table[table["n"] > 0]
+    assert set(known["n"]) == {6}
+    assert (known["p_matching_low"] >= 0).all()
+    assert (known["p_matching_high"] <= 1).all()
+    assert (known["p_matching_high"] == 1).any()
+    assert table[table["system_prompt"] == "against"]["n"].tolist() == [0]

@@ -61,7 +61,11 @@ def propensity_table(
             | means(group, {"value": PROPENSITY}, "prompt_id", interval)
             | {"flags": effect_flags(alike[alike["multiplier"] == 0], alike, block)}
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    # of a share no mean lies elsewhere
+    ends = [f"{PROPENSITY}_low", f"{PROPENSITY}_high"]
+    table[ends] = table[ends].clip(0, 1)
+    return table
 
 
 def _table(

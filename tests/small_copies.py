@@ -53,7 +53,7 @@ SMALL: dict[str, Config] = {
             "contrasts": ["answers"],
             "prompts": {"split": {"train": 6, "dev": 4, "test": 6}},
             "completions": {"questions": 1, "max_new_tokens": 4},
-        }
+        },
     },
 }
 # what this machine has
@@ -71,6 +71,23 @@ SHAPES = {
     "meta-llama/Llama-2-13b-chat-hf": ("llama", 4096, 40, 40, 64),
     "Qwen/Qwen1.5-14B-Chat": ("qwen2", 32768, 40, 40, 64),
 }
+
+
+def flat(config: Config, path: str = "") -> dict[str, Any]:
+    """A configuration's values by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{path}{key}.")
+        else:
+            found[f"{path}{key}"] = value
+    return found
+
+
+def shrunk(study: Path) -> set[str]:
+    """The dotted keys that are said to be others in a study's small copy."""
+    fitting = [keys for pattern, keys in SMALL.items() if fnmatch.fnmatch(study.stem, pattern)]
+    return {key for keys in [*fitting, HERE] for key in flat(keys)}
 
 
 def merged(study: Path) -> Config:

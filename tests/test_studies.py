@@ -1,7 +1,9 @@
 """The studies that come with the workflow: planned without a network; a small copy runs whole."""
 
 import os
+import re
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,8 +11,11 @@ import yaml
 from chat_server import answering
 from conftest import ROOT
 from local_hub import serving
-from small_copies import STUDIES, answer, environment, merged, small_copy
+from small_copies import STUDIES, answer, environment, flat, merged, shrunk, small_copy
+from small_data import small_file
 from study import command
+
+from steerpaper.steering.items import read_items, with_sides
 
 pytestmark = pytest.mark.workflow
 NAMES = [study.stem for study in STUDIES]
@@ -48,6 +53,10 @@ def test_a_small_copy_of_a_study_runs_whole(study, tmp_path):
             env=environment(tmp_path, shelf),
         )
     assert process.returncode == 0, process.stdout + process.stderr
+    of_study, of_copy = flat(merged(study)), flat(config)
+    changed = {key for key, value in of_copy.items() if of_study.get(key, ...) != value}
+    served = {key for key in changed if re.search(r"\.(url|sha256|licence|base_url)$", key)}
+    assert changed - served - {"model.source", "model.path"} <= shrunk(study)
     results = tmp_path / "results" / config["study"]
     assert (results / "paper.pdf").read_bytes().startswith(b"%PDF")
     assert (results / "ro-crate-metadata.json").exists()
@@ -58,3 +67,15 @@ def test_a_small_copy_of_a_study_runs_whole(study, tmp_path):
             assert asked
     if any("verdict" in row["tables"] for row in TABLES.values()):
         assert len(pd.read_csv(results / "tables/verdict.csv")) > 0
+
+
+def test_small_files_are_read_as_the_published_ones_are(tmp_path):
+    expected = {"generate_dataset.json": 12, "advanced-ai-risk/a.jsonl": 24, "persona/b.jsonl": 24}
+    for name, items in expected.items():
+        path = tmp_path / Path(name).name
+        path.write_bytes(small_file(name))
+        assert len(read_items(path)) == items
+    sides = [item.side for item in with_sides(read_items(tmp_path / "b.jsonl"))]
+    assert sides.count("Yes") == sides.count("No") == 12
+    with pytest.raises(LookupError, match=r"small_data\.py"):
+        small_file("tea.parquet")

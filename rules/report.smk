@@ -35,11 +35,7 @@ rule provenance:
     """Record the configuration, the model, the versions, and the digests of data and results."""
     input:
         results=[*rules.steering.input, *rules.figures.input, *rules.lookups.input],
-        data=[
-            place[key]
-            for name, place, key in data_files(config)
-            if is_read(name)
-        ],
+        data=[place[key] for name, place, key in data_files(config) if is_read(name)],
         model=f"{MODEL}/manifest.json",
     output:
         provenance=f"{RESULTS}/provenance.json",

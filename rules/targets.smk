@@ -26,7 +26,9 @@ rule lookups:
     """The lookups study: its tables and figures."""
     input:
         tables_of("lookups"),
-        f"{RESULTS}/lookups/explanations.jsonl" if "lookups" in config["studies"] else [],
+        f"{RESULTS}/lookups/explanations.jsonl"
+        if "lookups" in config["studies"]
+        else [],
         figure_paths("lookups"),
 
 

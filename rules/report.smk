@@ -21,16 +21,6 @@ REPORT_PAGES = [
 ]
 
 
-def is_read(key):
-    """Is raw data, by its key, what the studies that are made read?"""
-    part, name, *_ = key.split(".") + [""]
-    if part == "behaviors":
-        return "steering" in config["studies"] and name in BEHAVIORS
-    return part != "paper" and (
-        part not in ("steering", "lookups") or part in config["studies"]
-    )
-
-
 rule provenance:
     """Record the configuration, the model, the versions, and the digests of data and results."""
     input:

@@ -1,8 +1,8 @@
 """Small copies of the studies that come with the workflow: what is small in them, the rest as is.
 
 A copy is the study's configuration with the keys of `SMALL` and `HERE` changed. Its model is a tiny
-random one of the same architecture, with as many blocks, heads and neurons a block, and a tokenizer
-of the same kind; its data is a few documents in the data set's own form. What the hub has comes
+random one of the same architecture, with as many blocks and heads, narrow heads, and a tokenizer of
+the same kind; its data is a few documents in the data set's own form. What the hub has comes
 from a local server in its place, at the same names and commits; what lies at an address or in a
 repository from an address of that server, with the small file's digest. An endpoint is a local
 server that answers. A model from a package is one from a folder.
@@ -37,13 +37,13 @@ SMALL: dict[str, Config] = {
     "*": {"statistics": {"resamples": 200}},
     "neo-2024-*": {
         "lookups": {
-            "corpus": {"train": 40, "test": 40, "shards": 1},
+            "corpus": {"train": 30, "test": 30, "shards": 1},
             "neurons": {"next_token": 2},
-            "top": 6,
+            "top": 5,
             "heads": {"per_neuron": 2},
         }
     },
-    "neo-2024-gpt2-large": {"lookups": {"neurons": {"random": 2}}},
+    "neo-2024-gpt2-large": {"lookups": {"neurons": {"next_token": 1, "random": 1}}},
     "all-behaviors": {
         # its parts are the default study's, which other tests run small
         "studies": ["steering"],
@@ -59,14 +59,14 @@ SMALL: dict[str, Config] = {
 # what this machine has
 HERE: Config = {"device": "cpu", "threads": 1}
 
-# by a model's name on the hub: its family, context, blocks, heads, neurons a block; no study of the
-# chat models looks at neurons, of which they have fewer here
+# by a model's name on the hub: its family, context, blocks, heads, neurons a block (fewer where the
+# study names none of them)
 SHAPES = {
     "openai-community/gpt2": ("gpt2", 1024, 12, 12, 3072),
     "openai-community/gpt2-medium": ("gpt2", 1024, 24, 16, 4096),
     "openai-community/gpt2-large": ("gpt2", 1024, 36, 20, 5120),
     "EleutherAI/pythia-160m": ("gpt_neox", 2048, 12, 12, 3072),
-    "EleutherAI/pythia-1.4b": ("gpt_neox", 2048, 24, 16, 8192),
+    "EleutherAI/pythia-1.4b": ("gpt_neox", 2048, 24, 16, 512),
     "meta-llama/Llama-2-7b-chat-hf": ("llama", 4096, 32, 32, 64),
     "meta-llama/Llama-2-13b-chat-hf": ("llama", 4096, 40, 40, 64),
     "Qwen/Qwen1.5-14B-Chat": ("qwen2", 32768, 40, 40, 64),
@@ -165,7 +165,7 @@ def _shelve_model(model: Config, folder: Path, shelf: Shelf) -> None:
 
 
 def make_small_model(folder, family, context, blocks, heads, neurons, tokenizer) -> None:
-    """Save a random model of a family with a tokenizer, eight numbers a head wide."""
+    """Save a random model of a family with a tokenizer; a head is a few numbers wide."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -173,7 +173,7 @@ def make_small_model(folder, family, context, blocks, heads, neurons, tokenizer)
     sizes |= {"eos_token_id": tokenizer.eos_token_id, "initializer_range": 0.2}
     if family == "gpt2":
         sizes |= {"n_positions": context, "n_layer": blocks, "n_head": heads}
-        sizes |= {"n_embd": 8 * heads, "n_inner": neurons}
+        sizes |= {"n_embd": 4 * heads, "n_inner": neurons}
     else:
         sizes |= {"max_position_embeddings": context, "num_hidden_layers": blocks}
         sizes |= {"num_attention_heads": heads, "num_key_value_heads": heads}

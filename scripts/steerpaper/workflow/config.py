@@ -96,7 +96,7 @@ def bases_of(path: str | Path) -> list[Path]:
             raise UserError(f"{here}: extends: no file at {base}")
         if any(base.samefile(one) for one in (Path(path), *found)):
             raise UserError(
-                f"{here}: extends: {named} extends this file in turn; take one of the two out"
+                f"{here}: extends: {named} is this file or extends it in turn; leave it out here"
             )
         found.append(base)
         here = base

@@ -11,6 +11,16 @@ include: "rules/configfiles.smk"
 configfile: "config.yaml"
 
 
+for BASE in BASES:
+
+    configfile: BASE
+
+
+# what a file extends is a word to the workflow, no key of the study
+if BASES:
+    config.pop("extends")
+
+
 report: "report/workflow.rst"
 
 

@@ -124,6 +124,16 @@ def ours(**paths):
     )
 
 
+def is_read(key):
+    """Is raw data, by its key, what the studies that are made read?"""
+    part, name, *_ = key.split(".") + [""]
+    if part == "behaviors":
+        return "steering" in config["studies"] and name in BEHAVIORS
+    return part != "paper" and (
+        part not in ("steering", "lookups") or part in config["studies"]
+    )
+
+
 def said_by(*files):
     """What files of the workflow say that are no code, to be put beside a script's code."""
     return {file: content(WORKFLOW / file) for file in files}

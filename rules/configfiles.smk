@@ -17,13 +17,19 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 
 from steerpaper.errors import UserError
-from steerpaper.workflow.config import check_file
+from steerpaper.workflow.config import bases_of, check_file
 
+# the files that those given by --configfile extend: they stand between config.yaml and these
+BASES = []
 # a module's configuration comes from the outer workflow, whose files are its own affair
 if Path(str(workflow.basedir)) == WORKFLOW:
-    for path in ["config.yaml", *map(str, workflow.configfiles)]:
-        try:
+    try:
+        if os.path.exists("config.yaml") and "extends" in check_file("config.yaml"):
+            raise UserError(
+                "config.yaml: extends: is for a file that is given by --configfile; give it so"
+            )
+        for path in workflow.configfiles:
             if os.path.exists(path):
-                check_file(path)
-        except UserError as error:
-            raise WorkflowError(str(error))
+                BASES += map(str, bases_of(path))
+    except UserError as error:
+        raise WorkflowError(str(error))

@@ -22,7 +22,7 @@ def names_of(row):
         "behavior": behaviors,
         "contrast": CONTRASTS,
         "lead": CONTRASTS[:1],
-        "table": flagged_tables(row.get("study", "steering")),
+        "table": flagged_tables(study_of(row)),
     }
 
 
@@ -31,7 +31,7 @@ def flagged_tables(study):
     return [
         table
         for row in TABLES.values()
-        if row.get("study", "steering") == study and is_asked_for(row)
+        if study_of(row) == study and is_asked_for(row)
         for table in row.get("flags", [])
     ]
 
@@ -67,9 +67,16 @@ def made_by(files):
     return {key: settings for key, settings in found.items() if settings}
 
 
+def study_of(row):
+    """Which of the two studies a row is of: a table says it, of a figure it is the category."""
+    return row.get("study", row.get("category", "steering")).lower()
+
+
 def is_asked_for(row):
-    """Does the study have the part that a row is for?"""
-    return "section" not in row or bool(behaviors_of(row["section"]))
+    """Is the study made that a row is of, with the part that it is for?"""
+    return study_of(row) in config["studies"] and (
+        "section" not in row or bool(behaviors_of(row["section"]))
+    )
 
 
 MEASURE = STATISTICS["measures"][0]
@@ -112,7 +119,7 @@ def tables_of(study):
     return [
         f"{RESULTS}/tables/{table}.csv"
         for row in TABLES.values()
-        if row.get("study", "steering") == study and is_asked_for(row)
+        if study_of(row) == study and is_asked_for(row)
         for table in row["tables"]
     ]
 
@@ -132,7 +139,7 @@ def figure_paths(study=""):
     return [
         f"{FIGURES}/{name}{contrast}.{kind}"
         for name, row in FIGURE_ROWS.items()
-        if is_asked_for(row) and study in ("", row["category"].lower())
+        if is_asked_for(row) and study in ("", study_of(row))
         for contrast in ([f".{one}" for one in CONTRASTS] if "each" in row else [""])
         for kind in FIGURE_KINDS
     ]

@@ -25,12 +25,7 @@ rule provenance:
     """Record the configuration, the model, the versions, and the digests of data and results."""
     input:
         results=[*rules.steering.input, *rules.figures.input, *rules.lookups.input],
-        data=[
-            place[key]
-            for name, place, key in data_files(config)
-            if name != "paper"
-            and (not name.startswith("behaviors.") or name.split(".")[1] in BEHAVIORS)
-        ],
+        data=[place[key] for name, place, key in data_files(config) if is_read(name)],
         model=f"{MODEL}/manifest.json",
     output:
         provenance=f"{RESULTS}/provenance.json",

@@ -1,4 +1,7 @@
-"""The studies as targets: what each one makes in the end."""
+"""The studies as targets: what each one makes in the end, nothing where it is left out."""
+
+# the behaviours of which more is made than tables
+STEERED = BEHAVIORS if "steering" in config["studies"] else []
 
 
 rule steering:
@@ -8,12 +11,12 @@ rule steering:
         rules.latex_tables.output,
         expand(
             f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
-            behavior=BEHAVIORS,
+            behavior=STEERED,
             contrast=CONTRASTS,
         ),
         expand(
             f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.{{split}}.csv",
-            behavior=BEHAVIORS,
+            behavior=STEERED,
             contrast=CONTRASTS if STEERING["prompts"]["csv"] else [],
             split=SPLITS,
         ),
@@ -23,7 +26,9 @@ rule lookups:
     """The lookups study: its tables and figures."""
     input:
         tables_of("lookups"),
-        f"{RESULTS}/lookups/explanations.jsonl",
+        f"{RESULTS}/lookups/explanations.jsonl"
+        if "lookups" in config["studies"]
+        else [],
         figure_paths("lookups"),
 
 

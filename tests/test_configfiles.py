@@ -6,7 +6,7 @@ from asked import rules_of
 from conftest import ROOT
 from study import make_study, planned, snakemake
 
-from steerpaper.workflow.config import check_file, validated
+from steerpaper.workflow.config import bases_of, check_file, validated
 
 pytestmark = pytest.mark.workflow
 
@@ -47,8 +47,59 @@ def test_a_key_that_stands_twice_in_an_overlay_is_refused(tmp_path, model_folder
     assert refused(process, "mine.yaml, line 4: the key 'steering' stands twice", tmp_path)
 
 
+def test_a_file_goes_before_those_that_it_extends_and_they_before_the_default(
+    tmp_path, model_folders
+):
+    config = make_study(tmp_path, model_folders["llama"])
+    (tmp_path / "bases").mkdir()
+    (tmp_path / "bases/far.yaml").write_text(
+        "study: far\nmodel: {name: far}\nsteering: {contrasts: [letters], behaviors: [two]}\n"
+    )
+    (tmp_path / "bases/near.yaml").write_text(
+        "extends: far.yaml\nstudy: near\nsteering: {behaviors: [one]}\n"
+    )
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: bases/near.yaml\nstudy: mine\n")
+    assert [path.name for path in bases_of(mine)] == ["far.yaml", "near.yaml"]
+    asked = ["steering", "--dry-run", "--configfile", str(mine)]
+    for study, more in {"mine": [], "typed": ["--config", "study=typed"]}.items():
+        process = snakemake(tmp_path, config, *asked, *more)
+        assert process.returncode == 0, process.stdout + process.stderr
+        plan = process.stdout + process.stderr
+        assert f"results/{study}/vectors/one.letters.safetensors" in plan
+        assert "results/models/far/manifest.json" in plan
+        assert not any(text in plan for text in ("two.letters", "one.answers", "results/near"))
+
+
+def test_what_a_file_extends_amiss_is_named_and_runs_nothing(tmp_path, model_folders):
+    config = make_study(tmp_path, model_folders["llama"])
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: none.yaml\n")
+    process = snakemake(tmp_path, config, "--dry-run", "--configfile", str(mine))
+    assert refused(process, "mine.yaml: extends: no file at ", tmp_path)
+    process = snakemake(tmp_path, config | {"extends": "mine.yaml"}, "--dry-run")
+    assert refused(process, "config.yaml: extends: is for a file that is given by", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("made", "left_out"),
+    [
+        ("lookups", {"prompts", "vectors", "sweep", "steering_tables", "plot_layer_sweep"}),
+        ("steering", {"corpus", "explanations", "lookups_tables", "plot_lookups_ablations"}),
+    ],
+)
+def test_a_study_that_is_left_out_is_not_made(made, left_out, tmp_path, model_folders):
+    config = make_study(tmp_path, model_folders["llama"])
+    whole = planned(tmp_path, config)
+    plan = planned(tmp_path, config | {"studies": [made]})
+    assert left_out <= whole - plan
+    assert {"manuscript", "report_pages", "crate"} <= plan
+    other = ({"steering", "lookups"} - {made}).pop()
+    assert planned(tmp_path, None, other) <= {other}
+
+
 def test_the_files_that_come_with_the_project_are_well_formed():
-    for path in [ROOT / "config.yaml", *(ROOT / "studies").glob("*.yaml")]:
+    for path in [ROOT / "config.yaml", *(ROOT / "studies").rglob("*.yaml")]:
         check_file(path)
 
 

@@ -1,17 +1,12 @@
 """Explanations: the questions, the two explainers, the scores, and an endpoint's faults."""
 
 import importlib
-import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +14,7 @@ import pandas as pd
 import plain
 import pytest
 import yaml
+from chat_server import answering, completion, fault, free_port
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,12 +33,6 @@ from steerpaper.workflow.job import Job
 
 SCHEMA = ROOT / "config.schema.yaml"
 KEY = "sk-a-secret-that-must-not-leak"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -451,7 +441,10 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
     files["neurons"] = named.assign(token=" tea")
     for name, table in files.items():
         table.to_parquet(tmp_path / f"{name}.parquet")
-    with faulty(lambda number, _: completion("No" if number > 1 else "It is so.")) as (url, seen):
+    with answering(lambda number, _: completion("No" if number > 1 else "It is so.")) as (
+        url,
+        seen,
+    ):
         changed = {"base_url": url, "key_variable": "LOOKUPS_TEST_KEY", "parallel": 1}
         endpoint = config["lookups"]["explanations"]["endpoint"] | changed
         outputs = {"explanations": "e.jsonl", "verdicts": "v.parquet", "scores": "s.parquet"}
@@ -484,63 +477,6 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
 # --- an endpoint's faults ---
 
 
-def completion(text):
-    return 200, json.dumps(
-        {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "m",
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": text},
-                }
-            ],
-        }
-    )
-
-
-def fault(status, code=None, message="no"):
-    return status, json.dumps({"error": {"message": message, "code": code, "type": "t"}})
-
-
-@contextmanager
-def faulty(answer):
-    """A server on the loopback whose every reply is `answer(number, request)`: status and body."""
-    requests = []
-    lock = threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                requests.append({**body, "key": self.headers["Authorization"]})
-                number = len(requests)
-            status, text = answer(number, body)
-            kind = "application/json" if text[:1] == "{" else "text/html"
-            try:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-            except BrokenPipeError:  # the client has given up
-                pass
-
-        def log_message(self, *_):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_port}/v1", requests
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
-
-
 def asker(base_url, tmp_path, **changes):
     at = endpoint(base_url, **changes)
     return EndpointJudge(at, AnswerCache(tmp_path / "cache.jsonl"), max_new_tokens=4)
@@ -554,7 +490,7 @@ def test_an_endpoint_that_is_down_is_named(tmp_path):
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_is_named_by_its_variable_and_never_shown(tmp_path, monkeypatch, status):
     monkeypatch.setenv("LOOKUPS_TEST_KEY", KEY)
-    with faulty(lambda *_: fault(status, message=f"bad key {KEY}")) as (url, requests):
+    with answering(lambda *_: fault(status, message=f"bad key {KEY}")) as (url, requests):
         judge = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
         with pytest.raises(UserError, match=r"refuses the key.*LOOKUPS_TEST_KEY") as caught:
             judge.write(["a"])
@@ -565,7 +501,7 @@ def test_a_refused_key_is_named_by_its_variable_and_never_shown(tmp_path, monkey
 
 def test_a_key_echoed_in_another_fault_is_not_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKUPS_TEST_KEY", KEY)
-    with faulty(lambda *_: fault(404, message=f"no model for {KEY}")) as (url, _):
+    with answering(lambda *_: fault(404, message=f"no model for {KEY}")) as (url, _):
         judge = asker(url, tmp_path, key_variable="LOOKUPS_TEST_KEY")
         with pytest.raises(UserError, match=r"status 404.*no model") as caught:
             judge.write(["a"])
@@ -584,7 +520,7 @@ def test_a_time_out_is_named(tmp_path):
         return completion("late")
 
     with (
-        faulty(slow) as (url, _),
+        answering(slow) as (url, _),
         pytest.raises(UserError, match=r"did not answer within 0\.2 s, tried 1 times"),
     ):
         asker(url, tmp_path, timeout=0.2).write(["a"])
@@ -602,7 +538,7 @@ def test_a_time_out_is_named(tmp_path):
 )
 def test_something_else_than_a_chat_completion_is_named(tmp_path, body):
     with (
-        faulty(lambda *_: (200, body)) as (url, _),
+        answering(lambda *_: (200, body)) as (url, _),
         pytest.raises(UserError, match="something else than a chat completion"),
     ):
         asker(url, tmp_path).write(["a"])
@@ -610,7 +546,7 @@ def test_something_else_than_a_chat_completion_is_named(tmp_path, body):
 
 def test_rate_limits_and_server_faults_are_retried(tmp_path):
     replies = {1: fault(429), 2: fault(500)}
-    with faulty(lambda number, _: replies.get(number, completion("fine"))) as (url, requests):
+    with answering(lambda number, _: replies.get(number, completion("fine"))) as (url, requests):
         assert asker(url, tmp_path, retries=2).write(["a"]) == ["fine"]
     assert len(requests) == 3
 
@@ -621,7 +557,7 @@ def test_nonsense_answers_are_recorded_and_counted(tmp_path):
         return completion("It is so." if "in common" in asked else "Bananas")
 
     heads, prompts = study()
-    with faulty(nonsense) as (url, _):
+    with answering(nonsense) as (url, _):
         explained = ex.explain_heads(asker(url, tmp_path), heads, prompts, examples=4)
     scores = ex.score_heads(*explained)
     assert scores["unanswered"][0] == 2
@@ -634,13 +570,13 @@ def test_a_question_that_is_refused_counts_as_not_answered_and_the_rest_goes_on(
             return fault(400, code="content_filter")
         return completion("fine")
 
-    with faulty(filtered) as (url, _):
+    with answering(filtered) as (url, _):
         assert asker(url, tmp_path).write(["good", "bad", "better"]) == ["fine", "", "fine"]
 
 
 def test_answers_before_a_fault_are_kept_and_not_asked_again(tmp_path):
     replies = {3: fault(401)}
-    with faulty(lambda number, _: replies.get(number, completion(f"answer {number}"))) as (
+    with answering(lambda number, _: replies.get(number, completion(f"answer {number}"))) as (
         url,
         seen,
     ):
@@ -653,7 +589,7 @@ def test_answers_before_a_fault_are_kept_and_not_asked_again(tmp_path):
 
 
 def test_a_half_written_line_loses_its_own_answer_only(tmp_path):
-    with faulty(lambda number, _: completion(f"answer {number}")) as (url, seen):
+    with answering(lambda number, _: completion(f"answer {number}")) as (url, seen):
         asker(url, tmp_path, parallel=1).write(["a", "b"])
         path = tmp_path / "cache.jsonl"
         path.write_text(path.read_text()[:-20])
@@ -664,14 +600,14 @@ def test_a_half_written_line_loses_its_own_answer_only(tmp_path):
 
 @pytest.mark.parametrize("said", ["a\u2028b\u0085c", "a\x0bb\x1cc", "é ü 希望"])
 def test_an_answer_is_paid_for_once_whatever_its_characters(tmp_path, said):
-    with faulty(lambda *_: completion(said)) as (url, seen):
+    with answering(lambda *_: completion(said)) as (url, seen):
         assert asker(url, tmp_path).write(["a"]) == [said]
         assert asker(url, tmp_path).write(["a"]) == [said]
     assert len(seen) == 1
 
 
 def test_half_of_a_character_in_an_answer_is_a_question_mark(tmp_path):
-    with faulty(lambda *_: completion("a\ud800b")) as (url, seen):
+    with answering(lambda *_: completion("a\ud800b")) as (url, seen):
         assert asker(url, tmp_path).write(["a"]) == ["a?b"]
         assert asker(url, tmp_path).write(["a"]) == ["a?b"]
     assert len(seen) == 1
@@ -680,13 +616,13 @@ def test_half_of_a_character_in_an_answer_is_a_question_mark(tmp_path):
 def test_a_cache_of_another_shape_is_asked_again(tmp_path):
     lines = ["3", "[]", '{"key": ["a"], "answer": "b"}', '{"key": "a", "answer": 3}', "[" * 20_000]
     (tmp_path / "cache.jsonl").write_text("\n".join(lines) + "\n\udcff", errors="surrogateescape")
-    with faulty(lambda *_: completion("fine")) as (url, _):
+    with answering(lambda *_: completion("fine")) as (url, _):
         assert asker(url, tmp_path).write(["a"]) == ["fine"]
 
 
 def test_the_cap_stops_a_run_before_its_first_request(tmp_path):
     heads, prompts = study()
-    with faulty(lambda number, _: completion("Yes")) as (url, seen):
+    with answering(lambda number, _: completion("Yes")) as (url, seen):
         with pytest.raises(UserError, match=r"3 requests are needed, 2 allowed, none was made"):
             ex.explain_heads(asker(url, tmp_path, max_requests=2), heads, prompts, examples=4)
         assert not seen
@@ -704,7 +640,7 @@ def test_tokens_and_cost_are_shown_before_the_first_request(tmp_path, caplog):
         shown.append(len(caplog.records))
         return completion("Yes")
 
-    with caplog.at_level("INFO"), faulty(answer) as (url, _):
+    with caplog.at_level("INFO"), answering(answer) as (url, _):
         judge = asker(url, tmp_path, price=(1000.0, 1000.0))
         ex.explain_heads(judge, heads, prompts, examples=4)
     message = caplog.records[0].getMessage()

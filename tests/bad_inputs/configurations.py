@@ -8,7 +8,7 @@ from tiny_models import ROOT
 
 from steerpaper.steering.estimators import NAMES
 from steerpaper.steering.measures import MEASURES
-from steerpaper.workflow.config import check_file, validated
+from steerpaper.workflow.config import bases_of, check_file, validated
 
 KNOWN = {"estimator": NAMES, "measure": list(MEASURES)}
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -40,6 +40,17 @@ def _file(text, name="mine.yaml"):
     return case
 
 
+def _extending(**files):
+    """A configuration file mine.yaml that extends another, each file with its text."""
+
+    def case(folder, model):
+        for name, text in files.items():
+            (folder / f"{name}.yaml").write_text(text)
+        bases_of(folder / "mine.yaml")
+
+    return case
+
+
 def _a_folder(folder, model):
     check_file(folder)
 
@@ -57,6 +68,8 @@ CASES = {
     "a study that is called as the models' folder": _with("study", "models"),
     "an unknown key": _with("steering.normalise", True),
     "an unknown key of 5,000 characters": _with("tea" * 5000, 1),
+    "a study of another kind": _with("studies", ["steering", "tea"]),
+    "no study at all": _with("studies", []),
     "an unknown key with a line break": _with("tea\n", 1),
     "a key that is a number": _with("steering.cost", {1: 2}),
     "a study name with a line break": _with("study", "tea\n"),
@@ -96,5 +109,14 @@ CASES = {
         "__use_yte__: true\nseed: ?__import__('os').getpid()\n"
     ),
     "a folder in the place of a configuration": _a_folder,
+    "a file that extends one that is not there": _extending(mine="extends: base.yaml\n"),
+    "a file that extends itself": _extending(mine="extends: mine.yaml\n"),
+    "two files that extend each other": _extending(
+        mine="extends: base.yaml\n", base="extends: mine.yaml\n"
+    ),
+    "a file that extends two": _extending(mine="extends: [a.yaml, b.yaml]\n", a="", b=""),
+    "a file that extends one with a key that stands twice": _extending(
+        mine="extends: base.yaml\n", base="seed: 1\nseed: 2\n"
+    ),
     "no configuration file": lambda folder, model: check_file(folder / "none.yaml"),
 }

@@ -56,8 +56,8 @@ STRICT = extend(  # type: ignore[no-untyped-call]
 )
 
 
-def check_file(path: str | Path) -> None:
-    """Look at a configuration file before Snakemake takes what it says.
+def check_file(path: str | Path) -> Config:
+    """Look at a configuration file before Snakemake takes what it says, and return that.
 
     Of a key that stands twice Snakemake keeps the last, and `__use_yte__` makes it run what the
     file holds.
@@ -65,13 +65,42 @@ def check_file(path: str | Path) -> None:
     Raises:
         UserError: names the file and the line.
     """
-    content = read_json(path) if Path(path).suffix == ".json" else read_yaml(path)
+    content: Any = read_json(path) if Path(path).suffix == ".json" else read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: {shown(content)} is not allowed; expected keys (see config.yaml)")
     if "__use_yte__" in content:
         raise UserError(
             f"{path}: __use_yte__ is not allowed; a configuration is data and runs nothing"
         )
+    return content
+
+
+def bases_of(path: str | Path) -> list[Path]:
+    """The files that a configuration file extends, the one that all others stand on first.
+
+    A file names the one that it extends by `extends`, from its own folder; its own keys go before.
+
+    Raises:
+        UserError: names the file whose `extends` names no file, or one that extends it in turn.
+    """
+    found: list[Path] = []
+    here = Path(path)
+    while (named := check_file(here).get("extends")) is not None:
+        if not isinstance(named, str) or not named:
+            raise UserError(
+                f"{here}: extends: {shown(named)} is not allowed; expected the path of a "
+                "configuration file, from this file's folder"
+            )
+        base = here.parent / named
+        if not base.is_file():
+            raise UserError(f"{here}: extends: no file at {base}")
+        if any(base.samefile(one) for one in (Path(path), *found)):
+            raise UserError(
+                f"{here}: extends: {named} is this file or extends it in turn; leave it out here"
+            )
+        found.append(base)
+        here = base
+    return found[::-1]
 
 
 def validated(

@@ -16,12 +16,17 @@ from steerpaper.workflow.files import read_json
 
 @dataclass(frozen=True)
 class Choice:
-    """A prompt's token ids and those of the two continuations that are compared after it."""
+    """A prompt's token ids and those of the two continuations that are compared after it.
+
+    Attributes:
+        prefilled: how many of the prompt's tokens stand behind the user's turn.
+    """
 
     id: str
     text: list[int]
     matching: list[int]
     other: list[int]
+    prefilled: int = 0
 
     @property
     def length(self) -> int:
@@ -31,7 +36,12 @@ class Choice:
 
 def choices(rows: Sequence[Mapping[str, Any]]) -> list[Choice]:
     """The rows of a prompt file, tokenised there, as what is scored."""
-    return [Choice(row["id"], row["ids"], row["matching_ids"], row["other_ids"]) for row in rows]
+    return [
+        Choice(
+            row["id"], row["ids"], row["matching_ids"], row["other_ids"], row.get("n_prefilled", 0)
+        )
+        for row in rows
+    ]
 
 
 def load_tokenizer(directory: str | Path) -> Any:

@@ -25,11 +25,21 @@ _LETTER = re.compile(r"^\s*\(([A-Za-z])\)\s*$")
 
 
 @dataclass(frozen=True)
+class Given:
+    """An item as its file has it: the question with all its choices, and both answers' letters."""
+
+    question: str
+    matching: str
+    other: str
+
+
+@dataclass(frozen=True)
 class Item:
     """A question without choices, and the texts of the two answers to it.
 
     Attributes:
         side: Yes or No, the matching answer, in a file in which every answer is one of these.
+        given: the item with choices and letters as in its file, where it has some.
     """
 
     question: str
@@ -38,6 +48,7 @@ class Item:
     number: int
     source: str
     side: str | None = None
+    given: Given | None = None
 
 
 def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
@@ -128,14 +139,17 @@ def _item(where: str, number: int, record: Any) -> Item:
             )
         texts.append(value.strip())
     question, matching, other = texts
+    item = Item(question, matching, other, number, where)
     if published:
-        question, matching, other = _from_choices(where, question, matching, other)
-    if plain(matching, "NFC") == plain(other, "NFC"):
-        raise UserError(f"{where}: both answers are the same: {shown(matching)}")
-    return Item(question, matching, other, number, where)
+        item = _from_choices(item)
+    if plain(item.matching, "NFC") == plain(item.other, "NFC"):
+        raise UserError(f"{where}: both answers are the same: {shown(item.matching)}")
+    return item
 
 
-def _from_choices(where: str, question: str, matching: str, other: str) -> tuple[str, str, str]:
+def _from_choices(item: Item) -> Item:
+    """An item of the published form with its choices' texts as answers, if these are letters."""
+    where, question, matching, other = item.source, item.question, item.matching, item.other
     letters = [_LETTER.match(matching), _LETTER.match(other)]
     if not any(letters):
         if re.match(r"^\(|^[A-Z]\)?$", matching) or re.match(r"^\(|^[A-Z]\)?$", other):
@@ -143,7 +157,7 @@ def _from_choices(where: str, question: str, matching: str, other: str) -> tuple
                 f"{where}: answers {shown(matching)} and {shown(other)} are neither "
                 "'(A)' and '(B)' nor texts"
             )
-        return question, matching, other
+        return item
     stem, choices = split_choices(question)
     found = ", ".join(f"({letter})" for letter in choices) or "none"
     if len(choices) < 2:
@@ -151,15 +165,17 @@ def _from_choices(where: str, question: str, matching: str, other: str) -> tuple
             f"{where}: the answers {shown(matching)} and {shown(other)} name choices, but the "
             f"question does not hold the two choices '(A) …' and '(B) …' (found: {found})"
         )
-    texts = []
+    names, texts = [], []
     for answer, letter in zip((matching, other), letters, strict=True):
         name = letter.group(1).upper() if letter else None
         if name not in choices:
             raise UserError(f"{where}: answer {shown(answer)} names none of the choices {found}")
+        names.append(name)
         texts.append(choices[name])
     if not stem or not all(texts):
         raise UserError(f"{where}: the question or one of its choices has no text")
-    return stem, texts[0], texts[1]
+    given = Given(question, *names)
+    return replace(item, question=stem, matching=texts[0], other=texts[1], given=given)
 
 
 def split_choices(question: str) -> tuple[str, dict[str, str]]:

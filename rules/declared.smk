@@ -68,7 +68,9 @@ def made_by(files):
 
 
 def is_asked_for(row):
-    """Does the study have the part that a row is for?"""
+    """Does the study have the part that a row is for, and the items?"""
+    if row.get("items") == "dev" and set(BEHAVIORS) <= set(WITHOUT_DEV):
+        return False
     return "section" not in row or bool(behaviors_of(row["section"]))
 
 

@@ -40,6 +40,7 @@ class Item:
     Attributes:
         side: Yes or No, the matching answer, in a file in which every answer is one of these.
         given: the item with choices and letters as in its file, where it has some.
+        split: train, dev or test, where its file is that split's own.
     """
 
     question: str
@@ -49,6 +50,7 @@ class Item:
     source: str
     side: str | None = None
     given: Given | None = None
+    split: str = ""
 
 
 def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
@@ -62,7 +64,8 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
 
     Args:
         bad_items: `stop` raises at the first item that is malformed or doubled, `drop` leaves
-            such items out and logs each with its reason.
+            such items out and logs each with its reason, `keep` keeps the doubled ones, as
+            published files have them, logs each, and raises at malformed ones.
 
     Raises:
         UserError: names the file and line of what is missing, malformed or doubled.
@@ -73,21 +76,23 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
     for record in records(path):
         read += 1
         try:
-            found = record.value()
-            item = _item(record.where, record.number, found)
-            key = _asked(found["question"])
+            item = _item(record.where, record.number, record.value())
+            key = asked_by(item)
             if key in seen:
-                raise UserError(
-                    f"{record.where}: the question of {seen[key]} again; remove one of them "
-                    "(a doubled question could be in train and test at once)"
-                )
+                again = f"{record.where}: the question of {seen[key]} again"
+                if bad_items != "keep":
+                    raise UserError(
+                        f"{again}; remove one of them "
+                        "(a doubled question could be in train and test at once)"
+                    )
+                log.warning("kept: %s", again)
         except UserError as error:
             if bad_items == "drop":
                 log.warning("dropped: %s", error)
                 continue
             raise
         items.append(item)
-        seen[key] = record.where
+        seen.setdefault(key, record.where)
     if not items:
         why = "every item was dropped" if read else "the file is empty"
         raise UserError(f"{path}: {why}; expected one JSON object a line")
@@ -112,12 +117,12 @@ def plain(text: str, form: Literal["NFC", "NFKC"]) -> str:
     return " ".join(folded.split())
 
 
-def _asked(question: str) -> Hashable:
-    """What two questions share if they are the same: stem and choices, in whatever order.
+def asked_by(item: Item) -> Hashable:
+    """What two items share if their questions are the same: stem and choices, in whatever order.
 
     One stem with other choices is another question.
     """
-    stem, choices = split_choices(question)
+    stem, choices = split_choices(item.given.question if item.given else item.question)
     return plain(stem, "NFKC"), tuple(sorted(plain(text, "NFKC") for text in choices.values()))
 
 

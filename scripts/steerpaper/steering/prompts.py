@@ -113,7 +113,7 @@ def serialize(
             )
         prompts.append(
             Prompt(
-                id=f"{behavior}-{item.number}",
+                id="-".join([behavior, *filter(None, [item.split]), str(item.number)]),
                 behavior=behavior,
                 contrast=contrast,
                 split=split,

@@ -1,9 +1,7 @@
-# the raw files of a behaviour, by the script's names for them: one that is dealt into splits, or
-# one for each
 def items_of(behavior):
-    """What a behaviour's items are read from, by split where each has a file of its own."""
+    """The raw files of a behaviour's items: one that is dealt into splits, or one for each."""
     about = config["behaviors"][behavior]
-    return about["splits"] if "splits" in about else {"items": about["items"]}
+    return about["splits"] if "splits" in about else {"raw": about["items"]}
 
 
 rule prompts:
@@ -13,7 +11,7 @@ rule prompts:
             name: lambda wildcards, name=name: theirs(
                 items_of(wildcards.behavior).get(name, "")
             )
-            for name in ("items", *SPLITS)
+            for name in ("raw", *SPLITS)
         },
         **{
             name: lambda wildcards, name=name: theirs(
@@ -57,7 +55,7 @@ rule prompts:
                 kind: content(path)
                 for kind, path in {
                     **config["behaviors"][wildcards.behavior],
-                    **items_of(wildcards.behavior),
+                    **config["behaviors"][wildcards.behavior].get("splits", {}),
                 }.items()
                 if kind not in ("bad_items", "splits")
             },

@@ -47,12 +47,12 @@ def main(job: Job[Params]) -> None:
 
     files = {
         name: renamed(read_items(raw, params["bad_items"]), raw, named(raw))
-        for name in ("items", *SPLITS)
+        for name in ("raw", *SPLITS)
         if (raw := job.input.get(name))
     }
     sizes, seed, balance = params["split"], params["seed"], params["balance"]
-    if "items" in files:
-        parts = split_items(files["items"], sizes, seed, behavior, balance=balance)
+    if "raw" in files:
+        parts = split_items(files["raw"], sizes, seed, behavior, balance=balance)
     else:
         parts = own_splits(
             files, sizes, seed, behavior, balance=balance, bad_items=params["bad_items"]

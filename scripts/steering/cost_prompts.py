@@ -37,7 +37,7 @@ def main(job: Job[Params]) -> None:
     items = [known[place] for place in balanced(sides, params["questions"])]
     say_unbalanced([item.side for item in items], "knowledge")
     tokenizer, context = load_for_prompts(job.input["model"])
-    use_template(tokenizer, job.input["template"])
+    use_template(tokenizer, job.input.get("template"))
     fix_date(tokenizer, params["date"])
     neutral = [
         {"id": f"neutral-{number}", "text": text.text, "ids": ids}

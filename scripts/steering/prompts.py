@@ -42,7 +42,7 @@ def main(job: Job[Params]) -> None:
     system, lead = params["system"], params["contrasts"][0]
     about = read_about(job.input["about"] or None)
     tokenizer, context = load_for_prompts(job.input["model"])
-    use_template(tokenizer, job.input["template"])
+    use_template(tokenizer, job.input.get("template"))
     fix_date(tokenizer, params["date"])
 
     files = {

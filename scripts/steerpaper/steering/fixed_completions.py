@@ -41,6 +41,11 @@ def forms(prompt: Mapping[str, Any]) -> dict[str, list[int]]:
     return {PREFILLED: prompt["ids"], FREE: prompt["free_ids"]}
 
 
+def prefilled(prompt: Mapping[str, Any], form: str) -> int:
+    """How many of a form's tokens (see `forms`) stand behind the user's turn."""
+    return 0 if form == FREE and prompt["free_ids"] is not None else int(prompt["n_prefilled"])
+
+
 def tally(sequences: Iterable[Sequence[int]]) -> list[tuple[tuple[int, ...], int]]:
     """Different sequences, in the order of their first appearance, and how often each appears."""
     return list(Counter(map(tuple, sequences)).items())

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from steerpaper.workflow.captions import for_captions
 from steerpaper.workflow.clock import bring_back
-from steerpaper.workflow.config import named_behaviors, validated
+from steerpaper.workflow.config import named_behaviors, validated, without_dev
 from steerpaper.workflow.declared import (
     combinations,
     csv_names,
@@ -56,6 +56,7 @@ MODEL = f"results/models/{config['model']['name']}"
 
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
+WITHOUT_DEV = list(without_dev(config))
 CONTRASTS = STEERING["contrasts"]
 SPLITS = ["train", "dev", "test"]
 LOOKUPS = config["lookups"]

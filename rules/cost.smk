@@ -3,6 +3,7 @@ rule cost_prompts:
     input:
         neutral=theirs(STEERING["cost"]["neutral"]),
         knowledge=theirs(STEERING["cost"]["knowledge"]),
+        template=theirs(config["model"]["chat_template"]),
         model=f"{MODEL}/manifest.json",
     output:
         neutral=f"{RESULTS}/prompts/neutral.jsonl",
@@ -23,6 +24,7 @@ rule cost_prompts:
         settings=dict(
             contrasts=CONTRASTS,
             system=STEERING["prompts"]["system"],
+            template=content(config["model"]["chat_template"] or ""),
             date=config["model"]["date"],
             seed=config["seed"],
             data={
@@ -32,7 +34,10 @@ rule cost_prompts:
             **keys_of(STEERING["cost"], "texts questions"),
         ),
         code=code_of("steering/cost_prompts"),
-        beside=ours(**keys_of(STEERING["cost"], "neutral knowledge")),
+        beside=ours(
+            template=config["model"]["chat_template"],
+            **keys_of(STEERING["cost"], "neutral knowledge"),
+        ),
     message:
         "Serializing what the cost of steering is measured on"
     script:

@@ -73,7 +73,9 @@ def study_of(row):
 
 
 def is_asked_for(row):
-    """Is the study made that a row is of, with the part that it is for?"""
+    """Is the study made that a row is of, with the part and the items that it is for?"""
+    if row.get("items") == "dev" and set(BEHAVIORS) <= set(WITHOUT_DEV):
+        return False
     return study_of(row) in config["studies"] and (
         "section" not in row or bool(behaviors_of(row["section"]))
     )

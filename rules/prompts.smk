@@ -1,10 +1,25 @@
+def items_of(behavior):
+    """The raw files of a behaviour's items: one that is dealt into splits, or one for each."""
+    about = config["behaviors"][behavior]
+    return about["splits"] if "splits" in about else {"raw": about["items"]}
+
+
 rule prompts:
     """Serialize a behaviour's raw items: split, render, check the tokens, for every contrast."""
     input:
-        raw=lambda wildcards: theirs(config["behaviors"][wildcards.behavior]["items"]),
-        about=lambda wildcards: theirs(
-            config["behaviors"][wildcards.behavior].get("about", "")
-        ),
+        **{
+            name: lambda wildcards, name=name: theirs(
+                items_of(wildcards.behavior).get(name, "")
+            )
+            for name in ("raw", *SPLITS)
+        },
+        **{
+            name: lambda wildcards, name=name: theirs(
+                config["behaviors"][wildcards.behavior].get(name, "")
+            )
+            for name in ("about", "open")
+        },
+        template=theirs(config["model"]["chat_template"]),
         model=f"{MODEL}/manifest.json",
     output:
         **{
@@ -31,20 +46,29 @@ rule prompts:
     params:
         settings=lambda wildcards: dict(
             contrasts=CONTRASTS,
-            **keys_of(STEERING["prompts"], "split balance system"),
+            **keys_of(STEERING["prompts"], "split letters balance system"),
+            template=content(config["model"]["chat_template"] or ""),
             date=config["model"]["date"],
             bad_items=config["behaviors"][wildcards.behavior].get("bad_items", "stop"),
             seed=config["seed"],
             data={
                 kind: content(path)
-                for kind, path in config["behaviors"][wildcards.behavior].items()
-                if kind != "bad_items"
+                for kind, path in {
+                    **config["behaviors"][wildcards.behavior],
+                    **config["behaviors"][wildcards.behavior].get("splits", {}),
+                }.items()
+                if kind not in ("bad_items", "splits")
             },
         ),
         code=code_of("steering/prompts"),
         beside=lambda wildcards: ours(
-            raw=config["behaviors"][wildcards.behavior]["items"],
-            about=config["behaviors"][wildcards.behavior].get("about"),
+            template=config["model"]["chat_template"],
+            **items_of(wildcards.behavior),
+            **{
+                kind: path
+                for kind, path in config["behaviors"][wildcards.behavior].items()
+                if kind in ("about", "open")
+            },
         ),
     message:
         "Serializing the prompts of {wildcards.behavior}"

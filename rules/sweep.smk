@@ -53,18 +53,25 @@ rule sweep:
 
 
 rule best_block:
-    """Join the sweep's shards; choose the block whose slope on dev stands out most."""
+    """Join the sweep's shards; choose the block whose slope on dev stands out most.
+
+    Of a behaviour without dev items nothing is swept: its block is given.
+    """
     input:
         **(CHANCE if STEERING["layer"] == "auto" else {}),
-        shards=lambda wildcards: shards_of(
-            *expand(
-                SHARD,
-                behavior=wildcards.behavior,
-                contrast=wildcards.contrast,
-                allow_missing=True,
-            ),
-            STEERING["sweep"]["shards"],
-            SWEEP,
+        shards=lambda wildcards: (
+            []
+            if wildcards.behavior in WITHOUT_DEV
+            else shards_of(
+                *expand(
+                    SHARD,
+                    behavior=wildcards.behavior,
+                    contrast=wildcards.contrast,
+                    allow_missing=True,
+                ),
+                STEERING["sweep"]["shards"],
+                SWEEP,
+            )
         ),
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
     output:

@@ -54,13 +54,18 @@ def activations(lm, pairs):
     return found
 
 
-def steering(condition, vectors, length, start):
-    """What becomes of the residual stream, per block; the last prompt token is at `start`."""
+def steering(condition, vectors, length, start, prefilled=0):
+    """What becomes of the residual stream, per block; the last prompt token is at `start`.
+
+    So many of the prompt's tokens are `prefilled`: they stand behind the user's turn.
+    """
     where = torch.zeros(length, 1)
     if condition.positions == "all":
         where[:] = 1
     elif condition.positions == "last":
         where[start] = 1
+    elif condition.positions == "turn":
+        where[start - prefilled :] = 1
     else:
         where[start:] = 1
     intervene = INTERVENTIONS[condition.intervention]
@@ -89,16 +94,18 @@ def scores(lm, pairs, vectors, conditions):
             unsteered[i, side] = logprob(lm, pair.text, continuation)
             length = len(pair.text) + len(continuation)
             for c, condition in enumerate(conditions):
-                changes = steering(condition, vectors, length, len(pair.text) - 1)
+                start = len(pair.text) - 1
+                changes = steering(condition, vectors, length, start, pair.prefilled)
                 steered[i, c, side] = logprob(lm, pair.text, continuation, changes)
     return unsteered, steered
 
 
-def greedy(lm, prompt, condition, vectors, max_new_tokens):
+def greedy(lm, prompt, condition, vectors, max_new_tokens, prefilled=0):
     """Token by token with full forward passes."""
-    ids = list(prompt)
+    ids, start = list(prompt), len(prompt) - 1
     for _ in range(max_new_tokens):
-        changes = steering(condition, vectors, len(ids), len(prompt) - 1) if condition else {}
+        steered = condition and steering(condition, vectors, len(ids), start, prefilled)
+        changes = steered or {}
         logits, _ = forward(lm, ids, changes)
         token = int(logits[-1].argmax())
         if token in lm.ends:

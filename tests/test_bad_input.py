@@ -43,6 +43,7 @@ def prompts_job(folder, raw, model):
             "contrasts": ["answers", "letters"],
             "split": {"train": 2, "dev": 2, "test": 2},
             "balance": False,
+            "letters": "dealt",
             "system": None,
             "date": "2024-07-26",
             "seed": 1,

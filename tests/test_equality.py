@@ -75,7 +75,7 @@ def test_the_norm_of_the_tokens_is_not_that_of_their_mean(lm):
 
 
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
-@pytest.mark.parametrize("positions", ["response", "last", "all"])
+@pytest.mark.parametrize("positions", ["response", "turn", "last", "all"])
 @pytest.mark.parametrize("intervention", INTERVENTIONS)
 def test_scores_equal_plain_forward_passes(lm, contrast, positions, intervention):
     pairs, vectors = make_pairs(lm, contrast, 4), make_vectors(lm)
@@ -88,16 +88,31 @@ def test_scores_equal_plain_forward_passes(lm, contrast, positions, intervention
     assert (np.abs(theirs[1] - theirs[0][:, None]).max(axis=(0, 2)) > 0.05).all()
 
 
-def test_conditions_of_different_positions_are_scored_together(lm):
-    pairs, vectors = make_pairs(lm, "answers", 3), make_vectors(lm)
-    conditions = [make_conditions(p)[1] for p in ("response", "last", "all")]
+@pytest.mark.parametrize("kinds", [("response", "turn", "last"), ("response", "last", "all")])
+def test_conditions_of_different_positions_are_scored_together(lm, kinds):
+    pairs, vectors = make_pairs(lm, "letters", 3), make_vectors(lm)
+    conditions = [make_conditions(positions)[1] for positions in kinds]
     ours = score(lm, pairs, vectors, conditions, budget=512)
     theirs = plain.scores(lm, pairs, vectors, conditions)
     np.testing.assert_allclose(ours[1], theirs[1], atol=1e-3)
 
 
+def test_turn_steers_a_prefilled_bracket_and_response_does_not(lm):
+    vectors = make_vectors(lm)
+    turn, response = (make_conditions(positions) for positions in ("turn", "response"))
+    for contrast, prefilled in (("letters", 1), ("answers", 0)):
+        pairs = make_pairs(lm, contrast, 3)
+        assert [pair.prefilled for pair in pairs] == [prefilled] * 3
+        both = [score(lm, pairs, vectors, wanted, budget=512)[1] for wanted in (turn, response)]
+        apart = np.abs(both[0] - both[1]).max(axis=(0, 2))
+        # after the last block no token sees another any more
+        sees = np.array([one.layers[0] < lm.n_layers - 1 for one in turn])
+        assert (apart[sees] > 0.01).all() if prefilled else not apart.any()
+        assert (apart[~sees] < 1e-4).all()
+
+
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
-@pytest.mark.parametrize("positions", ["response", "all"])
+@pytest.mark.parametrize("positions", ["response", "turn", "all"])
 def test_scores_and_activations_are_the_same_to_the_bit_in_any_batch(lm, contrast, positions):
     pairs, vectors = make_pairs(lm, contrast, 10), make_vectors(lm)
     conditions = make_conditions(positions)
@@ -125,27 +140,35 @@ def test_scores_of_an_item_alone_are_nearly_the_same(lm):
         np.testing.assert_allclose(one, np.concatenate(parts), atol=2e-4)
 
 
-@pytest.mark.parametrize("positions", ["response", "last", "all"])
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+@pytest.mark.parametrize("positions", ["response", "turn", "last", "all"])
 @pytest.mark.parametrize("intervention", INTERVENTIONS)
-def test_greedy_steered_completions_equal_full_forward_passes(lm, positions, intervention):
+def test_greedy_steered_completions_equal_full_forward_passes(
+    lm, contrast, positions, intervention
+):
     vectors = make_vectors(lm)
     requests = [
-        Request(pair.text, condition, None)
-        for pair in make_pairs(lm, "answers", 3)
+        Request(pair.text, condition, None, prefilled=pair.prefilled)
+        for pair in make_pairs(lm, contrast, 3)
         for condition in (None, *make_conditions(positions, intervention))
     ]
     ours = complete(lm, requests, vectors, Decoding(8, 1.0, 1.0, 60))
-    theirs = [plain.greedy(lm, r.prompt, r.condition, vectors, 8) for r in requests]
+    theirs = [plain.greedy(lm, r.prompt, r.condition, vectors, 8, r.prefilled) for r in requests]
     assert ours == theirs
     assert len({tuple(completion) for completion in ours}) > 3
 
 
-@pytest.mark.parametrize("positions", ["response", "all"])
+@pytest.mark.parametrize("positions", ["response", "turn", "all"])
 def test_samples_do_not_depend_on_the_batch(lm, positions):
     vectors = make_vectors(lm)
     requests = [
-        Request(pair.text, make_conditions(positions)[1], (7, pair.id, sample))
-        for pair in make_pairs(lm, "answers", 4)
+        Request(
+            pair.text,
+            make_conditions(positions)[1],
+            (7, pair.id, sample),
+            prefilled=pair.prefilled,
+        )
+        for pair in make_pairs(lm, "letters", 4)
         for sample in range(3)
     ]
     together = complete(lm, requests, vectors, Decoding(8, 0.9, 0.9, 10_000))

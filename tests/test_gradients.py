@@ -27,7 +27,7 @@ from steerpaper.steering.vectors import mean_difference
 from steerpaper.workflow.files import read_jsonl, read_tensors, write_jsonl
 from steerpaper.workflow.job import Job
 
-POSITIONS = ["response", "last", "all"]
+POSITIONS = ["response", "turn", "last", "all"]
 
 
 def make_rows(lm, contrast, n=5, split="dev"):
@@ -49,12 +49,13 @@ def make_pairs(lm, contrast, n=5):
     return choices(make_rows(lm, contrast, n))
 
 
-def plain_gradient(lm, text, continuation, positions):
+def plain_gradient(lm, text, continuation, positions, prefilled=0):
     """Of one completion's log-probability: [L, d], by autograd on one whole row, no cache."""
     deltas = [torch.zeros(lm.width, requires_grad=True) for _ in range(lm.n_layers)]
     length, start = len(text) + len(continuation), len(text) - 1
     where = torch.zeros(length, 1)
-    where[{"response": slice(start, None), "last": start, "all": slice(None)}[positions]] = 1
+    steered = {"response": slice(start, None), "turn": slice(start - prefilled, None)}
+    where[{**steered, "last": start, "all": slice(None)}[positions]] = 1
 
     def hook(layer):
         return lambda module, inputs, output: output + where * deltas[layer]
@@ -77,8 +78,8 @@ def plain_gradient(lm, text, continuation, positions):
 def plain_item_gradients(lm, pairs, positions):
     return np.array(
         [
-            plain_gradient(lm, pair.text, pair.matching, positions)
-            - plain_gradient(lm, pair.text, pair.other, positions)
+            plain_gradient(lm, pair.text, pair.matching, positions, pair.prefilled)
+            - plain_gradient(lm, pair.text, pair.other, positions, pair.prefilled)
             for pair in pairs
         ]
     )

@@ -258,9 +258,9 @@ def test_a_prompts_completions_are_labelled_and_counted(load_tiny, contrast):
     ],
 )
 def test_letters_label_a_completion(text, label):
-    assert label_by_letter(text, "A", prefilled=True) == label
+    assert label_by_letter(text, ("A", "B"), "AB", prefilled=True) == label
     flipped = {"matching": "other", "other": "matching"}.get(label, label)
-    assert label_by_letter(text, "B", prefilled=True) == flipped
+    assert label_by_letter(text, ("B", "A"), "AB", prefilled=True) == flipped
 
 
 @pytest.mark.parametrize(

@@ -602,3 +602,30 @@ def test_a_manuscript_of_ones_own_is_named_by_one_key_and_must_be_there(tmp_path
     assert rules["manuscript"]["params"]["beside"] == {
         "manuscript": str(ROOT / "paper/steering.typ")
     }
+
+
+def test_items_and_letters_are_told_as_the_study_takes_them(tmp_path):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    own = {"train": "data/behaviors/warmth.jsonl", "test": "data/behaviors/agreement.jsonl"}
+    config["behaviors"]["warmth"] = {"splits": own}
+    steering = config["steering"]
+    steering["prompts"] |= {"letters": "as_given", "split": {"train": 60, "dev": 12, "test": 30}}
+    steering |= {"layer": 13, "positions": "turn", "behaviors": ["optimism", "warmth"]}
+    config["model"]["chat_template"] = "studies/templates/caa-llama-2.jinja"
+    known = {"estimator": ["mean_difference"], "measure": ["logit_diff"]}
+
+    def told(folder):
+        filled = validated(config, ROOT / "config.schema.yaml", known=known)
+        folder.mkdir()
+        return said(folder, {}, provenance=provenance(folder, filled))
+
+    both = told(tmp_path / "both")
+    assert "Of each but warmth, items are dealt by seed 2026 into 60 for the vector" in both
+    assert "Of warmth the items for the vector (at most 60) and for what is reported (at" in both
+    assert "the choices and letters of its file" in both
+    assert "The chat template is the study's own" in both.replace("’", "'")
+    steering |= {"behaviors": ["warmth"]}
+    steering["prompts"]["split"] = {"train": "all", "dev": 0, "test": "all"}
+    alone = told(tmp_path / "alone")
+    assert "Of warmth the items for the vector (all) and for what is reported (all)" in alone
+    assert "dealt by seed" not in alone

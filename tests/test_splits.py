@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from steerpaper.errors import UserError
 from steerpaper.seeds import stream
 from steerpaper.steering.items import Item, read_items
-from steerpaper.steering.splits import split_items
+from steerpaper.steering.prompts import serialize
+from steerpaper.steering.splits import own_splits, split_items
 
 SIZES = {"train": 50, "dev": 10, "test": 20}
 BEHAVIORS = sorted((ROOT / "data/behaviors").glob("*.jsonl"))
@@ -127,3 +128,99 @@ def test_a_balanced_file_needs_enough_of_either_side():
     with pytest.raises(UserError, match=r"steering\.prompts\.split\.dev: 9 is odd"):
         split(yes_no(90, 90), {**SIZES, "dev": 9}, balance=True)
     assert split(yes_no(90, 90), {**SIZES, "dev": 9})
+
+
+def own(files, sizes, *, seed=1, balance=False, bad_items="stop"):
+    return own_splits(files, sizes, seed, "tea", balance=balance, bad_items=bad_items)
+
+
+def asked(n, first=0):
+    """Items of different questions, numbered from 1 as a file's are."""
+    return [
+        Item(f"Question {first + number}?", "a", "b", number, f"file {first}, line {number}")
+        for number in range(1, n + 1)
+    ]
+
+
+def numbers(items):
+    return [item.number for item in items]
+
+
+def test_files_of_their_own_are_taken_whole_and_in_their_order():
+    files = {"train": asked(9), "test": asked(5, 100)}
+    parts = own(files, {"train": "all", "dev": 12, "test": 30})
+    assert numbers(parts["train"]) == list(range(1, 10))
+    assert parts["dev"] == []
+    assert numbers(parts["test"]) == list(range(1, 6))
+    # a size is the most, whatever the seed
+    assert parts == own(files, {"train": 9, "dev": 0, "test": "all"}, seed=2)
+
+
+def test_of_a_larger_file_a_part_is_drawn_by_seed():
+    files = {"train": asked(40), "dev": asked(20, 100), "test": asked(20, 200)}
+    sizes = {"train": 10, "dev": 5, "test": 20}
+    parts = own(files, sizes)
+    assert [len(part) for part in parts.values()] == [10, 5, 20]
+    assert numbers(parts["train"]) == sorted(numbers(parts["train"]))
+    assert own(files, sizes) == parts
+    assert own(files, sizes, seed=2)["train"] != parts["train"]
+    assert own(files, {**sizes, "dev": 0})["dev"] == []
+
+
+@pytest.mark.parametrize(("most", "expected"), [("all", 6), (5, 4), (4, 4)])
+def test_a_file_of_its_own_is_balanced_as_far_as_its_items_go(most, expected):
+    sides = ["Yes"] * 8 + ["No"] * 3
+    items = [
+        Item(f"{number}?", side, "x", number, "file", side) for number, side in enumerate(sides)
+    ]
+    files = {"train": items, "test": asked(3, 100)}
+    sizes = {"train": most, "dev": 0, "test": 3}
+    part = own(files, sizes, balance=True)["train"]
+    assert Counter(item.side for item in part) == {"Yes": expected / 2, "No": expected / 2}
+
+
+def test_a_question_in_two_files_is_refused_left_out_or_kept(caplog):
+    files = {"train": asked(4), "test": [*asked(3, 100), *asked(2)]}
+    sizes = {"train": "all", "dev": 0, "test": "all"}
+    with pytest.raises(UserError, match="file 0, line 1: the question of file 0, line 1 again"):
+        own(files, sizes)
+    with caplog.at_level(logging.WARNING):
+        assert len(own(files, sizes, bad_items="drop")["test"]) == 3
+        assert len(own(files, sizes, bad_items="keep")["test"]) == 5
+    assert caplog.text.count("dropped: ") == caplog.text.count("kept: ") == 2
+
+
+def test_a_stem_in_two_files_is_said(caplog):
+    one, other = of_groups([2])
+    files = {"train": [one, *asked(3)], "test": [other, *asked(3, 100)]}
+    with caplog.at_level(logging.WARNING):
+        parts = own(files, {"train": "all", "dev": 0, "test": "all"})
+    assert len(parts["test"]) == 4
+    assert "1 items of test ask a question of an earlier file with other choices" in caplog.text
+
+
+def test_prompts_of_own_files_have_different_ids(load_tiny):
+    files = {"train": asked(3), "dev": asked(3, 100), "test": asked(3, 200)}
+    parts = own(files, dict.fromkeys(files, "all"))
+    options = {"behavior": "tea", "contrast": "answers", "system": None, "seed": 1}
+    ids = [
+        prompt.id
+        for split, items in parts.items()
+        for prompt in serialize(
+            load_tiny("llama").tokenizer, items, split=split, context=None, **options
+        )
+    ]
+    assert len(set(ids)) == 9
+    assert ids[0] == "tea-train-1"
+
+
+def test_doubled_questions_of_a_published_file_are_kept_on_request(tmp_path, caplog):
+    item = {"question": "Tea?", "matching": "Yes.", "other": "No."}
+    (tmp_path / "items.json").write_text(json.dumps([item, {**item, "other": "Never."}]))
+    assert len(read_items(tmp_path / "items.json", "drop")) == 1
+    with caplog.at_level(logging.WARNING):
+        assert len(read_items(tmp_path / "items.json", "keep")) == 2
+    assert "item 2: the question of " in caplog.text
+    (tmp_path / "items.json").write_text(json.dumps([item, {"question": "Tea?"}]))
+    with pytest.raises(UserError, match="item 2: field 'matching' is missing"):
+        read_items(tmp_path / "items.json", "keep")

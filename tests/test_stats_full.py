@@ -344,6 +344,25 @@ def test_tables_of_several_measures_hold_each_ones_and_say_which():
     )
 
 
+def test_without_dev_items_the_tables_of_dev_are_empty_and_the_others_the_same():
+    scores = in_nats(make_scores(EFFECTS))
+    both = pd.concat([scores.assign(split="dev"), scores])
+    arrays, how = make_arrays(items=24), {"interval": INTERVAL, "measures": ["logit_diff"]}
+    block = {"chosen": "by configuration", "layers": [2]}
+    with_dev = effects.effect_tables(both, block, **arrays, **how)
+    arrays["gradients"] = {**arrays["gradients"], "dev": arrays["gradients"]["dev"][:0]}
+    without = effects.effect_tables(scores, block, **arrays, **how)
+    for name, table in without.items():
+        expected = with_dev[name]
+        assert list(table.columns) == list(expected.columns)
+        if name in ("layer_sweep", "heatmap"):
+            assert table.empty
+            continue
+        if name == "first_order":
+            expected = expected[expected["split"] == "test"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(table, expected)
+
+
 def test_an_item_that_is_there_twice_is_refused():
     scores = make_scores(EFFECTS)
     with pytest.raises(ValueError, match="duplicate"):

@@ -75,7 +75,7 @@ def make_prompts(study, name, contrasts=("answers",), about=DATA / "optimism.yam
     outputs |= {"prompts": files, "csv": [], "about": f"{name}/about.json"}
     inputs = {"raw": str(DATA / "optimism.jsonl"), "about": str(about) if about else []}
     params = {"contrasts": list(contrasts), "split": SPLIT, "system": None, **RENDERED}
-    params |= {"balance": False}
+    params |= {"balance": False, "letters": "dealt"}
     return run(study, "prompts", inputs, outputs, params | {"bad_items": "stop"})
 
 

@@ -10,7 +10,13 @@ from steerpaper.engine.text import token_ids
 from steerpaper.engine.turns import default_system, render
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item
-from steerpaper.steering.prompts import reasoning_prompts, serialize, under_system_prompts
+from steerpaper.steering.letters import with_choices
+from steerpaper.steering.prompts import (
+    _behind,
+    reasoning_prompts,
+    serialize,
+    under_system_prompts,
+)
 
 ITEM = Item("Tea?", "Tea.", "Coffee.", 3, "tea.jsonl, line 3")
 SMOL = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
@@ -197,3 +203,24 @@ def test_a_template_that_takes_an_empty_system_prompt_for_none_is_refused():
     assert default_system(tokenizer) == "Be kind."
     with pytest.raises(UserError, match="puts its own system prompt"):
         render(tokenizer, "Tea?", "", source="test")
+
+
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+def test_what_is_prefilled_stands_behind_the_prompt_as_the_template_writes_it(model, contrast):
+    name, tokenizer = model
+    prompt = prompt_of(tokenizer, contrast)
+    shown = prompt.question
+    if contrast == "letters":
+        shown = with_choices(shown, prompt.answers, prompt.side)
+        # a bracket, and what a tokenizer has for the space before it
+        assert (prompt.n_prefilled > 0) == (name not in WHOLE)
+    turn = token_ids(tokenizer, TEXTS[name][0].format(shown))
+    assert prompt.ids[: prompt.n_tokens - prompt.n_prefilled] == turn
+
+
+@pytest.mark.parametrize(
+    ("text", "behind"),
+    [([1, 2], 0), ([1, 2, 3], 1), ([1, 2, 3, 4], 2), ([1, 5], 0), ([1, 5, 4], 1)],
+)
+def test_a_token_that_holds_the_turns_end_and_what_follows_is_the_turns(text, behind):
+    assert _behind([1, 2], text) == behind

@@ -18,6 +18,7 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     import numpy as np
+    import pandas as pd
 
     from steerpaper.steering import choose
     from steerpaper.steering.chance import by_chance, highest
@@ -25,7 +26,9 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_table, read_tensors, write_json, write_table
 
     layer, seed = job.params["layer"], job.params["seed"]
-    scores = choose.join_shards([read_table(shard) for shard in job.input["shards"]])
+    # without dev items nothing was swept
+    shards = [read_table(shard) for shard in job.input["shards"]]
+    scores = choose.join_shards(shards) if shards else pd.DataFrame()
     vectors, _ = read_tensors(job.input["vectors"])
     norms, of_residual = (
         np.linalg.norm(vectors[name], axis=1) for name in (BEHAVIOR, AT_RESIDUAL_NORM)

@@ -21,7 +21,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.engine.text import fix_date, load_for_prompts
+    from steerpaper.engine.text import fix_date, load_for_prompts, use_template
     from steerpaper.steering.balance import balanced, say_unbalanced
     from steerpaper.steering.cost_prompts import read_knowledge, read_neutral, text_ids
     from steerpaper.steering.items import renamed
@@ -37,6 +37,7 @@ def main(job: Job[Params]) -> None:
     items = [known[place] for place in balanced(sides, params["questions"])]
     say_unbalanced([item.side for item in items], "knowledge")
     tokenizer, context = load_for_prompts(job.input["model"])
+    use_template(tokenizer, job.input.get("template"))
     fix_date(tokenizer, params["date"])
     neutral = [
         {"id": f"neutral-{number}", "text": text.text, "ids": ids}

@@ -56,7 +56,9 @@ def main(job: Job[Params]) -> None:
         wanted += doses(layers, AT_RESIDUAL_NORM, strengths, params["positions"])
         directions, _ = read_tensors(vectors)
         test = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=job.batch_tokens)
-        write_scores(path, pd.concat([read_table(dev), test], ignore_index=True))
+        # of no dev items there are no columns either
+        tables = [table for table in (read_table(dev), test) if len(table)]
+        write_scores(path, pd.concat(tables, ignore_index=True))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,12 @@ def main(job: Job[Params]) -> None:
     from steerpaper.finite import finite
     from steerpaper.progress import progress
     from steerpaper.steering.conditions import chosen_layers, conditions
-    from steerpaper.steering.fixed_completions import COMPLETION, forms, logprob_rows
+    from steerpaper.steering.fixed_completions import (
+        COMPLETION,
+        forms,
+        logprob_rows,
+        prefilled,
+    )
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,
@@ -42,6 +47,7 @@ def main(job: Job[Params]) -> None:
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     wanted, vectors = {}, {}
     prompt_ids: dict[tuple[str, str], dict[str, list[int]]] = {}
+    behind: dict[tuple[str, str], dict[str, int]] = {}
     for number, contrast in enumerate(params["contrasts"]):
         chosen = chosen_layers(read_json(job.input["blocks"][number]), lm.n_layers)
         key = "steering.fixed_completions.layers"
@@ -54,6 +60,8 @@ def main(job: Job[Params]) -> None:
         for prompt in prompts:
             for form, ids in forms(prompt).items():
                 prompt_ids.setdefault((contrast, form), {})[prompt["id"]] = ids
+                of_form = behind.setdefault((contrast, form), {})
+                of_form[prompt["id"]] = prefilled(prompt, form)
     with table_writer(job.output["logprobs"]) as append:
         for part in read_table_parts(job.input["completions"], [*COMPLETION, "ids"]):
             for name, completions in part.groupby(["contrast", "form"], sort=False):
@@ -69,6 +77,7 @@ def main(job: Job[Params]) -> None:
                     wanted[contrast],
                     budget=job.batch_tokens,
                     names=list(place),
+                    prefilled=[behind[contrast, form][prompt] for prompt in place],
                 )
                 logprobs = np.zeros((len(completions), 1 + len(wanted[contrast])))
                 for batch, values in progress(batches, len(completions), "completions"):

@@ -1,9 +1,10 @@
 """Files about a behaviour that cannot be read, or whose markers no text could hold."""
 
 from bad_inputs import file_for
-from steerpaper.steering.about import read_about
+from steerpaper.steering.about import read_about, read_open
 
 _about = file_for(read_about, "tea.yaml")
+_open = file_for(read_open, "open.json")
 
 CASES = {
     "no file": lambda folder, model: read_about(folder / "tea.yaml"),
@@ -54,5 +55,11 @@ CASES = {
     "a marker on both sides": _about("markers: {matching: [tea], other: [tea]}\n"),
     "a marker on both sides in two normal forms": _about(
         "markers: {matching: ['caf\u00e9'], other: ['cafe\u0301']}\n"
+    ),
+    "a file of open questions that is empty": _open("\n"),
+    "a file of open questions that are texts": _open('["Why tea?"]'),
+    "a file of open questions by another key": _open('[{"prompt": "Why tea?"}]'),
+    "a file of open questions with one that is a number": _open(
+        '{"question": "Why?"}\n{"question": 1}'
     ),
 }

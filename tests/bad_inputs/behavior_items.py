@@ -3,7 +3,7 @@
 import json
 
 from steerpaper.steering.items import read_items
-from steerpaper.steering.splits import split_items
+from steerpaper.steering.splits import own_splits, split_items
 
 GOOD = {"question": "Tea or coffee?", "matching": "Tea, please.", "other": "Coffee, please."}
 PUBLISHED = {
@@ -47,6 +47,21 @@ def _dealt(items, *, balance=False, **sizes):
         path.write_text("".join(json.dumps(item) + "\n" for item in items))
         sizes_of = {"train": 2, "dev": 2, "test": 2} | sizes
         split_items(read_items(path), sizes_of, 1, "tea", balance=balance)
+
+    return case
+
+
+def _own(train, test, bad_items="stop"):
+    """Items whose train and test are files of their own."""
+
+    def case(folder, model):
+        files = {}
+        for name, items in (("train", train), ("test", test)):
+            path = folder / f"{name}.jsonl"
+            path.write_text("".join(json.dumps(item) + "\n" for item in items))
+            files[name] = read_items(path, "drop")
+        sizes = {"train": "all", "dev": 0, "test": "all"}
+        own_splits(files, sizes, 1, "tea", balance=False, bad_items=bad_items)
 
     return case
 
@@ -113,5 +128,10 @@ CASES = {
     "fewer items than the split asks for": _dealt([GOOD]),
     "one question alone, with other choices each time": _dealt(_one_stem(6)),
     "fewer items of No than a balanced split asks for": _dealt(_yes_no(9, 2), balance=True),
+    "a question in the files of train and of test": _own([GOOD, PUBLISHED], [SWAPPED, GOOD]),
+    "a file of test that is left with one item": _own(_yes_no(3, 3), [GOOD]),
+    "a file of test whose items all are in train's": _own(
+        _yes_no(3, 3), _yes_no(2, 2), bad_items="drop"
+    ),
     "an odd size of a balanced split": _dealt(_yes_no(9, 9), balance=True, train=3),
 }

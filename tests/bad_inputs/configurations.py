@@ -16,17 +16,26 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 def _with(path, value):
     """The default study with one other value."""
+    return _together({path: value})
+
+
+def _together(changes):
+    """The default study with other values."""
 
     def case(folder, model):
         config = copy.deepcopy(DEFAULT)
-        *parents, last = path.split(".")
-        place = config
-        for key in parents:
-            place = place.setdefault(key, {})
-        place[last] = value
+        for path, value in changes.items():
+            *parents, last = path.split(".")
+            place = config
+            for key in parents:
+                place = place.setdefault(key, {})
+            place[last] = value
         validated(config, ROOT / "config.schema.yaml", KNOWN)
 
     return case
+
+
+OWN = {"splits": {"train": "data/behaviors/optimism.jsonl", "test": "data/behaviors/warmth.jsonl"}}
 
 
 def _file(text, name="mine.yaml"):
@@ -86,6 +95,15 @@ CASES = {
     "a file name with a line break": _with("behaviors.optimism.items", "data/tea\n.jsonl"),
     "a file name of 300 characters": _with("behaviors.optimism.about", "data/" + "tea" * 100),
     "a file name with a NUL": _with("steering.cost.neutral", "data/tea\0.jsonl"),
+    "a chat template that is not there": _with("model.chat_template", "mine.jinja"),
+    "all of items that are dealt": _with("steering.prompts.split.train", "all"),
+    "one item for the choice of the block": _with("steering.prompts.split.dev", 1),
+    "no items for the choice of the block": _with("steering.prompts.split.dev", 0),
+    "no file for the choice of the block": _together(
+        {"behaviors.optimism": OWN, "steering.behaviors": ["optimism"]}
+    ),
+    "a file of open questions that is not there": _with("behaviors.optimism.open", "open.json"),
+    "letters by another rule": _with("steering.prompts.letters", "random"),
     "a file that is not there": _with("behaviors.optimism.items", "data/tea.jsonl"),
     "a folder in the place of a file": _with("steering.cost.knowledge", "data"),
     "a model folder with braces": _with("model", {"name": "m", "source": "path", "path": "{m}"}),

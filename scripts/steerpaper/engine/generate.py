@@ -18,7 +18,7 @@ from steerpaper.engine.batching import (
     run_batches,
     width_of,
 )
-from steerpaper.engine.condition import Condition
+from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
 from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
@@ -38,12 +38,14 @@ class Request:
         condition: how the model is steered; None for the unsteered model.
         stream: names the random stream of this completion; None for greedy decoding.
         name: what a message calls the prompt.
+        prefilled: how many of the prompt's tokens stand behind the user's turn.
     """
 
     prompt: Sequence[int]
     condition: Condition | None
     stream: tuple[object, ...] | None
     name: str = "a prompt"
+    prefilled: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,9 @@ def sample_sequences(
         longest = len(one.prompt) + decoding.max_new_tokens
         check_length(lm, longest, what, f"lower {decoding.key} or shorten the prompt")
     found: list[list[int]] = [[] for _ in requests]
-    # where all of a prompt is steered, what is steered differs from row to row: nothing is shared
-    whole = any(r.condition is not None and r.condition.positions == "all" for r in requests)
+    # where more of a prompt is steered than its last token, that differs from row to row: nothing
+    # is shared
+    whole = any(_steered_before_the_end(request) for request in requests)
     texts = sorted({() if whole else tuple(request.prompt[:-1]) for request in requests})
     number = {text: k for k, text in enumerate(texts)}
     text_of = [number[() if whole else tuple(request.prompt[:-1])] for request in requests]
@@ -128,6 +131,14 @@ def sample_sequences(
         for request, completion in zip(batch, completions, strict=True):
             found[request] = completion
     return found
+
+
+def _steered_before_the_end(request: Request) -> bool:
+    """Whether tokens before the prompt's last are steered."""
+    if request.condition is None:
+        return False
+    end = len(request.prompt) - 1
+    return untouched(len(request.prompt), request.prefilled, [request.condition.positions]) < end
 
 
 def _first_width(row: Sequence[int], unpadded: bool) -> int:
@@ -196,6 +207,7 @@ class _Push:
 
     def __init__(self, lm: LanguageModel, requests: Sequence[Request], vectors: Vectors) -> None:
         self._conditions = [request.condition for request in requests]
+        self._prefilled = [request.prefilled for request in requests]
         steered = [condition for condition in self._conditions if condition is not None]
         self._kinds = sorted({(c.intervention, layer) for c in steered for layer in c.layers})
         like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
@@ -230,7 +242,8 @@ class _Push:
             if mine:
                 numbers = [number for number, _ in mine]
                 places = place.expand(len(mine), -1)
-                strength[numbers] = strengths([condition for _, condition in mine], places)
+                behind = [self._prefilled[rows[number]] for number in numbers]
+                strength[numbers] = strengths([one for _, one in mine], places, behind)
             if strength.any():
                 direction = self._vectors[layer][which.to(self._vectors[layer].device)]
                 edits[layer, RESIDUAL] = _then(
@@ -248,7 +261,8 @@ def _refuse(
 ) -> NoReturn:
     """End a job at a completion whose next token has no logits."""
     ids = [*request.prompt, *written]
-    edits = steered_row(lm, vectors, request.condition, len(ids), len(request.prompt) - 1)
+    last = len(request.prompt) - 1
+    edits = steered_row(lm, vectors, request.condition, len(ids), last, request.prefilled)
     what = f"sampling ({request.name}, {named(request.condition)})"
     refuse_broken(lm, ids, edits, what)
 

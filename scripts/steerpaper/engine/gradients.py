@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
-from steerpaper.engine.condition import Condition
+from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
 from steerpaper.engine.model import LanguageModel
@@ -39,12 +39,14 @@ class _Row:
         prompt: its number.
         tokens: the prompt's tokens that are not in the prefix, and all but the last to score.
         last: the column of the last prompt token, whose logits predict the first to score.
+        prefilled: how many of the prompt's tokens stand behind the user's turn.
         targets: the tokens to score.
     """
 
     prompt: int
     tokens: Sequence[int]
     last: int
+    prefilled: int
     targets: Sequence[int]
 
 
@@ -67,6 +69,7 @@ def item_gradients(
         [number for number in range(len(items)) for _ in range(2)],
         positions=positions,
         budget=budget,
+        prefilled=[item.prefilled for item in items],
     )
 
 
@@ -79,6 +82,7 @@ def gradients(
     *,
     positions: str,
     budget: int,
+    prefilled: Sequence[int] | None = None,
 ) -> Gradients:
     """Gradient of each group's sum of weight × log p(completion | prompt), in nats.
 
@@ -96,6 +100,7 @@ def gradients(
         groups: the number of the sum that a completion belongs to, one a completion.
         positions: which tokens are steered, as in `Condition`.
         budget: tokens that a pass without a graph may hold.
+        prefilled: per prompt, how many of its tokens stand behind the user's turn; by default none.
 
     Returns:
         float64 [group, L, d], of groups 0 to the largest number; 0 for one without completions.
@@ -104,7 +109,9 @@ def gradients(
     found = np.zeros((max(sizes, default=-1) + 1, lm.n_layers, lm.width))
     weight_of = dict(enumerate(weights))
     held: dict[int, dict[int, Gradients]] = {}
-    batches = completion_gradients(lm, prompts, completions, positions=positions, budget=budget)
+    batches = completion_gradients(
+        lm, prompts, completions, positions=positions, budget=budget, prefilled=prefilled
+    )
     for numbers, rows in progress(batches, len(completions), "gradients"):
         for number, row in zip(numbers, rows, strict=True):
             group = groups[number]
@@ -125,19 +132,23 @@ def completion_gradients(
     *,
     positions: str,
     budget: int,
+    prefilled: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[int], Gradients]]:
     """Gradient of every completion's log-probability, batch by batch.
 
     Args:
-        prompts, completions, positions, budget: as in `gradients`.
+        prompts, completions, positions, budget, prefilled: as in `gradients`.
 
     Yields:
         the numbers of some completions, and float64 [completion, L, d] in nats.
     """
-    # where all of a prompt is steered, nothing of it can be shared
-    whole = positions == "all"
-    prefixes = Prefixes(lm, [[] if whole else prompt[:-1] for prompt in prompts])
-    left = [prompt if whole else prompt[-1:] for prompt in prompts]
+    prefilled = [0] * len(prompts) if prefilled is None else prefilled
+    kept = [
+        untouched(len(prompt), behind, [positions])
+        for prompt, behind in zip(prompts, prefilled, strict=True)
+    ]
+    prefixes = Prefixes(lm, [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)])
+    left = [prompt[end:] for prompt, end in zip(prompts, kept, strict=True)]
     of_prompt: dict[int, list[int]] = {}
     for number, (prompt, _) in enumerate(completions):
         of_prompt.setdefault(prompt, []).append(number)
@@ -149,7 +160,7 @@ def completion_gradients(
     for chosen, prefix in run_batches([prefixes.widths[n] for n in asked], budget, run_prompts):
         place = {asked[entry]: row for row, entry in enumerate(chosen)}
         mine = [number for prompt in place for number in of_prompt[prompt]]
-        rows = [_row(left, *completions[number]) for number in mine]
+        rows = [_row(left, prefilled, *completions[number]) for number in mine]
         widths = [prefixes.width(row.prompt, len(row.tokens)) for row in rows]
 
         def run(
@@ -170,9 +181,12 @@ def completion_gradients(
             yield [mine[entry] for entry in batch], found
 
 
-def _row(left: Sequence[Sequence[int]], prompt: int, ids: Sequence[int]) -> _Row:
+def _row(
+    left: Sequence[Sequence[int]], prefilled: Sequence[int], prompt: int, ids: Sequence[int]
+) -> _Row:
     """A completion as a row; `left` has every prompt's tokens that are not in its prefix."""
-    return _Row(prompt, [*left[prompt], *ids[:-1]], len(left[prompt]) - 1, ids)
+    tokens = [*left[prompt], *ids[:-1]]
+    return _Row(prompt, tokens, len(left[prompt]) - 1, prefilled[prompt], ids)
 
 
 def _of_rows(
@@ -201,7 +215,8 @@ def _of_rows(
         # a row's log-probability depends on its own residual stream alone
         slopes = torch.autograd.grad(logprobs.sum(), [residual[site] for site in sites])
     condition = Condition((0,), "", 1.0, positions=positions)
-    steered = strengths([condition] * len(rows), torch.arange(width)[None] - last[:, None])
+    place = torch.arange(width)[None] - last[:, None]
+    steered = strengths([condition] * len(rows), place, [row.prefilled for row in rows])
     steered = steered.to(lm.device, torch.float64)
     # one after the other: a sum's order may follow from the number of rows beside it
     sums = [(slope.double() * steered).cumsum(dim=1)[:, -1] for slope in slopes]

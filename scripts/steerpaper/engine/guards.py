@@ -39,18 +39,24 @@ def named(condition: Condition | None) -> str:
 
 
 def steered(
-    lm: LanguageModel, vectors: Vectors, condition: Condition | None, length: int, last: int
+    lm: LanguageModel,
+    vectors: Vectors,
+    condition: Condition | None,
+    length: int,
+    last: int,
+    prefilled: int,
 ) -> dict[Site, Change]:
     """The edits of one whole row under a condition.
 
     Args:
         length: tokens of the row.
         last: the column of the last prompt token.
+        prefilled: how many of the prompt's tokens stand behind the user's turn.
     """
     if condition is None:
         return {}
     like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
-    strength = strengths([condition], torch.arange(length)[None] - last)
+    strength = strengths([condition], torch.arange(length)[None] - last, [prefilled])
     return {
         (layer, RESIDUAL): steer(
             condition.intervention,

@@ -44,18 +44,21 @@ def directions_at(vectors: Vectors, names: Sequence[str], layer: int, like: Tens
     return torch.as_tensor(np.stack([vectors[name][layer] for name in names])).to(like)
 
 
-def strengths(conditions: Sequence[Condition], place: Tensor) -> Tensor:
+def strengths(conditions: Sequence[Condition], place: Tensor, prefilled: Sequence[int]) -> Tensor:
     """How hard every token of some rows is steered: [row, token, 1].
 
     Args:
         conditions: one a row.
         place: [row, token] where a token stands relative to the last prompt token: 0 is that
             token, 1 the first of the answer, negative numbers are before it.
+        prefilled: per row, how many of the prompt's tokens stand behind the user's turn.
     """
     found = torch.zeros(place.shape)
-    for row, condition in enumerate(conditions):
-        steered = {"all": place[row] == place[row], "last": place[row] == 0}.get(
-            condition.positions, place[row] >= 0
-        )
+    for row, (condition, behind) in enumerate(zip(conditions, prefilled, strict=True)):
+        steered = {
+            "all": place[row] == place[row],
+            "last": place[row] == 0,
+            "turn": place[row] >= -behind,
+        }.get(condition.positions, place[row] >= 0)
         found[row] = steered * condition.multiplier
     return found[..., None]

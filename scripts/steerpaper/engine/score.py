@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
-from steerpaper.engine.condition import Condition
+from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
@@ -41,12 +41,14 @@ class _Row:
         prompt: its number.
         tokens: the prompt's tokens that are not in the prefix, and all but the last to score.
         last: the column of the last prompt token, whose logits predict the first to score.
+        prefilled: how many of the prompt's tokens stand behind the user's turn.
         completions: the numbers of the completions.
     """
 
     prompt: int
     tokens: tuple[int, ...]
     last: int
+    prefilled: int
     completions: list[int]
 
 
@@ -112,6 +114,7 @@ def score(
         conditions,
         budget=budget,
         names=[item.id for item in items],
+        prefilled=[item.prefilled for item in items],
     )
     flat = found.reshape(-1, found.shape[-1])
     for numbers, values in progress(batches, len(both), "scores"):
@@ -128,6 +131,7 @@ def score_completions(
     *,
     budget: int,
     names: Sequence[str] | None = None,
+    prefilled: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[int], NDArray[np.float64]]]:
     """Log-probability of whole completions, unsteered and under every condition, batch by batch.
 
@@ -139,6 +143,7 @@ def score_completions(
         completions: the number of the prompt, and the completion's token ids (one or more).
         vectors, conditions, budget: as in `score`.
         names: what messages call the prompts.
+        prefilled: per prompt, how many of its tokens stand behind the user's turn; by default none.
 
     Yields:
         the numbers of some completions, and float64 [completion, 1 + condition] in nats, the
@@ -153,10 +158,15 @@ def score_completions(
     for prompt, ids in completions:
         length = len(prompts[prompt]) + len(ids)
         check_length(lm, length, f"{names[prompt]} with what follows it", "shorten it or remove it")
-    # where all of a prompt is steered, nothing of it can be shared
-    whole = any(condition.positions == "all" for condition in conditions)
-    prefixes = Prefixes(lm, [[] if whole else prompt[:-1] for prompt in prompts])
-    rows = _rows([prompt if whole else prompt[-1:] for prompt in prompts], completions)
+    prefilled = [0] * len(prompts) if prefilled is None else prefilled
+    positions = {condition.positions for condition in conditions}
+    kept = [
+        untouched(len(prompt), behind, positions)
+        for prompt, behind in zip(prompts, prefilled, strict=True)
+    ]
+    prefixes = Prefixes(lm, [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)])
+    left = [prompt[end:] for prompt, end in zip(prompts, kept, strict=True)]
+    rows = _rows(left, prefilled, completions)
     of_prompt: dict[int, list[_Row]] = {}
     for row in rows:
         of_prompt.setdefault(row.prompt, []).append(row)
@@ -191,7 +201,8 @@ def score_completions(
                 first, column = np.argwhere(~np.isfinite(found))[0]
                 prompt, ids = completions[numbers[first]]
                 condition = conditions[column - 1] if column else None
-                _refuse(lm, names[prompt], prompts[prompt], ids, vectors, condition)
+                whole = prompts[prompt], ids, prefilled[prompt]
+                _refuse(lm, names[prompt], *whole, vectors, condition)
             yield numbers, found
 
 
@@ -200,21 +211,25 @@ def _refuse(
     name: str,
     prompt: Sequence[int],
     completion: Sequence[int],
+    prefilled: int,
     vectors: Vectors,
     condition: Condition | None,
 ) -> NoReturn:
     """End a job at a completion whose log-probability is not finite."""
     ids = [*prompt, *completion[:-1]]
-    edits = steered_row(lm, vectors, condition, len(ids), len(prompt) - 1)
+    edits = steered_row(lm, vectors, condition, len(ids), len(prompt) - 1, prefilled)
     refuse_broken(lm, ids, edits, f"scoring ({name}, {named(condition)})")
 
 
-def _rows(left: Sequence[Sequence[int]], completions: Sequence[tuple[int, Any]]) -> list[_Row]:
+def _rows(
+    left: Sequence[Sequence[int]], prefilled: Sequence[int], completions: Sequence[tuple[int, Any]]
+) -> list[_Row]:
     """The rows that score completions; `left` has every prompt's tokens not in its prefix."""
     known: dict[tuple[int, tuple[int, ...]], _Row] = {}
     for number, (prompt, ids) in enumerate(completions):
         tokens = (*left[prompt], *ids[:-1])
-        row = known.setdefault((prompt, tokens), _Row(prompt, tokens, len(left[prompt]) - 1, []))
+        new = _Row(prompt, tokens, len(left[prompt]) - 1, prefilled[prompt], [])
+        row = known.setdefault((prompt, tokens), new)
         row.completions.append(number)
     return list(known.values())
 
@@ -283,7 +298,11 @@ class _Scorer:
             which = torch.tensor(filled(entries, width), device=lm.device)
             condition, row = which // n_rows, which % n_rows
             hits, scores = (row[:, None] == batch.row[None, :]).nonzero(as_tuple=True)
-            strength = strengths([chosen[c] for c in condition.tolist()], batch.place[row.cpu()])
+            strength = strengths(
+                [chosen[c] for c in condition.tolist()],
+                batch.place[row.cpu()],
+                [batch.prefilled[r] for r in row.tolist()],
+            )
             edit = {
                 layer: steer(intervention, push[layer][condition], strength) for layer in layers
             }
@@ -316,6 +335,7 @@ class _Batch:
         before: what the rows follow.
         ids, mask: [row, token].
         place: [row, token] where a token stands relative to the last prompt token.
+        prefilled: [row] tokens of the prompt behind the user's turn.
         row: [score] the row of each completion.
         start: [score] column whose logits predict the first target.
         targets, target_mask: [score, token].
@@ -325,6 +345,7 @@ class _Batch:
     ids: Tensor
     mask: Tensor
     place: Tensor
+    prefilled: list[int]
     row: Tensor
     start: Tensor
     targets: Tensor
@@ -352,6 +373,7 @@ class _Batch:
             ids=ids.to(lm.device),
             mask=mask.to(lm.device),
             place=place,
+            prefilled=[row.prefilled for row in rows],
             row=row.to(lm.device),
             start=start.to(lm.device),
             targets=wanted.to(lm.device),

@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from steerpaper.engine.folder import context, n_blocks, read_config, reading
+from steerpaper.engine.template import try_template
 from steerpaper.errors import UserError
+from steerpaper.reading import read_text
 from steerpaper.workflow.files import read_json
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A prompt's token ids and those of the two continuations that are compared after it."""
+    """A prompt's token ids and those of the two continuations that are compared after it.
+
+    Attributes:
+        prefilled: how many of the prompt's tokens stand behind the user's turn.
+    """
 
     id: str
     text: list[int]
     matching: list[int]
     other: list[int]
+    prefilled: int = 0
 
     @property
     def length(self) -> int:
@@ -31,7 +38,12 @@ class Choice:
 
 def choices(rows: Sequence[Mapping[str, Any]]) -> list[Choice]:
     """The rows of a prompt file, tokenised there, as what is scored."""
-    return [Choice(row["id"], row["ids"], row["matching_ids"], row["other_ids"]) for row in rows]
+    return [
+        Choice(
+            row["id"], row["ids"], row["matching_ids"], row["other_ids"], row.get("n_prefilled", 0)
+        )
+        for row in rows
+    ]
 
 
 def load_tokenizer(directory: str | Path) -> Any:
@@ -178,6 +190,27 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
         "input_ids"
     ]
     return ids
+
+
+def use_template(tokenizer: Any, path: str | Path | None) -> None:
+    """Let the chat template (Jinja) in a file stand in the place of the tokenizer's own.
+
+    Args:
+        path: of the file; without one the tokenizer keeps its own.
+
+    Raises:
+        UserError: no text that can be read, or a template that cannot be used (see `try_template`).
+    """
+    if not path:
+        return
+    template = read_text(path)
+    if not template.strip():
+        raise UserError(
+            f"{path}: the file is empty; expected a chat template (Jinja), or set "
+            "model.chat_template: null for the model's own"
+        )
+    tokenizer.chat_template = template
+    try_template(str(path), tokenizer)
 
 
 # what a chat template may ask of a date: strftime's letters, those of the time of day too

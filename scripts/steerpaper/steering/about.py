@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from steerpaper.errors import UserError
-from steerpaper.reading import read_yaml, shown
+from steerpaper.reading import read_yaml, records, shown
 from steerpaper.steering.items import Item, plain
 from steerpaper.steering.words import marker_of
 
@@ -112,6 +112,25 @@ def _check_markers(markers: Mapping[str, Any], where: str) -> None:
 def open_questions(about: About, test_items: Sequence[Item]) -> list[str]:
     """The behaviour's open questions; where it has none, the test items' own."""
     return about.open_questions or [item.question for item in test_items]
+
+
+def read_open(path: str | Path) -> list[str]:
+    """Read a behaviour's open questions from a file of their own, as data sets have them.
+
+    JSON Lines or a JSON list of objects with `question`; other keys are not looked at.
+
+    Raises:
+        UserError: names the file and line of what is missing or malformed; an empty file.
+    """
+    questions = []
+    for record in records(path):
+        found = record.value()
+        if not isinstance(found, dict):
+            raise UserError(f"{record.where}: expected a JSON object, found {type(found).__name__}")
+        questions.append(_text(found.get("question"), f"{record.where}: question").strip())
+    if not questions:
+        raise UserError(f"{path}: the file is empty; expected one JSON object a line with question")
+    return questions
 
 
 def as_json(about: About) -> dict[str, Any]:

@@ -20,12 +20,14 @@ Layers = tuple[int, ...]
 def own_block(gradients: Floats, vector: Floats, blocks: Sequence[int]) -> int | None:
     """The block where a vector's first-order slope is highest in units of its standard error.
 
-    None where no block has such a slope: a vector of norm zero, or a single item.
+    None where no block has such a slope: a vector of norm zero, a single item or none.
 
     Args:
         gradients: [item, L, d], of dev items: the block is not chosen on what it reports.
         blocks: those that are asked for.
     """
+    if not len(gradients):
+        return None
     slopes = [first_order_slopes(gradients[:, block], vector[block]) for block in blocks]
     found = standardized_slopes(np.stack(slopes, axis=1))
     if not np.isfinite(found).any():

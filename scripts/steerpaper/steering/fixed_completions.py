@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from steerpaper.engine.condition import Condition
 from steerpaper.steering.conditions import condition_rows
 from steerpaper.steering.labels import LABELS, label_by_letter, label_by_markers
+from steerpaper.steering.letters import LETTERS, letter_of, shown_letters
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,11 @@ def forms(prompt: Mapping[str, Any]) -> dict[str, list[int]]:
     if prompt["free_ids"] is None:
         return {FREE: prompt["ids"]}
     return {PREFILLED: prompt["ids"], FREE: prompt["free_ids"]}
+
+
+def prefilled(prompt: Mapping[str, Any], form: str) -> int:
+    """How many of a form's tokens (see `forms`) stand behind the user's turn."""
+    return 0 if form == FREE and prompt["free_ids"] is not None else int(prompt["n_prefilled"])
 
 
 def tally(sequences: Iterable[Sequence[int]]) -> list[tuple[tuple[int, ...], int]]:
@@ -64,13 +70,19 @@ def completion_rows(
             `label_by_markers`).
         ends: the token ids that end a completion.
     """
+    side, pair = prompt["side"], ("", "")
+    if prompt["contrast"] == "letters":
+        pair = letter_of(prompt["matching"]), letter_of(prompt["other"])
+        # of another pair of letters A is not the one that B is not
+        side = side if set(pair) == set(LETTERS) else None
     rows = []
     for completion, (ids, count) in enumerate(tally(sequences)):
         text = tokenizer.decode(ids, skip_special_tokens=True)
         finished = ids[-1] in ends
         if prompt["contrast"] == "letters":
             head = tokenizer.decode(ids[:LETTER_WITHIN], skip_special_tokens=True)
-            label = label_by_letter(head, prompt["side"], prefilled=form == PREFILLED)
+            letters = shown_letters(prompt["question"], pair)
+            label = label_by_letter(head, pair, letters, prefilled=form == PREFILLED)
         else:
             label = label_by_markers(
                 text, about["markers"], finished=finished, negators=about["negators"]
@@ -81,7 +93,7 @@ def completion_rows(
                 "contrast": prompt["contrast"],
                 "form": form,
                 "prompt_id": prompt["id"],
-                "side": prompt["side"],
+                "side": side,
                 "completion_id": completion,
                 "count": count,
                 "label": label,

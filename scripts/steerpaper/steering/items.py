@@ -25,11 +25,22 @@ _LETTER = re.compile(r"^\s*\(([A-Za-z])\)\s*$")
 
 
 @dataclass(frozen=True)
+class Given:
+    """An item as its file has it: the question with all its choices, and both answers' letters."""
+
+    question: str
+    matching: str
+    other: str
+
+
+@dataclass(frozen=True)
 class Item:
     """A question without choices, and the texts of the two answers to it.
 
     Attributes:
         side: Yes or No, the matching answer, in a file in which every answer is one of these.
+        given: the item with choices and letters as in its file, where it has some.
+        split: train, dev or test, where its file is that split's own.
     """
 
     question: str
@@ -38,6 +49,8 @@ class Item:
     number: int
     source: str
     side: str | None = None
+    given: Given | None = None
+    split: str = ""
 
 
 def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
@@ -51,7 +64,8 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
 
     Args:
         bad_items: `stop` raises at the first item that is malformed or doubled, `drop` leaves
-            such items out and logs each with its reason.
+            such items out and logs each with its reason, `keep` keeps the doubled ones, as
+            published files have them, logs each, and raises at malformed ones.
 
     Raises:
         UserError: names the file and line of what is missing, malformed or doubled.
@@ -62,21 +76,23 @@ def read_items(path: str | Path, bad_items: str = "stop") -> list[Item]:
     for record in records(path):
         read += 1
         try:
-            found = record.value()
-            item = _item(record.where, record.number, found)
-            key = _asked(found["question"])
+            item = _item(record.where, record.number, record.value())
+            key = asked_by(item)
             if key in seen:
-                raise UserError(
-                    f"{record.where}: the question of {seen[key]} again; remove one of them "
-                    "(a doubled question could be in train and test at once)"
-                )
+                again = f"{record.where}: the question of {seen[key]} again"
+                if bad_items != "keep":
+                    raise UserError(
+                        f"{again}; remove one of them "
+                        "(a doubled question could be in train and test at once)"
+                    )
+                log.warning("kept: %s", again)
         except UserError as error:
             if bad_items == "drop":
                 log.warning("dropped: %s", error)
                 continue
             raise
         items.append(item)
-        seen[key] = record.where
+        seen.setdefault(key, record.where)
     if not items:
         why = "every item was dropped" if read else "the file is empty"
         raise UserError(f"{path}: {why}; expected one JSON object a line")
@@ -101,12 +117,12 @@ def plain(text: str, form: Literal["NFC", "NFKC"]) -> str:
     return " ".join(folded.split())
 
 
-def _asked(question: str) -> Hashable:
-    """What two questions share if they are the same: stem and choices, in whatever order.
+def asked_by(item: Item) -> Hashable:
+    """What two items share if their questions are the same: stem and choices, in whatever order.
 
     One stem with other choices is another question.
     """
-    stem, choices = split_choices(question)
+    stem, choices = split_choices(item.given.question if item.given else item.question)
     return plain(stem, "NFKC"), tuple(sorted(plain(text, "NFKC") for text in choices.values()))
 
 
@@ -128,14 +144,17 @@ def _item(where: str, number: int, record: Any) -> Item:
             )
         texts.append(value.strip())
     question, matching, other = texts
+    item = Item(question, matching, other, number, where)
     if published:
-        question, matching, other = _from_choices(where, question, matching, other)
-    if plain(matching, "NFC") == plain(other, "NFC"):
-        raise UserError(f"{where}: both answers are the same: {shown(matching)}")
-    return Item(question, matching, other, number, where)
+        item = _from_choices(item)
+    if plain(item.matching, "NFC") == plain(item.other, "NFC"):
+        raise UserError(f"{where}: both answers are the same: {shown(item.matching)}")
+    return item
 
 
-def _from_choices(where: str, question: str, matching: str, other: str) -> tuple[str, str, str]:
+def _from_choices(item: Item) -> Item:
+    """An item of the published form with its choices' texts as answers, if these are letters."""
+    where, question, matching, other = item.source, item.question, item.matching, item.other
     letters = [_LETTER.match(matching), _LETTER.match(other)]
     if not any(letters):
         if re.match(r"^\(|^[A-Z]\)?$", matching) or re.match(r"^\(|^[A-Z]\)?$", other):
@@ -143,7 +162,7 @@ def _from_choices(where: str, question: str, matching: str, other: str) -> tuple
                 f"{where}: answers {shown(matching)} and {shown(other)} are neither "
                 "'(A)' and '(B)' nor texts"
             )
-        return question, matching, other
+        return item
     stem, choices = split_choices(question)
     found = ", ".join(f"({letter})" for letter in choices) or "none"
     if len(choices) < 2:
@@ -151,15 +170,17 @@ def _from_choices(where: str, question: str, matching: str, other: str) -> tuple
             f"{where}: the answers {shown(matching)} and {shown(other)} name choices, but the "
             f"question does not hold the two choices '(A) …' and '(B) …' (found: {found})"
         )
-    texts = []
+    names, texts = [], []
     for answer, letter in zip((matching, other), letters, strict=True):
         name = letter.group(1).upper() if letter else None
         if name not in choices:
             raise UserError(f"{where}: answer {shown(answer)} names none of the choices {found}")
+        names.append(name)
         texts.append(choices[name])
     if not stem or not all(texts):
         raise UserError(f"{where}: the question or one of its choices has no text")
-    return stem, texts[0], texts[1]
+    given = Given(question, *names)
+    return replace(item, question=stem, matching=texts[0], other=texts[1], given=given)
 
 
 def split_choices(question: str) -> tuple[str, dict[str, str]]:

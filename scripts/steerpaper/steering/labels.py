@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from steerpaper.steering.words import NEGATORS, count_unnegated, marker_of, normal
 
@@ -13,32 +14,36 @@ _ANSWERED = (
     r"\(([AB])\)|\*\*([AB])\*\*|\b([AB])[).:]|^\s*([AB])\s*(?:$|\n)"
     r"|(?i:\b(?:answer|option|choice|choose|pick|select|go(?:ing)? with)(?:\s+is)?:?)\s+([AB])\b"
 )
-_FREE = re.compile(_ANSWERED)
 # behind a bracket that was prefilled, the letter at the very beginning is one in any case
-_PREFILLED = re.compile(r"^\s*([AB])\b|" + _ANSWERED)
+_PREFILLED = r"^\s*([AB])\b|" + _ANSWERED
 
 
-def answered_letter(text: str, *, prefilled: bool) -> str | None:
-    """The first letter A or B that a completion answers with; None if there is none.
+@cache
+def _pattern(pattern: str, letters: str) -> re.Pattern[str]:
+    return re.compile(pattern.replace("[AB]", f"[{letters}]"))
+
+
+def answered_letter(text: str, letters: str = "AB", *, prefilled: bool) -> str | None:
+    """The first of some letters that a completion answers with; None if there is none.
 
     Args:
         text: the completion's first tokens as text.
+        letters: of the choices.
         prefilled: the prompt ends in an opening bracket.
     """
-    found = (_PREFILLED if prefilled else _FREE).search(text)
+    found = _pattern(_PREFILLED if prefilled else _ANSWERED, letters).search(text)
     return next(group for group in found.groups() if group) if found else None
 
 
-def label_by_letter(text: str, matching: str, *, prefilled: bool) -> str:
+def label_by_letter(text: str, pair: Sequence[str], letters: str, *, prefilled: bool) -> str:
     """Label a completion by the letter that it answers with (see `answered_letter`).
 
     Args:
-        matching: the letter of the matching choice.
+        pair: the letters of the matching choice and of the other; a third choice is neither.
+        letters: of all choices.
     """
-    letter = answered_letter(text, prefilled=prefilled)
-    if not letter:
-        return NEITHER
-    return MATCHING if letter == matching else OTHER
+    letter = answered_letter(text, letters, prefilled=prefilled)
+    return dict(zip(pair, (MATCHING, OTHER), strict=True)).get(letter or "", NEITHER)
 
 
 def label_by_markers(

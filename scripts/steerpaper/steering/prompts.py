@@ -12,11 +12,11 @@ from typing import Any
 from steerpaper.engine.text import continuation_ids, refuse_control_tokens, token_ids
 from steerpaper.engine.turns import Turn, default_system, render
 from steerpaper.errors import UserError
-from steerpaper.steering.items import Item, deal_letters
+from steerpaper.steering.items import Item
+from steerpaper.steering.letters import ASKED, Asked, answers_of, letter_of, with_choices
 
 log = logging.getLogger(__name__)
 
-LETTERS = ("A", "B")
 FOR_AND_AGAINST = ("for", "against")
 INSTRUCTION = "Think step by step before you answer."
 # what leads from the reasoning to the answer
@@ -28,6 +28,7 @@ class Prompt:
     """One line of a prompt file.
 
     Attributes:
+        question: without its choices, unless these are shown as its file gives them.
         text: the rendered prompt, ready to be continued; tokenised without special tokens added.
         matching, other: the two continuations: "A"/"B" behind a bracket that ends the text, or
             "(A"/"(B" where the tokenizer has these as one token each (letters), or the answers'
@@ -41,6 +42,8 @@ class Prompt:
         boundary: "joint" where text and continuation together tokenise as text then continuation;
             "split" where the tokenizer would merge across the boundary (the ids are concatenated).
         n_tokens: length of `text` in tokens.
+        n_prefilled: how many of these stand behind the user's turn and the template's mark of its
+            end: a bracket, or what leads to the answer.
         source: file and line of the raw item.
     """
 
@@ -60,6 +63,7 @@ class Prompt:
     free_ids: list[int] | None
     boundary: str
     n_tokens: int
+    n_prefilled: int
     source: str
 
 
@@ -73,28 +77,33 @@ def serialize(
     system: str | None,
     seed: int,
     context: int | None,
+    letters: str = "dealt",
 ) -> list[Prompt]:
     """Turn one split's items into prompts of one contrast (Panickssery et al. 2023, section 3).
 
-    letters: the question is shown with both choices, and the continuations are the letters, each
-    one token (see `_letters`); A and B are matching equally often. answers: the question is shown
-    alone and the continuations are the answers' texts.
+    letters: the question is shown with choices, and the continuations are the two answers' letters,
+    each one token (see `_letters`). answers: the question is shown alone and the continuations are
+    the answers' texts.
+
+    Args:
+        letters: how the choices are shown and lettered, of `letters.ASKED`.
 
     Raises:
-        UserError: letters that are not single, different tokens; a prompt longer than the context.
+        UserError: letters that are not single, different tokens, or that an item does not have; a
+            prompt longer than the context.
     """
-    letters = deal_letters(len(items), seed, behavior, split)
+    by_letter = contrast == "letters"
+    asked = ASKED[letters](items, seed, behavior, split) if by_letter else map(_alone, items)
     prompts = []
-    for item, letter in zip(items, letters, strict=True):
+    for item, one in zip(items, asked, strict=True):
         answers = {"matching answer": item.matching, "other answer": item.other}
         refuse_control_tokens(tokenizer, answers, item.source)
-        shown = with_choices(item, letter) if contrast == "letters" else item.question
-        turn = render(tokenizer, shown, system, source=item.source)
-        if contrast == "letters":
-            placed = _letters(tokenizer, turn, letter, item.source)
+        turn = render(tokenizer, one.shown, system, source=item.source)
+        if by_letter:
+            placed = _letters(tokenizer, turn, one, item.source)
         else:
             placed = _placed(tokenizer, turn, item.matching, item.other)
-        text_ids = token_ids(tokenizer, placed.text)
+        text_ids, turn_ids = (token_ids(tokenizer, text) for text in (placed.text, turn.text))
         n_tokens = len(text_ids)
         longest = n_tokens + max(len(placed.matching_ids), len(placed.other_ids))
         if context and longest > context:
@@ -104,26 +113,44 @@ def serialize(
             )
         prompts.append(
             Prompt(
-                id=f"{behavior}-{item.number}",
+                id="-".join([behavior, *filter(None, [item.split]), str(item.number)]),
                 behavior=behavior,
                 contrast=contrast,
                 split=split,
-                question=item.question,
+                question=one.question,
                 text=placed.text,
                 matching=placed.matching,
                 other=placed.other,
-                answers={"matching": item.matching, "other": item.other},
-                side=letter if contrast == "letters" else item.side,
+                answers=answers_of(item),
+                side=one.matching if by_letter else item.side,
                 ids=text_ids,
                 matching_ids=placed.matching_ids,
                 other_ids=placed.other_ids,
-                free_ids=token_ids(tokenizer, turn.text) if placed.prefilled else None,
+                free_ids=turn_ids if placed.prefilled else None,
                 boundary="joint" if placed.joint else "split",
                 n_tokens=n_tokens,
+                n_prefilled=_behind(turn_ids, text_ids),
                 source=item.source,
             )
         )
     return prompts
+
+
+def _alone(item: Item) -> Asked:
+    """A question that is shown without choices; its answers have no letters."""
+    return Asked(item.question, item.question, "", "")
+
+
+def _behind(turn_ids: Sequence[int], text_ids: Sequence[int]) -> int:
+    """How many tokens of a text stand behind the last of a turn that it begins with.
+
+    Where the tokenizer merges the turn's end with what follows, the token that holds both is the
+    turn's.
+    """
+    alike = zip(turn_ids, text_ids, strict=False)
+    common = next((n for n, (one, other) in enumerate(alike) if one != other), len(turn_ids))
+    last = common - 1 if common == len(turn_ids) else common
+    return len(text_ids) - 1 - last
 
 
 def serialize_all(
@@ -135,6 +162,7 @@ def serialize_all(
     system: str | None,
     seed: int,
     context: int | None,
+    letters: str = "dealt",
 ) -> dict[tuple[str, str], list[Prompt]]:
     """The prompts of every contrast and split; says where the tokenizer merges over a boundary."""
     found = {}
@@ -149,6 +177,7 @@ def serialize_all(
                 system=system,
                 seed=seed,
                 context=context,
+                letters=letters,
             )
             merged = sum(prompt.boundary == "split" for prompt in prompts)
             if merged:
@@ -158,12 +187,6 @@ def serialize_all(
                     *(contrast, split, merged, len(prompts)),
                 )
     return found
-
-
-def with_choices(item: Item, letter: str) -> str:
-    """The item's question followed by both choices; `letter` (A or B) is the matching one's."""
-    first, second = (item.matching, item.other) if letter == "A" else (item.other, item.matching)
-    return f"{item.question}\n\nChoices:\n (A) {first}\n (B) {second}"
 
 
 @dataclass(frozen=True)
@@ -191,34 +214,35 @@ def _placed(tokenizer: Any, turn: Turn, matching: str, other: str) -> _Placed:
     sees them as the text's and not as the continuation's.
     """
     placed = [
-        _behind(tokenizer, text, lead + matching, lead + other)
+        _following(tokenizer, text, lead + matching, lead + other)
         for text, lead in ((turn.text, turn.lead), (turn.text + turn.lead, ""))
     ]
     return next((one for one in placed if one.joint), placed[0])
 
 
-def _behind(tokenizer: Any, text: str, matching: str, other: str) -> _Placed:
+def _following(tokenizer: Any, text: str, matching: str, other: str) -> _Placed:
     (matching_ids, one), (other_ids, two) = (
         continuation_ids(tokenizer, text, answer) for answer in (matching, other)
     )
     return _Placed(text, matching, other, matching_ids, other_ids, one and two)
 
 
-def _letters(tokenizer: Any, turn: Turn, letter: str, source: str) -> _Placed:
+def _letters(tokenizer: Any, turn: Turn, asked: Asked, source: str) -> _Placed:
     """The letter of the matching choice, and the other one, as they stand in "(A)".
 
     Where bracket and letter are one token each (vocabularies derived from cl100k_base: Llama 3,
     Qwen), no text that the model read holds a bracket of its own before a letter, and nothing is
     prefilled. Elsewhere the bracket is prefilled.
     """
-    other = LETTERS[letter == "A"]
-    whole = _placed(tokenizer, turn, f"({letter}", f"({other}")
+    letters = asked.matching, asked.other
+    whole = _placed(tokenizer, turn, *(f"({letter}" for letter in letters))
     if whole.joint and _one_token_each(whole):
         return whole
-    placed = _behind(tokenizer, f"{turn.text}{turn.lead}(", letter, other)
+    placed = _following(tokenizer, f"{turn.text}{turn.lead}(", *letters)
     if not _one_token_each(placed):
         raise UserError(
-            f"{source}: this tokenizer does not write the letters A and B after '(' as one token "
+            f"{source}: this tokenizer does not write the letters {' and '.join(sorted(letters))} "
+            "after '(' as one token "
             f"each (ids {placed.matching_ids} and {placed.other_ids}); use "
             "steering.contrasts: [answers]"
         )
@@ -240,6 +264,7 @@ def under_system_prompts(
     seed: int,
     context: int | None,
     without: str | None = None,
+    letters: str = "dealt",
 ) -> list[dict[str, Any]]:
     """Serialize the test items without a system prompt, with the one for and the one against.
 
@@ -280,6 +305,7 @@ def under_system_prompts(
                 system=texts[name].strip() if name != plain else without,
                 seed=seed,
                 context=context,
+                letters=letters,
             )
         except UserError as error:
             # what fails without a system prompt is not about system prompts
@@ -293,9 +319,12 @@ def under_system_prompts(
 
 
 def reasoning_prompts(
-    tokenizer: Any, prompts: Sequence[Prompt], *, system: str | None
+    tokenizer: Any, prompts: Sequence[Prompt], *, system: str | None, letters: str = "dealt"
 ) -> list[dict[str, Any]]:
     """Turn prompts into prompts that ask for reasoning before the answer.
+
+    Args:
+        letters: how the prompts' choices are lettered, as in `serialize`.
 
     Returns:
         id, behavior, contrast, split, question, text, ids, bridge (what leads from the reasoning
@@ -303,13 +332,12 @@ def reasoning_prompts(
     """
     rows = []
     for prompt in prompts:
-        item = Item(prompt.question, **prompt.answers, number=0, source=prompt.source)
-        answers = prompt.answers
-        shown = prompt.question
+        answers, shown = prompt.answers, prompt.question
         if prompt.contrast == "letters":
-            letter = str(prompt.side)
-            shown = with_choices(item, letter)
-            answers = {"matching": letter, "other": LETTERS[letter == "A"]}
+            if letters == "dealt":
+                shown = with_choices(shown, answers, str(prompt.side))
+            sides = {"matching": prompt.matching, "other": prompt.other}
+            answers = {side: letter_of(text) for side, text in sides.items()}
         bridge = BRIDGES[prompt.contrast]
         text = render(tokenizer, f"{shown}\n\n{INSTRUCTION}", system, source=prompt.source).text
         row = {key: getattr(prompt, key) for key in ("id", "behavior", "contrast", "split")}

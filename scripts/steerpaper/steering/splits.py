@@ -1,16 +1,20 @@
-"""Dealing a behaviour's items into train, dev and test."""
+"""A behaviour's items in train, dev and test: dealt out of one file, or from a file for each."""
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 
 from steerpaper.errors import UserError
 from steerpaper.seeds import stream
-from steerpaper.steering.items import Item, plain, split_choices
+from steerpaper.steering.balance import balanced
+from steerpaper.steering.items import Item, asked_by, plain, split_choices
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "dev", "test")
+ALL = "all"  # of a file that is a split's own
+LEAST = 2  # items that a split has: fewer have no spread
 
 # how many items there are, or may be, by side; without balance all items have the side None
 Sides = Counter[str | None]
@@ -68,8 +72,7 @@ def same_stems(items: Sequence[Item]) -> list[list[Item]]:
     """Items in groups with the same stem, in the order of the first of each."""
     groups: dict[str, list[Item]] = {}
     for item in items:
-        stem, _ = split_choices(item.question)
-        groups.setdefault(plain(stem, "NFKC"), []).append(item)
+        groups.setdefault(_stem(item), []).append(item)
     return list(groups.values())
 
 
@@ -120,3 +123,104 @@ def _fill(
             taken += part
             left = [other for other in left if other is not group]
     return taken, left
+
+
+def own_splits(
+    files: Mapping[str, Sequence[Item]],
+    sizes: Mapping[str, int | str],
+    seed: int,
+    behavior: str,
+    *,
+    balance: bool,
+    bad_items: str,
+) -> dict[str, list[Item]]:
+    """The splits of a behaviour whose train, dev and test are files of their own: nothing is dealt.
+
+    Each has the items of its file, in the file's order, and at most as many as its size says: out
+    of more items that many are drawn by seed. A split without a file is empty.
+
+    Args:
+        sizes: a number, or `ALL`.
+        balance: of a file whose answers are Yes and No, as many items whose matching answer is Yes
+            as No.
+        bad_items: what is done with a question that two files have: `stop` refuses it, `drop`
+            leaves it out of the later file, `keep` logs it.
+
+    Raises:
+        UserError: a question in two files; fewer items of a split than `LEAST`.
+    """
+    files = without_shared(files, behavior, bad_items)
+    parts = {}
+    for name in SPLITS:
+        items = [replace(item, split=name) for item in files.get(name, [])]
+        size = sizes[name]
+        most = len(items) if size == ALL else min(int(size), len(items))
+        order = stream(seed, "split", behavior, name).permutation(len(items))
+        places = list(order[:most])
+        if balance and items and items[0].side is not None:
+            places = _equal_sides([items[place].side for place in order], most)
+            places = [order[place] for place in places]
+        parts[name] = [items[place] for place in sorted(places)]
+        if name in files and size != 0 and len(parts[name]) < LEAST:
+            raise UserError(
+                f"behaviors.{behavior}.splits.{name}: {len(parts[name])} item(s) are left of "
+                f"{len(items)} in the file; at least {LEAST} are needed"
+            )
+        left_out = len(items) - len(parts[name])
+        if left_out:
+            log.info("%s: %d of %s's %d items are left out", behavior, left_out, name, len(items))
+    return parts
+
+
+def _equal_sides(sides: Sequence[str | None], most: int) -> list[int]:
+    """Places of as many items of Yes as of No, the first in their order, and at most so many."""
+    there = Counter(sides)
+    return balanced(sides, 2 * min(most // 2, there["Yes"], there["No"]))
+
+
+def without_shared(
+    files: Mapping[str, Sequence[Item]], behavior: str, bad_items: str
+) -> dict[str, list[Item]]:
+    """The files' items, those whose question an earlier file has refused, dropped or kept.
+
+    Questions that share their stem alone are said in the log.
+
+    Raises:
+        UserError: names both places of a question that two files have.
+    """
+    questions: dict[Hashable, Item] = {}
+    stems: set[str] = set()
+    found: dict[str, list[Item]] = {}
+    for name in SPLITS:
+        mine = files.get(name, [])
+        kept, alike = [], 0
+        for item in mine:
+            first = questions.get(asked_by(item))
+            if first:
+                again = f"{item.source}: the question of {first.source} again"
+                if bad_items == "stop":
+                    raise UserError(
+                        f"{again}: two of behaviors.{behavior}.splits share it; remove one of them,"
+                        f" or set behaviors.{behavior}.bad_items to drop (it is left out of {name})"
+                        " or to keep (as published files are)"
+                    )
+                log.warning("%s: %s", "dropped" if bad_items == "drop" else "kept", again)
+                if bad_items == "drop":
+                    continue
+            alike += not first and _stem(item) in stems
+            kept.append(item)
+        if alike:
+            log.warning(
+                "%s: %d items of %s ask a question of an earlier file with other choices",
+                *(behavior, alike, name),
+            )
+        questions |= {asked_by(item): item for item in mine if asked_by(item) not in questions}
+        stems |= {_stem(item) for item in mine}
+        if name in files:
+            found[name] = kept
+    return found
+
+
+def _stem(item: Item) -> str:
+    """A question without choices, as it is compared."""
+    return plain(split_choices(item.question)[0], "NFKC")

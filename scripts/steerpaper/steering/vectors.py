@@ -1,5 +1,6 @@
 """Steering vectors from activations: pure functions on arrays."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -153,10 +154,17 @@ def chance_dependence(
 
 
 def _two_sides(sides: Sequence[str | None]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which items are of the first side by name, and which of another."""
-    first = min((side for side in sides if side), default="")
-    is_first = np.array([side == first for side in sides])
-    return is_first, np.array([bool(side) for side in sides]) & ~is_first
+    """Which items are of the first side by name, and which of the second, of the two that most are.
+
+    Of letters as given there may be more: those that few items have say nothing.
+    """
+    counts = Counter(side for side in sides if side)
+    most = sorted(sorted(counts), key=lambda side: -counts[side])[:2]
+    one, two = sorted([*most, "", ""], key=lambda side: (not side, side))[:2]
+    return (
+        np.array([bool(one) and side == one for side in sides]),
+        np.array([bool(two) and side == two for side in sides]),
+    )
 
 
 def _share(norms: NDArray[np.float64], difference: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -281,6 +281,7 @@ def _check_meaning(config: Config) -> list[str]:
             )
             continue
     problems += _check_files(config)
+    problems += _check_splits(config)
     if steering["normalize"] and steering["multiplier_unit"] == "residual":
         problems.append(
             "steering.normalize: has no effect with multiplier_unit: residual, which gives every "
@@ -296,6 +297,38 @@ def _check_meaning(config: Config) -> list[str]:
     if lowest > highest:
         problems.append(f"lookups.heads.active: {lowest} is more than {highest}: swap them")
     problems += _check_parts(steering)
+    return problems
+
+
+def without_dev(config: Config) -> dict[str, str]:
+    """The studied behaviours that have no dev items, with the key that says so."""
+    found = {}
+    for name in config["steering"]["behaviors"]:
+        splits = config["behaviors"][name].get("splits")
+        if config["steering"]["prompts"]["split"]["dev"] == 0:
+            found[name] = "steering.prompts.split.dev: 0"
+        elif splits is not None and "dev" not in splits:
+            found[name] = f"behaviors.{name}.splits has no file for dev"
+    return found
+
+
+def _check_splits(config: Config) -> list[str]:
+    """Sizes that only files of their own can have; a block to be chosen without dev items."""
+    steering, problems = config["steering"], []
+    studied = [name for name in steering["behaviors"] if name in config["behaviors"]]
+    dealt = [name for name in studied if "items" in config["behaviors"][name]]
+    for split, size in steering["prompts"]["split"].items():
+        if size == "all" and dealt:
+            problems.append(
+                f"steering.prompts.split.{split}: all is of a split that is a file of its own, but "
+                f"behaviors.{dealt[0]} has items, which are dealt into three; give a number"
+            )
+    if studied == steering["behaviors"] and steering["layer"] == "auto":
+        problems += [
+            f"steering.layer: auto chooses the block of {name} on dev items, and there are none "
+            f"({why}); give dev items, or a block's number"
+            for name, why in list(without_dev(config).items())[:1]
+        ]
     return problems
 
 
@@ -347,7 +380,7 @@ def _check_parts(steering: Config) -> list[str]:
 def _check_files(config: Config) -> list[str]:
     """Files of raw data that the study reads and that are not there."""
     steering = config["steering"]
-    read = [f"behaviors.{name}." for name in steering["behaviors"]]
+    read = ["model.", *(f"behaviors.{name}." for name in steering["behaviors"])]
     if named_behaviors(steering["cost"]["behaviors"], steering["behaviors"]):
         read.append("steering.cost.")
     if config["lookups"]["corpus"]["source"] == "file":

@@ -18,6 +18,8 @@ def content(source: Any) -> str:
     """
     if isinstance(source, dict):
         return digest(source)
+    if not source:
+        return "none"
     path = Path(source)
     try:
         about = path.stat()

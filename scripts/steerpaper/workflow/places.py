@@ -43,18 +43,31 @@ def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
     places["steering.cost"] = config["steering"]["cost"]
     places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
     for name, place in places.items():
-        for key in ("items", "train", "dev", "test", "about", "neutral", "knowledge", "path"):
+        for key in (
+            "items",
+            "train",
+            "dev",
+            "test",
+            "about",
+            "open",
+            "neutral",
+            "knowledge",
+            "path",
+        ):
             if key in place:
                 yield f"{name}.{key}", place, key
 
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
     """The files of this machine that a configuration names by path: its raw data (of `data_sources`
-    the others are fetched) and its manuscript. Dotted key, and where the path is held.
+    the others are fetched), its chat template and its manuscript. Dotted key, and where the path is
+    held.
     """
     for name, place, key in data_sources(config):
         if isinstance(place[key], str):
             yield name, place, key
+    if config["model"].get("chat_template"):
+        yield "model.chat_template", config["model"], "chat_template"
     if config.get("paper"):
         yield "paper", config, "paper"
 

@@ -37,6 +37,10 @@ from steerpaper.workflow.files import Arrays
 # what the choice of the block tells, beside the block
 CHOICE = ("chosen", "stability", "p_dev", "stands_out", "norm_share")
 ITEM = ["layer", "layers", "direction", "prompt_id", "matching", "slope"]
+# of slopes, and of means of a measure
+SLOPE = ["layer", "layers", "direction", "n", "slope", "low", "high", "standardized"]
+SLOPE += ["anti_steerable", "anti_low", "anti_high"]
+PLACE = ["layer", "layers", "direction", "multiplier", "n"]
 
 
 def effect_tables(
@@ -52,7 +56,8 @@ def effect_tables(
     """All tables of one behaviour's and contrast's scores.
 
     Args:
-        scores: dev and test (see `conditions.score_rows`).
+        scores: dev and test (see `conditions.score_rows`); where there are no dev items, the tables
+            of these have no rows.
         block: of `choose.best_block`.
         gradients: dev and test, [item, L, d], in the order of the scores.
         activations: matching and other, [train item, L, d].
@@ -159,7 +164,7 @@ def slope_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
                 **{"anti_steerable": share, "anti_low": anti_low, "anti_high": anti_high},
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=SLOPE)
 
 
 def steerability_table(
@@ -267,6 +272,9 @@ def change_table(scores: pd.DataFrame, measure: str, interval: Interval) -> pd.D
             **{"change": mean[1], "change_low": low[1], "change_high": high[1]},
         }
         tables.append(pd.DataFrame(columns))
+    if not tables:
+        means = [f"{name}{end}" for name in (measure, "change") for end in ("", "_low", "_high")]
+        return pd.DataFrame(columns=[*PLACE, *means])
     return pd.concat(tables, ignore_index=True)
 
 

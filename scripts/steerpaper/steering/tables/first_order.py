@@ -51,6 +51,8 @@ def first_order_table(
     rows = []
     for split in ("dev", "test"):
         of_items = gradients[split]
+        if not len(of_items):  # where the block is given there may be no dev items
+            continue
         seed, what = interval.seed, [split]
         null = by_chance(of_items, differences, norms, every, draws=DRAWS, seed=seed, what=what)
         found = measured_slopes(scores[scores["split"] == split])

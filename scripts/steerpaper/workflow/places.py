@@ -50,11 +50,15 @@ def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
     """The files of this machine that a configuration names by path: its raw data (of `data_sources`
-    the others are fetched) and its manuscript. Dotted key, and where the path is held.
+    the others are fetched), papers of its own and its manuscript. Dotted key, and where the path is
+    held.
     """
     for name, place, key in data_sources(config):
         if isinstance(place[key], str):
             yield name, place, key
+    for name, paper in config["verdict"]["published"].items():
+        for key in ("numbers", "about"):
+            yield f"verdict.published.{name}.{key}", paper, key
     if config.get("paper"):
         yield "paper", config, "paper"
 

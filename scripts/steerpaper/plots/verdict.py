@@ -1,12 +1,11 @@
 """Published numbers beside a study's own, marked by the verdict."""
 
-import math
-import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,26 +20,43 @@ LOOKS: Mapping[str, dict[str, Any]] = {
     "not comparable": {"color": COLOURS[0], "marker": "D", "mfc": "white"},
 }
 PUBLISHED: Mapping[str, Any] = {"color": GREY, "marker": "|", "ms": 7, "mew": 1.5}
-GROUP = ["paper", "quantity", "model"]
+QUANTITY = ["paper", "quantity"]
 
-ROW = 0.15  # inches
+ROW = 0.14  # inches
 HEAD = 0.5  # inches of a panel beside its rows: its title, its axis
 LEGEND = 0.45
 # rows from which they stand in two columns, and in three
 TWO, THREE = 30, 80
+# rows a model from which each model of a quantity has a panel
+APART = 6
+# rows of a panel that stand at a column's end
+LEAST = 3
+AGAIN = " (continued)"
+# by the number of columns: the share of one for the rows' names, their letters and size
+NAMES = {1: (0.36, 60, 6), 2: (0.46, 38, 5.5), 3: (0.5, 38, 4.4)}
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows of one paper, quantity and model that stand together."""
+    """Rows of one paper and quantity that stand together, by name, and the ends of their axis."""
 
     title: str
+    names: list[str]
     rows: pd.DataFrame
+    ends: tuple[float, float]
 
     @property
     def height(self) -> float:
         """In inches."""
         return HEAD + ROW * len(self.rows)
+
+    def cut(self, rows: int) -> tuple["Panel", "Panel"]:
+        """The first rows, and the others as a panel that goes on."""
+        title = f"{self.title.removesuffix(AGAIN)}{AGAIN}"
+        return (
+            replace(self, names=self.names[:rows], rows=self.rows.iloc[:rows]),
+            replace(self, title=title, names=self.names[rows:], rows=self.rows.iloc[rows:]),
+        )
 
 
 def verdict(table: pd.DataFrame, counts: pd.DataFrame) -> Figure:
@@ -57,7 +73,7 @@ def verdict(table: pd.DataFrame, counts: pd.DataFrame) -> Figure:
         note(ax, "no paper's published numbers are of what this study computes", fontsize=8)
         return figure
     columns = 1 if len(table) <= TWO else 2 if len(table) <= THREE else 3
-    placed = _placed(_panels(table, math.ceil(len(table) / columns)), columns)
+    placed = _placed(_panels(table), columns)
     high = max(sum(panel.height for panel in column) for column in placed) + LEGEND
     figure = plt.figure(figsize=(PAGE, high))
     for place, column in enumerate(placed):
@@ -69,85 +85,102 @@ def verdict(table: pd.DataFrame, counts: pd.DataFrame) -> Figure:
     return figure
 
 
-def _panels(table: pd.DataFrame, most: int) -> list[Panel]:
-    """A panel a paper, quantity and model, of `most` rows at most."""
+def _panels(table: pd.DataFrame) -> list[Panel]:
+    """A panel a paper and quantity, or each model of it."""
     found = []
-    for (paper, quantity, model), rows in table.groupby(GROUP, sort=False, dropna=False):
+    numbers = ["published", "published_low", "published_high", "ours", "low", "high"]
+    for (paper, quantity), rows in table.groupby(QUANTITY, sort=False):
+        values = rows[numbers].to_numpy(dtype=float)
+        ends = (float(np.nanmin(values)), float(np.nanmax(values)))
+        models = rows["model"].fillna("").unique()
+        apart = len(rows) >= APART * len(models)
         title = f"{paper}: {str(quantity).replace('_', ' ')}"
-        title += "" if pd.isna(model) else f", {model}"
-        for first in range(0, len(rows), most):
-            more = " (continued)" if first else ""
-            found.append(Panel(title + more, rows.iloc[first : first + most]))
+        parts = rows.groupby("model", sort=False, dropna=False) if apart else [("", rows)]
+        for model, part in parts:
+            names = [_name(row, not apart) for row in part.to_dict("records")]
+            head = f"{title}, {model!s}" if model else title
+            found.append(Panel(head, names, part, ends))
     return found
 
 
+def _name(row: Mapping[Any, Any], of_model: bool) -> str:
+    """A row's setting without its keys, which the values tell, behind its model."""
+    setting = "" if pd.isna(row["setting"]) else row["setting"]
+    values = ", ".join(part.partition("=")[2] for part in setting.split("; "))
+    model = row["model"] if of_model and not pd.isna(row["model"]) else ""
+    return ": ".join(filter(None, (model, values))) or "all"
+
+
 def _placed(panels: list[Panel], columns: int) -> list[list[Panel]]:
-    """The panels in columns of about the same height, in their order."""
-    share = sum(panel.height for panel in panels) / columns
-    placed: list[list[Panel]] = [[] for _ in range(columns)]
-    done = 0.0
-    for panel in panels:
-        middle = done + panel.height / 2
-        placed[min(int(middle / share), columns - 1)].append(panel)
-        done += panel.height
+    """The panels in columns of about the same height, in their order; one may go on in the next."""
+    # each column but the first may begin with a head of its own
+    whole = sum(panel.height for panel in panels) + HEAD * (columns - 1)
+    share = whole / columns + ROW
+    placed: list[list[Panel]] = [[]]
+    left = share
+    waiting = list(reversed(panels))
+    while waiting:
+        panel = waiting.pop()
+        fits = int((left - HEAD) / ROW)
+        last = len(placed) == columns
+        if not last and placed[-1] and fits < min(LEAST, len(panel.rows)):
+            placed.append([])
+            left = share
+            waiting.append(panel)
+            continue
+        if fits < len(panel.rows) and not last:
+            panel, rest = panel.cut(fits)
+            waiting.append(rest)
+        placed[-1].append(panel)
+        left -= panel.height
     return placed
 
 
 def _axes(figure: Figure, panel: Panel, place: int, columns: int, top: float) -> Axes:
-    """A panel's axes, with room for the settings at its left."""
+    """A panel's axes, with room for the rows' names at its left."""
     high, wide = figure.get_figheight(), PAGE / columns
-    names = 0.42 * wide if columns > 1 else 0.33 * wide
-    left = place * wide + names
+    names = NAMES[columns][0] * wide
     bottom = top - panel.height + 0.25
     size = (wide - names - 0.12, ROW * len(panel.rows))
-    return figure.add_axes((left / PAGE, bottom / high, size[0] / PAGE, size[1] / high))
+    return figure.add_axes(
+        ((place * wide + names) / PAGE, bottom / high, size[0] / PAGE, size[1] / high)
+    )
 
 
 def _draw(ax: Axes, panel: Panel, columns: int) -> None:
     """The rows from above: the published number over ours."""
-    rows = panel.rows.reset_index(drop=True)
-    for y, row in rows.iterrows():
-        _point(
-            ax, float(str(y)) - 0.17, row, "published", "published_low", "published_high", PUBLISHED
-        )
-        _point(
-            ax,
-            float(str(y)) + 0.17,
-            row,
-            "ours",
-            "low",
-            "high",
-            {"ms": 3.5, **LOOKS[row["verdict"]]},
-        )
-    wide = {1: 52, 2: 34, 3: 26}[columns]
-    names = [_shortened(_setting(text), wide) for text in rows["setting"].fillna("")]
-    ax.set_yticks(range(len(rows)), names, fontsize=6 if columns < 3 else 4.5)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.tick_params(axis="both", length=0, labelsize=6 if columns < 3 else 4.5)
+    _, letters, size = NAMES[columns]
+    for y, row in enumerate(panel.rows.to_dict("records")):
+        _point(ax, y - 0.17, row, "published", "published_low", "published_high", PUBLISHED)
+        look = {"ms": 3.5, **LOOKS[str(row["verdict"])]}
+        _point(ax, y + 0.17, row, "ours", "low", "high", look)
+    names = [_shortened(name, letters) for name in panel.names]
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    low, high = panel.ends
+    margin = 0.05 * (high - low) or 0.05
+    ax.set_xlim(low - margin, high + margin)
+    ax.tick_params(axis="both", length=0, labelsize=size)
     ax.grid(axis="x", lw=0.3, color="0.85")
     ax.set_axisbelow(True)
-    ax.margins(x=0.06)
     # over the names too, which the axes do not hold
     ax.set_title(
-        _shortened(panel.title, {1: 90, 2: 58, 3: 50}[columns]),
-        fontsize=7 if columns < 3 else 5.5,
-        loc="right",
+        _shortened(panel.title, {1: 100, 2: 62, 3: 56}[columns]), fontsize=size + 1, loc="right"
     )
-
-
-def _setting(text: str) -> str:
-    """A setting without its keys, which the values tell."""
-    return ", ".join(part.partition("=")[2] for part in text.split("; ")) if text else "all"
 
 
 def _shortened(text: str, most: int) -> str:
-    return (
-        text if len(text) <= most else textwrap.shorten(text, most, placeholder=" …") or text[:most]
-    )
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _point(
-    ax: Axes, y: float, row: Any, value: str, low: str, high: str, look: Mapping[str, Any]
+    ax: Axes,
+    y: float,
+    row: Mapping[Any, Any],
+    value: str,
+    low: str,
+    high: str,
+    look: Mapping[str, Any],
 ) -> None:
     """A number with its interval, where it has one."""
     if pd.notna(row[value]):

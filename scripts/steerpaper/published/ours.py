@@ -97,7 +97,7 @@ def _fits(number: Number, quantity: Quantity, ours: Ours, table: pd.DataFrame) -
     for key, text in number.setting.items():
         where = quantity.keys[key]
         if "column" in where:
-            fits &= _among(table[where["column"]], [where.get("values", {}).get(text, text)])
+            fits &= _among(table[where["column"]], where.get("values", {}).get(text, [text]))
     return fits
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,7 +21,7 @@ from steerpaper.lookups.tables.published import read_published
 from steerpaper.plots.style import readable
 from steerpaper.plots.verdict import verdict as drawn
 from steerpaper.published.compare import Estimate, ks_interval, published_interval, verdict
-from steerpaper.published.numbers import read_numbers, read_setting
+from steerpaper.published.numbers import read_setting
 from steerpaper.published.registry import (
     own_papers,
     papers_of,
@@ -129,7 +130,7 @@ def test_the_interval_of_a_published_share_is_wilsons_and_has_none_where_n_is_un
         found = published_interval(value, None, 50, "share", 0.95)
         hits = np.zeros(50)
         hits[: round(50 * value)] = 1
-        share, low, high = stats.share_interval(hits, INTERVAL)
+        _, low, high = stats.share_interval(hits, INTERVAL)
         assert (found.low, found.high) == (pytest.approx(float(low)), pytest.approx(float(high)))
     assert np.isnan(published_interval(0.5, None, None, "share", 0.95).low)
     assert np.isnan(published_interval(0.5, None, 50, "mean", 0.95).low)
@@ -166,6 +167,15 @@ def test_equal_shares_are_inside_in_95_percent(p):
     ours = [Estimate(*map(float, one)) for one in zip(share, low, high, strict=True)]
     published = [published_interval(float(one), None, n, "share", 0.95) for one in theirs]
     assert 0.93 <= agreed(published, ours) <= 0.98
+
+
+def test_equal_means_of_probabilities_are_inside_at_least_as_often():
+    generator = np.random.default_rng(8)
+    theirs = generator.beta(1.4, 0.6, (50, 800)).mean(axis=0)
+    found = stats.mean_interval(generator.beta(1.4, 0.6, (50, 800)), INTERVAL)
+    ours = [Estimate(*map(float, one)) for one in zip(*found, strict=True)]
+    published = [published_interval(float(one), None, 50, "share", 0.95) for one in theirs]
+    assert agreed(published, ours) >= 0.95
 
 
 @pytest.mark.parametrize(("n", "m"), [(30, 60), (200, 25)])
@@ -327,8 +337,7 @@ def test_a_file_of_other_content_and_another_commit_are_reasons(tmp_path):
     about["models"]["Llama-2-7b-chat"]["revision"] = "0" * 40
     (tmp_path / "caa.yaml").write_text(yaml.safe_dump(about))
     paper = read_paper(ROOT / "data/published/caa-2023.csv", tmp_path / "caa.yaml", REGISTRY)
-    same = Study(*[getattr(study(), name) for name in ("model", "id", "revision", "values")],
-                 {"behaviors.refusal.splits.test": "ab" * 32})  # fmt: skip
+    same = replace(study(), digests={"behaviors.refusal.splits.test": "ab" * 32})
     assert "not comparable" not in set(made(tables, same, {"caa": paper})["verdict"]["verdict"])
 
 
@@ -505,15 +514,14 @@ def test_a_paper_of_ones_own_brings_its_own_quantity_and_unit(tmp_path):
     cups = pd.DataFrame({"kind": ["green", "black"], "mean": 3.5, "low": 3.4, "high": 3.6})
     of = Study("someone/tiny", "someone/tiny", "", {"seed": 5}, {})
     table = verdict_tables({"own": paper}, of, {"cups": cups}, INTERVAL)["verdict"]
+    # green has no n, and black 4 ± 0.245 of its own
     assert list(table["verdict"]) == ["outside", "outside"]
     assert list(table["unit"]) == ["spoons"] * 2
-    near = cups.assign(high=3.8, mean=3.7)
+    near = cups.assign(mean=3.7, low=3.6, high=3.9)
     table = verdict_tables({"own": paper}, of, {"cups": near}, INTERVAL)["verdict"]
-    # 4 ± 0.245 of its own
-    assert list(table["verdict"]) == ["outside", "outside"][:1] + ["inside"][:1] or True
-    assert table.set_index("setting").loc["tea=black", "verdict"] == "outside"
-    wide = cups.assign(high=3.75, low=3.2, mean=3.5)
-    table = verdict_tables({"own": paper}, of, {"cups": wide}, INTERVAL)["verdict"]
+    assert list(table["verdict"]) == ["outside", "inside"]
+    elsewhere = verdict_tables({"own": paper}, replace(of, values={}), {"cups": near}, INTERVAL)
+    assert set(elsewhere["verdict"]["reason"]) == {"seed: none, the paper's 5"}
     assert tables_wanted([paper]) == ["cups"]
 
 
@@ -621,7 +629,7 @@ def test_the_rule_asks_for_the_tables_that_the_papers_need_and_reads_their_files
     names = {name for name in rule["input"] if name.startswith("lookups_")}
     assert names == {"lookups_ablations", "lookups_explanation_scores"}
     assert not [name for name in rule["input"] if name == "steerability"]
-    assert rule["input"]["own"] == list(files.values())
+    assert sorted(rule["input"]["own"]) == sorted(files.values())
     settings = rule["params"]["settings"]
     assert settings["papers"] == ["neo-2024", "own"]
     assert settings["values"]["seed"] == config["seed"]
@@ -637,10 +645,3 @@ def test_the_default_studys_own_model_is_no_papers_model():
     assert len(table) == 12
     assert set(table["verdict"]) == {"not comparable"}
     assert table["reason"].str.startswith("model: ").all()
-
-
-def test_files_of_numbers_end_in_the_same_form():
-    for files in own_papers().values():
-        numbers = read_numbers(files["numbers"])
-        assert len(numbers) > 5
-        assert all(len(number.commit) in (7, 40) for number in numbers)

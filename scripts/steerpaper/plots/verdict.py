@@ -33,7 +33,7 @@ APART = 6
 LEAST = 3
 AGAIN = " (continued)"
 # by the number of columns: the share of one for the rows' names, their letters and size
-NAMES = {1: (0.36, 60, 6), 2: (0.46, 38, 5.5), 3: (0.5, 38, 4.4)}
+NAMES = {1: (0.36, 60, 6), 2: (0.46, 38, 5.5), 3: (0.53, 38, 4.4)}
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def _estimate(row: "pd.Series[float]", ours: Ours, interval: Interval) -> Estima
     if ours.samples:
         n, m = (float(row[column]) for column in ours.samples)
         return ks_interval(value, n, m, interval.confidence)
-    if not (ours.low and ours.high):
+    if not (ours.low and ours.high) or pd.isna(row[ours.low]) or pd.isna(row[ours.high]):
         return Estimate(value)
     return Estimate(value, float(row[ours.low]), float(row[ours.high]))
 

@@ -44,7 +44,9 @@ PAPERS = {
 }
 CAA, NEO = PAPERS["caa-2023"], PAPERS["neo-2024"]
 LLAMA = "meta-llama/Llama-2-7b-chat-hf"
-# of a key of the paper's protocol that another branch brings
+# below these a study names what it likes
+FREE = ("steering.benchmarks.sets.", "lookups.corpus.hub.")
+# of keys of the paper's protocol that another branch brings
 LETTERS = "steering.prompts.letters"
 
 
@@ -96,8 +98,9 @@ def test_numbers_are_those_that_the_papers_printed(paper, quantity, model, setti
 
 def test_the_authors_protocols_name_keys_of_the_configuration():
     schema = yaml.safe_load((ROOT / "config.schema.yaml").read_text())
-    known = {*keys(schema, schema), "lookups.corpus.hub.id"}
-    assert set(protocol_keys(PAPERS.values())) - {LETTERS} <= known
+    known = {*keys(schema, schema)} | {LETTERS}
+    named = protocol_keys(PAPERS.values())
+    assert {key for key in named if not key.startswith(FREE)} <= known
 
 
 def test_a_setting_is_read_strictly():
@@ -363,7 +366,7 @@ def test_only_a_model_of_the_hub_can_be_a_papers_model():
 
 def benchmarks():
     rows = itertools.product(
-        ("mmlu", "truthfulqa"), ("", "law"), ("letters", "answers"),
+        ("mmlu", "truthfulqa"), ("mean of categories", ""), ("letters", "answers"),
         (("behavior", 1.0), ("behavior", -1.0), ("unsteered", 0.0), ("random-0", 1.0)),
     )  # fmt: skip
     found = pd.DataFrame(
@@ -373,10 +376,16 @@ def benchmarks():
     place = np.arange(len(found)) / 100
     # what an empty cell is once it was written and read
     found["category"] = found["category"].replace("", None)
-    return found.assign(behavior="sycophancy", value=place, low=place - 0.1, high=place + 0.1, n=9)
+    return found.assign(
+        behavior="sycophancy",
+        n=9,
+        p_correct=place,
+        p_correct_low=place - 0.1,
+        p_correct_high=place + 0.1,
+    )
 
 
-def test_of_a_benchmark_the_row_of_all_categories_under_the_behaviours_vector_counts():
+def test_of_a_benchmark_the_mean_of_categories_under_the_behaviours_vector_counts():
     table = made({"benchmarks": benchmarks()})["verdict"].set_index(["quantity", "setting"])
     ours = table["ours"].to_dict()
     assert ours == {
@@ -387,11 +396,16 @@ def test_of_a_benchmark_the_row_of_all_categories_under_the_behaviours_vector_co
         ("truthfulqa", "behavior=sycophancy; multiplier=-1"): 0.17,
         ("truthfulqa", "behavior=sycophancy; multiplier=0"): 0.18,
     }
-    assert table["reason"].str.contains("measure: ours is the share of right answers").all()
+    assert (
+        table["reason"]
+        .str.contains(r"sets\.(?:mmlu|truthfulqa)\.form: none, the paper's caa")
+        .all()
+    )
+    assert table.loc["mmlu", "reason"].str.startswith("n: 9, the paper's 570").all()
 
 
 def test_several_numbers_of_one_setting_are_no_number():
-    twice = pd.concat([benchmarks(), benchmarks().assign(behavior="refusal", value=0.5)])
+    twice = pd.concat([benchmarks(), benchmarks().assign(behavior="refusal", p_correct=0.5)])
     table = made({"benchmarks": twice})["verdict"].set_index(["quantity", "setting"])
     row = table.loc[("mmlu", "multiplier=0")]
     assert np.isnan(row["ours"])

@@ -45,7 +45,7 @@ CASES = {
     "a commit that is a branch": _table(_row(commit="main")),
     "a cell that does not end": _table(HEADER + 'p_matching,"Tiny,,0.5,,,share,a.txt,0123abc\n'),
     "a setting without a value": _table(_row(setting="behavior=")),
-    "a setting with a comma between": _table(_row(setting='"behavior=calm, multiplier"')),
+    "a setting with a comma between": _table(_row(setting='"behavior=calm, multiplier=1"')),
     "a setting with a key twice": _table(_row(setting="multiplier=1; multiplier=2")),
     "a number that stands twice": _table(_row() + _row().removeprefix(HEADER)),
     "a published quantity that is unknown": _paper(_row(quantity="p_match")),

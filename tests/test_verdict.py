@@ -3,6 +3,7 @@
 import copy
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from asked import rules_of
 from conftest import ROOT
+from jinja2 import Environment
 from scipy.stats import ks_2samp, norm
 from test_docs import keys
 from test_manuscript import default_config, said
@@ -32,6 +34,8 @@ from steerpaper.published.registry import (
 )
 from steerpaper.published.table import COLUMNS, Study, counted, verdict_tables
 from steerpaper.stats import Interval
+from steerpaper.steering.measures import MEASURES
+from steerpaper.workflow.captions import for_captions
 from steerpaper.workflow.config import validated
 from steerpaper.workflow.data import pinned
 from steerpaper.workflow.sources import named_model
@@ -659,3 +663,26 @@ def test_the_default_studys_own_model_is_no_papers_model():
     assert len(table) == 12
     assert set(table["verdict"]) == {"not comparable"}
     assert table["reason"].str.startswith("model: ").all()
+
+
+def front_page(folder, made_tables):
+    """The report's first page, as Snakemake renders it, for some tables."""
+    for name, table in made_tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    for_captions({name: measure.text for name, measure in MEASURES.items()}, 8)
+    tables = [str(folder / f"{name}.csv") for name in made_tables]
+    job = SimpleNamespace(input=SimpleNamespace(tables=tables))
+    files = [SimpleNamespace(name="verdict_counts.html", job=job)]
+    template = Environment().from_string((ROOT / "report/workflow.rst").read_text())
+    return template.render(snakemake={"config": default_config()}, files=files)
+
+
+def test_the_reports_first_page_counts_by_paper_and_says_where_no_model_is_a_papers(tmp_path):
+    page = front_page(tmp_path, made(lookups(), study(model="")))
+    assert ":neo-2024: 0 inside, 0 outside, 12 not comparable" in page
+    assert ":caa-2023: none of its numbers" in page
+    assert "**Not comparable: model.**" in page
+    page = front_page(tmp_path, made({"propensity": propensity(0.02), **lookups()}))
+    assert ":caa-2023: 64 inside, 0 outside, 0 not comparable" in page
+    assert "**Not comparable" not in page
+    assert "**Not comparable" not in front_page(tmp_path, made({}))

@@ -47,6 +47,7 @@ include: "rules/lookups.smk"
 include: "rules/explanations.smk"
 include: "rules/ablations.smk"
 include: "rules/tables.smk"
+include: "rules/verdict.smk"
 include: "rules/figures.smk"
 include: "rules/targets.smk"
 include: "rules/report.smk"
@@ -67,6 +68,7 @@ rule all:
         rules.steering.input,
         rules.figures.input,
         rules.lookups.input,
+        rules.published.input,
         REPORT_PAGES,
         f"{RESULTS}/ro-crate-metadata.json",
         rules.paper.input,

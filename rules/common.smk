@@ -13,19 +13,28 @@ from steerpaper.workflow.declared import (
     paths_of,
     rows_of,
     settings_of,
+    values_of,
 )
 from steerpaper.workflow.code import code_digest, code_digests
-from steerpaper.workflow.data import content
+from steerpaper.workflow.data import content, pinned
 from steerpaper.workflow.flagged import print_flags
-from steerpaper.workflow.places import data_files
+from steerpaper.workflow.places import data_files, data_sources
 from steerpaper.workflow.provenance import without_folder, workflow_files
 from steerpaper.workflow.records import portable, settings_digest
 from steerpaper.workflow.shards import shards_there
-from steerpaper.workflow.sources import fetched, texts_of, to_fetch
+from steerpaper.workflow.sources import fetched, named_model, texts_of, to_fetch
 from steerpaper.workflow.run_times import print_run_times
 from steerpaper.workflow.runs import claim, left_by_a_kill
 
 from steerpaper.plots.pages import MANY
+from steerpaper.published.registry import (
+    data_keys,
+    papers_of,
+    protocol_keys,
+    read_paper,
+    read_registry,
+    tables_wanted,
+)
 from steerpaper.steering.conditions import KINDS
 from steerpaper.steering.estimators import NAMES as ESTIMATORS
 from steerpaper.steering.measures import MEASURES

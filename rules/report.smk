@@ -1,7 +1,9 @@
 """The report: one HTML file with every figure and table, and how they were made."""
 
 # the tables of either study, by the report's name of it
-REPORTED = {study: tables_of(study.lower()) for study in ("Steering", "Lookups")}
+REPORTED = {
+    study: tables_of(study.lower()) for study in ("Steering", "Lookups", "Verdict")
+}
 PAGES = f"{RESULTS}/report"
 # how the results were made
 RECORDS = {
@@ -24,7 +26,12 @@ REPORT_PAGES = [
 rule provenance:
     """Record the configuration, the model, the versions, and the digests of data and results."""
     input:
-        results=[*rules.steering.input, *rules.figures.input, *rules.lookups.input],
+        results=[
+            *rules.steering.input,
+            *rules.figures.input,
+            *rules.lookups.input,
+            *rules.published.input,
+        ],
         data=[place[key] for name, place, key in data_files(config) if is_read(name)],
         model=f"{MODEL}/manifest.json",
     output:
@@ -140,6 +147,7 @@ if workflow.modifier.is_main_snakefile():
             rules.steering.input,
             rules.figures.input,
             rules.lookups.input,
+            rules.published.input,
             REPORT_PAGES,
             texts=sorted(str(path) for path in REPORT.rglob("*.rst")),
             style=str(REPORT / "style.css"),

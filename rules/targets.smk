@@ -32,6 +32,13 @@ rule lookups:
         figure_paths("lookups"),
 
 
+rule published:
+    """The verdict: published numbers beside the study's own, as tables and figure."""
+    input:
+        tables_of("verdict"),
+        figure_paths("verdict"),
+
+
 rule figures:
     """All figures, from the tables; nothing else is computed where the tables are there."""
     input:

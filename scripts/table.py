@@ -88,10 +88,9 @@ def _reader(job: Job[Params], key: str) -> Callable[[str], Any]:
         return files.read_table_parts
 
     def read(path: str) -> Any:
-        if Path(path).name in ("manifest.json", "published_lookups.csv"):
-            return (
-                path  # what needs a model's folder, or what a paper printed, knows how to read it
-            )
+        # what needs a model's folder, or what a paper printed, knows how to read it
+        if Path(path).name == "manifest.json" or Path(path).parent.name == "published":
+            return path
         if path.endswith(".safetensors"):
             return files.read_tensors(path)[0]
         readers = {".json": files.read_json, ".jsonl": files.iter_jsonl}

@@ -104,7 +104,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
     stage("lookups.ablations", common, outputs, bos=True, published=False, seed=1, **run)
     row = rows_of(ROOT / "report/tables.yaml")["lookups_tables"]
     known = {**common, **ablated, "corpus": prompts["train"]}
-    known["published"] = str(ROOT / "data/published_lookups.csv")
+    known["published"] = str(ROOT / "data/published/neo-2024.csv")
     inputs = {name: known[name] for name in row["from"]}
     stage(
         "table",

@@ -391,7 +391,7 @@ def test_parquet_corpora_of_any_type_and_cut_off(values, length):
             said(lambda path=path: list(file_texts(path, "text", "c.parquet")), r"c\.parquet")
 
 
-PRINTED = (ROOT / "data/published_lookups.csv").read_bytes()
+PRINTED = (ROOT / "data/published/neo-2024.csv").read_bytes()
 
 
 @fuzz

@@ -18,7 +18,8 @@ ROOMS = {
     "engine": {"workflow"},
     "judges": {"engine", "workflow"},
     "steering": {"engine", "judges", "workflow", "stats", "flags"},
-    "lookups": {"engine", "judges", "workflow", "stats", "flags"},
+    "lookups": {"engine", "judges", "workflow", "stats", "flags", "published"},
+    "published": {"stats"},
     "paper": {"workflow", "steering"},
     "plots": {"workflow", "steering"},
     "workflow": set(),
@@ -150,7 +151,9 @@ def test_raw_data_is_read_by_the_rules_that_serialize_it_and_by_no_other(tmp_pat
         for paths in [[*rule["input"].values(), rule["params"].get("beside")]]
         if any("/data/" in str(path) for path in paths)
     }
-    serializers = {"prompts", "cost_prompts", "lookups_tables"}  # the last: what a paper printed
+    serializers = {"prompts", "cost_prompts"}
+    # what papers printed
+    serializers |= {"lookups_tables", "verdict"}
     records = {"provenance", "archive"}
     assert readers == serializers | records
 

@@ -91,6 +91,13 @@ OTHERS = {
     "torch": "cpu",
     "paper": str(ROOT / "paper/steering.typ"),
     "study": "other",
+    "verdict.papers": ["neo-2024"],
+    "verdict.published": {
+        "other-2024": {
+            "numbers": str(ROOT / "data/published/refusal-direction.csv"),
+            "about": str(ROOT / "data/published/refusal-direction.yaml"),
+        }
+    },
 }
 
 

@@ -29,13 +29,19 @@ def doubts(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def verdicts(rows: Sequence[Row]) -> list[dict[str, str]]:
-    """Published numbers beside ours, as texts: ours with its interval, where it has one."""
+    """Published numbers beside ours, as texts: ours with its interval, where it has one.
+
+    Of several reasons why two cannot be compared the first stands for all.
+    """
     found = []
     for row in rows:
         text = {key: _text(value) for key, value in row.items()}
         text["estimate"] = text["ours"] or NONE
         if row["ours"] is not None and row["low"] is not None:
             text["estimate"] = f"{text['ours']} ({text['low']} to {text['high']})"
+        first, *more = text["reason"].split("; ")
+        if more:
+            text["reason"] = f"{first}; and {len(more)} more in tables/verdict.csv"
         found.append(text)
     return found
 

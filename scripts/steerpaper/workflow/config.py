@@ -18,7 +18,7 @@ from jsonschema.validators import Draft202012Validator, extend
 
 from steerpaper.errors import UserError
 from steerpaper.reading import read_json, read_yaml, shown
-from steerpaper.workflow.places import data_files
+from steerpaper.workflow.places import WORKFLOW, data_files
 from steerpaper.workflow.sources import check_sources
 
 Config = dict[str, Any]
@@ -280,8 +280,7 @@ def _check_meaning(config: Config) -> list[str]:
                 f"{_nearest(name, known)}; declared: {', '.join(known)}"
             )
             continue
-    problems += _check_files(config)
-    problems += _check_splits(config)
+    problems += _check_files(config) + _check_splits(config) + _check_papers(config["verdict"])
     if steering["normalize"] and steering["multiplier_unit"] == "residual":
         problems.append(
             "steering.normalize: has no effect with multiplier_unit: residual, which gives every "
@@ -377,6 +376,23 @@ def _check_parts(steering: Config) -> list[str]:
     return problems
 
 
+def _check_papers(verdict: Config) -> list[str]:
+    """Papers that the study is held against, by name; the workflow's own lie in data/published/."""
+    ours = [path.stem for path in sorted(WORKFLOW.glob("data/published/*.csv"))]
+    known = [*ours, *verdict["published"]]
+    return [
+        f"verdict.papers[{place}]: {shown(name)} is no paper that is known{_nearest(name, known)}; "
+        f"known: {', '.join(known)}"
+        for place, name in enumerate(verdict["papers"] or [])
+        if name not in known
+    ] + [
+        f"verdict.published.{name}: is the name of a paper that comes with the workflow; choose "
+        "another"
+        for name in verdict["published"]
+        if name in ours
+    ]
+
+
 def _check_files(config: Config) -> list[str]:
     """Files of raw data that the study reads and that are not there."""
     steering = config["steering"]
@@ -385,6 +401,7 @@ def _check_files(config: Config) -> list[str]:
         read.append("steering.cost.")
     if config["lookups"]["corpus"]["source"] == "file":
         read.append("lookups.corpus.file.")
+    read.append("verdict.published.")
     return [
         f"{key}: no file at {place[name]}"
         for key, place, name in data_files(config)

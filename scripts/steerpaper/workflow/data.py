@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from steerpaper.workflow.sources import digest
+from steerpaper.workflow.files import sha256
+from steerpaper.workflow.sources import digest, kind_of, said
 
 # a larger file is known by its size and time: it would be read at every start of the workflow
 LARGE = 16_000_000
@@ -29,3 +30,12 @@ def content(source: Any) -> str:
     except OSError:
         # Snakemake says which input is missing, and the job what cannot be read
         return "not there"
+
+
+def pinned(source: Any) -> str:
+    """The SHA-256 digest of a source's file; of a data set on the hub its name and commit."""
+    if isinstance(source, str):
+        return sha256(source)
+    kind = kind_of(source)
+    told: str = source["sha256"] if kind == "url" else source[kind].get("sha256", said(source))
+    return told

@@ -24,6 +24,17 @@ def value_at(config: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+def values_of(config: Mapping[str, Any], keys: Sequence[str]) -> Row:
+    """The values of dotted keys; None for one that the configuration does not have."""
+    found = {}
+    for key in keys:
+        try:
+            found[key] = value_at(config, key)
+        except (KeyError, TypeError):
+            found[key] = None
+    return found
+
+
 def settings_of(row: Row, config: Mapping[str, Any]) -> Row:
     """A row's `settings` with the configuration's values; `interval` with the seed."""
     found = {name: value_at(config, key) for name, key in row.get("settings", {}).items()}

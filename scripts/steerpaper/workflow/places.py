@@ -60,14 +60,17 @@ def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
     """The files of this machine that a configuration names by path: its raw data (of `data_sources`
-    the others are fetched), its chat template and its manuscript. Dotted key, and where the path is
-    held.
+    the others are fetched), its chat template, papers of its own and its manuscript. Dotted key, and
+    where the path is held.
     """
     for name, place, key in data_sources(config):
         if isinstance(place[key], str):
             yield name, place, key
     if config["model"].get("chat_template"):
         yield "model.chat_template", config["model"], "chat_template"
+    for name, paper in config["verdict"]["published"].items():
+        for key in ("numbers", "about"):
+            yield f"verdict.published.{name}.{key}", paper, key
     if config.get("paper"):
         yield "paper", config, "paper"
 

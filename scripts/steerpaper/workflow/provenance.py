@@ -12,7 +12,7 @@ from steerpaper.workflow.files import sha256
 
 # what the workflow consists of; no data, no tests, nothing that a run leaves; of profiles those
 # that it brings, since a user's own lie beside them
-PARTS = ("Snakefile", "config.schema.yaml", "LICENSE", "CITATION.cff", "data/published_lookups.csv")
+PARTS = ("Snakefile", "config.schema.yaml", "LICENSE", "CITATION.cff")
 FOLDERS = (
     "rules",
     "scripts",
@@ -22,6 +22,7 @@ FOLDERS = (
     "report",
     "paper",
     "docs",
+    "data/published",
 )
 
 

@@ -74,6 +74,21 @@ def digest(source: Where) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def named_model(model: Where) -> dict[str, str]:
+    """The study's model: as texts name it, and its id and revision on the hub, "" from elsewhere.
+
+    Args:
+        model: the section of the configuration.
+    """
+    if model["source"] == "hub":
+        hub = model["hub"]
+        return {"model": hub["id"], "id": hub["id"], "revision": hub["revision"]}
+    place = "a folder"
+    if model["source"] == "wheel":
+        place = f"{model['wheel']['package']} {model['wheel']['version']}"
+    return {"model": f"{model['name']} ({place})", "id": "", "revision": ""}
+
+
 def file_name(source: Where) -> str:
     """What the fetched file is called: as it is called there, rows as JSON Lines by their split."""
     kind = kind_of(source)

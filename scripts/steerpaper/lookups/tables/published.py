@@ -1,53 +1,45 @@
 """The paper's figures and ours."""
 
-import csv
-import io
 import math
 from pathlib import Path
 
 import pandas as pd
 
-from steerpaper.errors import UserError
-from steerpaper.reading import read_text, shown
+from steerpaper.published.numbers import read_numbers
 
-WORDS = ("quantity", "neurons", "model")
-NUMBERS = ("value", "sd", "p")
+# of the published numbers those that stand beside ours, and the p of a test that is a number too
+NAMES = {
+    "explanation_score": "head explanation score",
+    "ablation_ks": "head ablation KS statistic",
+}
+P_OF = {"ablation_ks": "ablation_ks_p"}
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
-    """Read what a paper printed: quantity, neurons, model, value, and sd and p where it has them.
+    """What the paper printed of neurons of a kind: quantity, neurons, model, value, sd, p.
+
+    A run that the paper did not print, or another choice of blocks, is told by a further key of the
+    number's setting, and is left out.
 
     Raises:
         UserError: names the file and line of what is missing or no number.
     """
-    rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    columns = [*WORDS, *NUMBERS]
-    found = []
-    try:
-        if next(rows, []) != columns:
-            raise UserError(f"{path}, line 1: expected the columns {', '.join(columns)}")
-        for row in filter(None, rows):
-            where = f"{path}, line {rows.line_num}"
-            if len(row) != len(columns) or not all(row[: len(WORDS) + 1]):
-                raise UserError(
-                    f"{where}: {len(row)} cells; expected {len(columns)}, filled up to the value"
-                )
-            numbers = [_number(cell, where) for cell in row[len(WORDS) :]]
-            found.append([*row[: len(WORDS)], *numbers])
-    except csv.Error as error:
-        raise UserError(f"{path}, line {rows.line_num}: not CSV: {error}") from error
-    return pd.DataFrame(found, columns=columns)
-
-
-def _number(cell: str, where: str) -> float:
-    """A cell as a number; NaN for an empty one."""
-    try:
-        number = float(cell or "nan")
-    except ValueError:
-        number = math.inf
-    if cell and not math.isfinite(number):
-        raise UserError(f"{where}: {shown(cell)} is no number")
-    return number
+    numbers = [one for one in read_numbers(path) if {*one.setting} == {"neurons"}]
+    values = {(one.quantity, one.model, one.written): one.value for one in numbers}
+    rows = [
+        {
+            "quantity": NAMES[one.quantity],
+            "neurons": one.setting["neurons"],
+            "model": one.model,
+            "value": one.value,
+            "sd": one.sd,
+            "p": values.get((P_OF.get(one.quantity, ""), one.model, one.written)),
+        }
+        for one in numbers
+        if one.quantity in NAMES
+    ]
+    columns = ["quantity", "neurons", "model", "value", "sd", "p"]
+    return pd.DataFrame(rows, columns=columns).astype({"value": float, "sd": float, "p": float})
 
 
 def beside_published(

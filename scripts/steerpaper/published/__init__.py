@@ -1,0 +1,1 @@
+"""What papers printed, and whether a study's own numbers agree with it."""

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from docutils.core import publish_parts
 from makers import (
+    make_benchmarks,
     make_convergence,
     make_cost,
     make_logprobs,
@@ -81,6 +82,7 @@ PARTS = {
     "reasoning": make_reasoning,
     "system_prompts": lambda: make_system_prompts(("for",)),
     "cost": make_cost,
+    "benchmarks": make_benchmarks,
     "convergence": make_convergence,
     "several_or_one": make_convergence,
     "projection": make_projection,
@@ -174,6 +176,7 @@ GONE = {
     "reasoning": ["change", "change_low", "change_high"],
     "system_prompts": ["logit_diff", "logit_diff_low", "logit_diff_high", "slope"],
     "cost": ["value", "value_low", "value_high", "change", "change_low", "change_high"],
+    "benchmarks": ["value", "low", "high", "change", "change_low", "change_high", "p_correct"],
     "convergence": ["cosine", "low", "high"],
     "several_or_one": ["cosine", "low", "high"],
     "projection": ["projection"],

@@ -42,6 +42,7 @@ PANELS = {
     "reasoning": 1,
     "system_prompts": 3,
     "cost": 3,
+    "benchmarks": 4,
 }
 
 

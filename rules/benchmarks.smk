@@ -36,9 +36,7 @@ rule benchmark_prompts:
         settings=lambda wildcards: dict(
             benchmark=wildcards.benchmark,
             categories=list(files_of(SETS[wildcards.benchmark])),
-            **keys_of(
-                SETS[wildcards.benchmark], "form contrasts questions bad_items"
-            ),
+            **keys_of(SETS[wildcards.benchmark], "form contrasts questions bad_items"),
             system=STEERING["prompts"]["system"],
             date=config["model"]["date"],
             seed=config["seed"],

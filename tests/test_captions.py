@@ -82,7 +82,8 @@ PARTS = {
     "reasoning": make_reasoning,
     "system_prompts": lambda: make_system_prompts(("for",)),
     "cost": make_cost,
-    "benchmarks": make_benchmarks,
+    # of one category there is but the whole
+    "benchmarks": lambda: make_benchmarks(categories=("law",)),
     "convergence": make_convergence,
     "several_or_one": make_convergence,
     "projection": make_projection,
@@ -142,6 +143,19 @@ def test_captions_of_parts_hold_numbers(environment, tmp_path, figure):
     assert ("†" in caption) == flags.ne("").any()
     assert not unfilled(caption)
     assert caption.count("<li>") >= table["behavior"].nunique()
+
+
+def test_the_caption_of_benchmarks_quotes_all_questions_together_and_no_category(
+    environment, tmp_path
+):
+    path = str(tmp_path / "table.csv")
+    table = make_benchmarks()
+    table.to_csv(path, index=False)
+    caption = caption_of(environment, "benchmarks", {"table": path, "csv": path})
+    whole = table[table["category"].isna() & (table["direction"] == "unsteered")]
+    assert caption.count("<li>") == len(whole) == 8
+    for value in whole["value"]:
+        assert f": {number(value)} (" in caption
 
 
 @pytest.mark.parametrize("figure", PARTS)

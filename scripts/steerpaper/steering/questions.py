@@ -114,7 +114,7 @@ def part(questions: Sequence[Question], n: int | None, seed: int, name: str) -> 
         return list(questions)
     order = stream(seed, "questions", name).permutation(len(questions))
     seen: Counter[str] = Counter()
-    rank = {}
+    rank: dict[int, tuple[int, int]] = {}
     for place in order:
         category = questions[place].category
         rank[int(place)] = (seen[category], len(rank))
@@ -201,12 +201,15 @@ def _own(row: Record) -> Question:
     found = _object(row, "question, correct, wrong")
     wrong = found.get("wrong")
     choices = [found.get("correct"), *(wrong if isinstance(wrong, list) else [wrong])]
-    return _question(row, found.get("question"), choices, 0, found.get("category"))
+    names = ("'correct'", "'wrong'")
+    return _question(row, found.get("question"), choices, 0, found.get("category"), names)
 
 
 def _mmlu(row: Record) -> Question:
     """MMLU's form (Hendrycks et al. 2021): choices in the file's order, the correct one's place."""
     value = row.value()
+    question: Any
+    choices: Any
     if isinstance(value, list):
         if len(value) != len(MMLU):
             raise UserError(
@@ -250,7 +253,8 @@ def _truthfulqa(row: Record) -> Question:
     cells = found["Incorrect Answers"].split(";")
     wrong = list(dict.fromkeys(_closed(cell) for cell in cells if cell.strip()))
     choices = [_closed(found["Best Answer"]), *wrong]
-    return _question(row, found["Question"], choices, 0, found["Category"])
+    names = ("the best answer", "an incorrect answer")
+    return _question(row, found["Question"], choices, 0, found["Category"], names)
 
 
 def _closed(answer: str) -> str:
@@ -296,21 +300,26 @@ def _object(row: Record, keys: str) -> Mapping[str, Any]:
 
 
 def _question(
-    row: Record, question: Any, choices: Sequence[Any], correct: int, category: Any
+    row: Record,
+    question: Any,
+    choices: Sequence[Any],
+    correct: int,
+    category: Any,
+    names: Sequence[str] = (),
 ) -> Question:
     """A question of what a row says, checked.
+
+    Args:
+        names: what messages call the first choice, and each other one; else they are numbered.
 
     Raises:
         UserError: names the file and line, and what is missing, doubled, or no text.
     """
-    category = "" if category is None else category
-    for what, text in (
-        ("the question", question),
-        *((_named(n), c) for n, c in enumerate(choices)),
-    ):
-        if not isinstance(text, str) or not plain(text, "NFC"):
-            raise UserError(f"{row.where}: {what} must be text and not empty, found {shown(text)}")
-    if not isinstance(category, str):
+    called = [names[0], *[names[1]] * (len(choices) - 1)] if names else []
+    for place, text in enumerate(choices):
+        _check_text(row, called[place] if called else f"choice {place + 1}", text)
+    _check_text(row, "the question", question)
+    if category is not None and not isinstance(category, str):
         raise UserError(f"{row.where}: the category must be text, found {shown(category)}")
     if len(choices) < 2:
         raise UserError(f"{row.where}: a question needs two choices or more, found {len(choices)}")
@@ -321,11 +330,12 @@ def _question(
             f"{row.where}: the choice {shown(doubled[0])} stands twice; mend the file, or leave "
             "such questions out (bad_items: drop)"
         )
-    return Question(question.strip(), tuple(texts), correct, category.strip(), row.where)
+    return Question(question.strip(), tuple(texts), correct, (category or "").strip(), row.where)
 
 
-def _named(place: int) -> str:
-    return f"choice {place + 1}"
+def _check_text(row: Record, name: str, text: Any) -> None:
+    if not isinstance(text, str) or not plain(text, "NFC"):
+        raise UserError(f"{row.where}: {name} must be text and not empty, found {shown(text)}")
 
 
 def letter(place: int) -> str:

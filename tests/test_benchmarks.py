@@ -315,11 +315,13 @@ def test_mmlu_is_read_from_the_hub_s_rows_and_from_the_original_files(tmp_path):
     choices = ["0", "30", "3", "10"]
     row = {"question": "The ring's?", "subject": "algebra", "choices": choices, "answer": 2}
     rows = write(tmp_path / "test.jsonl", json.dumps(row) + "\n")
+    pd.DataFrame([row]).to_parquet(tmp_path / "test.parquet")
     original = write(tmp_path / "algebra_test.csv", "The ring's?,0,30,3,10,C\n")
-    one, other = (
-        read_questions(path, "mmlu", path.name, category="algebra")[0] for path in (rows, original)
+    one, *others = (
+        read_questions(path, "mmlu", path.name, category="algebra")[0]
+        for path in (rows, original, tmp_path / "test.parquet")
     )
-    assert replace(one, source="") == replace(other, source="")
+    assert [replace(other, source="") for other in others] == [replace(one, source="")] * 2
     assert (one.choices, one.correct, one.category) == (tuple(choices), 2, "algebra")
 
 

@@ -76,6 +76,7 @@ CASES = {
     "MMLU's file whose answer is no letter of a choice": _csv("mmlu", "Tea?,a,b,c,d,E\n"),
     "MMLU's file with an empty choice": _csv("mmlu", "Tea?,a,,c,d,A\n"),
     "a CSV file with a quotation mark that is not closed": _csv("mmlu", 'Tea?,"a,b,c,d,A\n'),
+    "a Parquet file that is none": _read("mmlu", "PAR1", "tea.parquet"),
     "TruthfulQA's table without a column": _csv("truthfulqa", "Category,Question\ntea,Tea?\n"),
     "TruthfulQA's table without a row": _csv("truthfulqa", HEADER),
     "TruthfulQA's row that is cut off": _csv("truthfulqa", HEADER + "tea,Tea?\n"),

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from steerpaper.errors import UserError
 from steerpaper.reading import Record, read_text, records, shown
@@ -154,7 +156,16 @@ def _at(question: Question, letter: int, seed: int, name: str) -> Question:
 
 
 def _json_rows(path: str | Path, name: str) -> Iterator[Record]:
-    yield from records(path, name)
+    """Rows of JSON Lines, of a JSON list, or of a Parquet table, as the hub keeps many."""
+    if Path(path).suffix != ".parquet":
+        yield from records(path, name)
+        return
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise UserError(f"{name}: not Parquet: {' '.join(str(error).split())}") from error
+    for number, row in enumerate(rows, 1):
+        yield Record(f"{name}, row {number}", number, row)
 
 
 def _csv_rows(path: str | Path, name: str) -> Iterator[tuple[str, int, list[str]]]:
@@ -188,9 +199,9 @@ def _headed_rows(path: str | Path, name: str) -> Iterator[Record]:
 
 
 def _mmlu_rows(path: str | Path, name: str) -> Iterator[Record]:
-    """MMLU's rows: JSON Lines as the hub has them, or the original CSV files without a header."""
+    """MMLU's rows: as the hub has them, or the original CSV files without a header."""
     if Path(path).suffix != ".csv":
-        yield from records(path, name)
+        yield from _json_rows(path, name)
         return
     for where, line, row in _csv_rows(path, name):
         yield Record(where, line, row)

@@ -39,6 +39,7 @@ include: "rules/fixed_completions.smk"
 include: "rules/reasoning.smk"
 include: "rules/system_prompts.smk"
 include: "rules/cost.smk"
+include: "rules/benchmarks.smk"
 include: "rules/convergence.smk"
 include: "rules/projection.smk"
 include: "rules/compare_estimators.smk"
@@ -56,6 +57,7 @@ include: "rules/paper.smk"
 
 wildcard_constraints:
     behavior="|".join(config["steering"]["behaviors"]),
+    benchmark="|".join(SETS) or "(?!)",
     contrast="|".join(CONTRASTS),
     shard="[0-9]+",
     shards="[0-9]+",

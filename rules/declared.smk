@@ -22,6 +22,7 @@ def names_of(row):
         "behavior": behaviors,
         "contrast": CONTRASTS,
         "lead": CONTRASTS[:1],
+        "benchmark": list(SETS),
         "table": flagged_tables(study_of(row)),
     }
 

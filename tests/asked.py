@@ -22,6 +22,7 @@ from types import SimpleNamespace
 WILDCARDS = SimpleNamespace(
     behavior=BEHAVIORS[0],
     contrast=CONTRASTS[0],
+    benchmark=next(iter(SETS), ""),
     split="train",
     shard="0",
     shards="1",

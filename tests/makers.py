@@ -8,6 +8,7 @@ import pandas as pd
 from steerpaper.stats import Interval
 from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR, NO_LAYER, UNSTEERED
 from steerpaper.steering.convergence import convergence
+from steerpaper.steering.tables.benchmarks import benchmarks_table
 from steerpaper.steering.tables.convergence import convergence_table
 from steerpaper.steering.tables.cost import cost_table
 from steerpaper.steering.tables.effects import (
@@ -190,6 +191,41 @@ def make_cost():
         return cost_table(pd.DataFrame(rows), BLOCK, interval=INTERVAL)
 
     return of_behaviors(items)
+
+
+def make_benchmarks(benchmarks=("truth", "mmlu"), categories=("law", "health", "art")):
+    """Two benchmarks of two steered behaviours, summed up, as read from a CSV file."""
+
+    def items(seed, benchmark):
+        generator = np.random.default_rng([seed, *benchmark.encode()])
+        rows = []
+        for contrast in ("letters", "answers"):
+            for item in range(24):
+                for direction, multipliers in (
+                    (UNSTEERED, (0.0,)),
+                    (BEHAVIOR, (-2.0, -1.0, 1.0, 2.0)),
+                    ("random-0", (-2.0, 2.0)),
+                ):
+                    for m in multipliers:
+                        row = {"contrast": contrast, "item": f"i{item}", "multiplier": m}
+                        row |= {"category": categories[item % len(categories)], "choices": 4}
+                        row |= {"direction": direction, "layer": 12 if m else NO_LAYER}
+                        row |= {"layers": "12" if m else "", "norm": 3.0 if m else np.nan}
+                        row["logprob"] = -5 + generator.normal()
+                        row["logprob_wrong"] = -6 + abs(m) / 4 + generator.normal()
+                        row["p_correct"] = 1 / (1 + np.exp(row["logprob_wrong"] - row["logprob"]))
+                        row["mass"] = 0.9 if contrast == "letters" else np.nan
+                        rows.append(row)
+        return benchmarks_table(pd.DataFrame(rows), BLOCK, interval=INTERVAL)
+
+    found = pd.concat(
+        [
+            of_behaviors(lambda seed, name=name: items(seed, name).assign(benchmark=name))
+            for name in benchmarks
+        ],
+        ignore_index=True,
+    )
+    return found.assign(category=found["category"].replace("", None))
 
 
 def make_convergence(items=20):

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 from makers import (
+    make_benchmarks,
     make_completions,
     make_convergence,
     make_cost,
@@ -227,4 +228,5 @@ TABLES = {
     "propensity": lambda n: [enlarged(make_propensity(), n)],
     "system_prompts": lambda n: [enlarged(make_system_prompts(), n), _first_order(n)],
     "cost": lambda n: [enlarged(make_cost(), n, ("value", "value_low", "value_high"), 0.05)],
+    "benchmarks": lambda n: [enlarged(make_benchmarks(), n, ("value", "low", "high"), 0.05)],
 }

@@ -48,6 +48,10 @@ SMALL = {
     "reasoning": {"prompts": 2, "samples": 1, "max_new_tokens": 3},
     "system_prompts": {"prompts": 3},
     "cost": {"texts": 4, "questions": 4, "multipliers": [-1, 1]},
+    "benchmarks": {
+        "sets": {"knowledge": {"file": "data/knowledge.jsonl", "form": "own", "questions": 4}},
+        "random": {"directions": 1, "multipliers": [1]},
+    },
     "convergence": {"sizes": [1, 2, 4], "draws": 5, "compare": {"vectors": 2, "items": 2}},
     "projection": {"texts": 1},
     "fixed_completions": {"prompts": 2, "samples": 5, "max_new_tokens": 3},

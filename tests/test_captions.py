@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from docutils.core import publish_parts
 from makers import (
+    make_benchmarks,
     make_convergence,
     make_cost,
     make_logprobs,
@@ -83,6 +84,8 @@ PARTS = {
     "system_prompts": lambda: make_system_prompts(("for",)),
     "propensity": lambda: make_propensity(("for",)),
     "cost": make_cost,
+    # of one category there is but the whole
+    "benchmarks": lambda: make_benchmarks(categories=("law",)),
     "convergence": make_convergence,
     "several_or_one": make_convergence,
     "projection": make_projection,
@@ -144,6 +147,19 @@ def test_captions_of_parts_hold_numbers(environment, tmp_path, figure):
     assert caption.count("<li>") >= table["behavior"].nunique()
 
 
+def test_the_caption_of_benchmarks_quotes_all_questions_together_and_no_category(
+    environment, tmp_path
+):
+    path = str(tmp_path / "table.csv")
+    table = make_benchmarks()
+    table.to_csv(path, index=False)
+    caption = caption_of(environment, "benchmarks", {"table": path, "csv": path})
+    whole = table[table["category"].isna() & (table["direction"] == "unsteered")]
+    assert caption.count("<li>") == len(whole) == 8
+    for value in whole["value"]:
+        assert f": {number(value)} (" in caption
+
+
 @pytest.mark.parametrize("figure", PARTS)
 def test_captions_of_parts_stand_tables_without_rows(environment, tmp_path, figure):
     path = str(tmp_path / "table.csv")
@@ -177,6 +193,7 @@ GONE = {
     "system_prompts": ["logit_diff", "logit_diff_low", "logit_diff_high", "slope"],
     "propensity": ["p_matching", "p_matching_low", "p_matching_high"],
     "cost": ["value", "value_low", "value_high", "change", "change_low", "change_high"],
+    "benchmarks": ["value", "low", "high", "change", "change_low", "change_high", "p_correct"],
     "convergence": ["cosine", "low", "high"],
     "several_or_one": ["cosine", "low", "high"],
     "projection": ["projection"],

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from makers import (
     BEHAVIORS,
+    make_benchmarks,
     make_completions,
     make_convergence,
     make_cost,
@@ -18,7 +19,7 @@ from makers import (
 )
 from matplotlib.text import Text
 
-from steerpaper.plots import conditions, convergence, effects, texts
+from steerpaper.plots import benchmarks, conditions, convergence, effects, texts
 from steerpaper.plots.style import save
 from steerpaper.steering.conditions import BEHAVIOR
 from steerpaper.workflow.files import read_table, write_table
@@ -35,6 +36,7 @@ DRAWN = {
     "system_prompts": lambda: conditions.system_prompts(make_system_prompts(), make_first_order()),
     "propensity": lambda: conditions.propensity(make_propensity()),
     "cost": lambda: conditions.cost(make_cost()),
+    "benchmarks": lambda: benchmarks.benchmarks(make_benchmarks()),
     "convergence": lambda: convergence.convergence(make_convergence()),
     "several_or_one": lambda: convergence.several_or_one(make_convergence()),
     "projection": lambda: texts.projection(make_projection()),

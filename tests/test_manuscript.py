@@ -11,7 +11,7 @@ import pytest
 import yaml
 from asked import rules_of
 from conftest import ROOT
-from makers import make_cost, make_logprobs, make_reasoning, make_system_prompts
+from makers import make_benchmarks, make_cost, make_logprobs, make_reasoning, make_system_prompts
 from study import make_study, snakemake
 
 from steerpaper.errors import UserError
@@ -291,12 +291,17 @@ def test_parts_say_whether_the_score_rises_falls_or_neither(tmp_path):
         "system_prompts": make_system_prompts(),
         "cost": make_cost(),
         "logprobs": make_logprobs(),
+        "benchmarks": make_benchmarks(),
     }
     text = said(tmp_path, tables)
     numbers = json.loads((tmp_path / "study/numbers.json").read_text())
     words = {name: one["text"] for name, one in numbers.items() if name.endswith(".words")}
     assert {name.split(".")[0] for name in words} >= {"reasoning", "system_prompts", "cost"}
     shown = [name for name in words if ".highest." in name and ".none." not in name]
+    asked = [name for name in words if name.startswith("benchmarks") and ".none." in name]
+    assert len(asked) == 8  # two benchmarks by letters and by answers, lowest and highest
+    for name in asked:
+        assert ".highest." not in name or words[name] in text, name
     for name in shown:
         if name.startswith(("reasoning", "cost")):
             assert words[name] in text, name

@@ -43,6 +43,7 @@ PANELS = {
     "system_prompts": 3,
     "propensity": 3,
     "cost": 3,
+    "benchmarks": 4,
 }
 
 

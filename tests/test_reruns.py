@@ -73,6 +73,11 @@ OTHERS = {
     "steering.transfer.layers": {"last": 3},
     "steering.cost.neutral": "data/knowledge.jsonl",
     "steering.cost.knowledge": "data/neutral.jsonl",
+    "steering.benchmarks.sets.knowledge.file": "data/neutral.jsonl",
+    "steering.benchmarks.sets.knowledge.form": "mmlu",
+    "steering.benchmarks.sets.knowledge.contrasts": ["answers"],
+    "steering.benchmarks.sets.knowledge.questions": 24,
+    "steering.benchmarks.sets.knowledge.bad_items": "drop",
     "steering.convergence.sizes": [3, 5],
     "statistics.measures": ["p_matching"],
     "figures.layers": [1, 2],
@@ -189,9 +194,10 @@ def as_compared(rule, config):
     def plain(value):
         if callable(value):
             return [
-                plain(value(SimpleNamespace(behavior=behavior, contrast=contrast)))
+                plain(value(SimpleNamespace(behavior=behavior, contrast=contrast, benchmark=name)))
                 for behavior in config["steering"]["behaviors"]
                 for contrast in config["steering"]["contrasts"]
+                for name in config["steering"]["benchmarks"]["sets"]
             ]
         return value
 

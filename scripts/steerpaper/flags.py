@@ -14,6 +14,8 @@ FLAGS = {
     "zero vector": "the vector's norm is 0 at the steered block, so that nothing is steered",
     "low mass": "the unsteered model gives A and B together less than half of the probability: "
     "it hardly answers by a letter",
+    "low letter mass": "the unsteered model gives the choices' letters together less than half of "
+    "the probability: it hardly answers by a letter",
     "unbalanced": "A and B are not equally often the matching letter: an answer by letter counts "
     "as the behaviour",
     "no block stands out": "on dev no block's vector does more than the controls: the chosen block "
@@ -56,6 +58,11 @@ def zero(norm: float) -> list[str]:
 def low_mass(mass: "pd.Series[float]") -> list[str]:
     """Flags of items by p(A) + p(B) unsteered; not-a-number where no letter is asked for."""
     return ["low mass"] if mass.mean() < LOW_MASS else []
+
+
+def low_letters(mass: "pd.Series[float]") -> list[str]:
+    """Like `low_mass`, of questions with any number of choices."""
+    return ["low letter mass"] if mass.mean() < LOW_MASS else []
 
 
 def unbalanced(letters: "pd.Series[str]") -> list[str]:

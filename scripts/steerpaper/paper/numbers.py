@@ -33,7 +33,12 @@ class Declared:
     tests: Mapping[str, str] = field(default_factory=dict)
     ends: str = ""
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    only: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
     over: Sequence[str] = ()
+
+    def names(self, row: Row) -> bool:
+        """Whether a row's numbers have names."""
+        return all(row[column] in values for column, values in self.only.items())
 
     def speaks_of(self, row: Row) -> bool:
         """Whether something is said of a row."""
@@ -69,6 +74,7 @@ def named_rows(
     rows: Sequence[Row], declared: Declared, reading: Reading
 ) -> Iterator[tuple[tuple[str, ...], Row]]:
     """Every row with its keys as texts, and again as lowest or highest where it is."""
+    rows = [row for row in rows if declared.names(row)]
     ends = _ends(rows, declared)
     for row in rows:
         keys = [key_text(row[key]) for key in declared.keys]

@@ -188,7 +188,7 @@ def cost(table: pd.DataFrame) -> Figure:
         for number, (behavior, colour) in enumerate(palette.items()):
             # side by side, so that the bars of equal multipliers can be told apart
             shift = 0.06 * (number - (len(palette) - 1) / 2)
-            _cost_lines(ax, of_kind[of_kind["behavior"] == behavior], behavior, colour, shift)
+            behavior_lines(ax, of_kind[of_kind["behavior"] == behavior], behavior, colour, shift)
         if measure == "perplexity":
             perplexity_axis(ax, of_kind)
         else:
@@ -203,8 +203,12 @@ def cost(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _cost_lines(ax: Axes, table: pd.DataFrame, behavior: str, colour: Any, shift: float) -> None:
-    """One behaviour's line, and the range of its random directions'."""
+def behavior_lines(ax: Axes, table: pd.DataFrame, behavior: str, colour: Any, shift: float) -> None:
+    """One behaviour's line by multiplier, and the range of its random directions'.
+
+    Args:
+        table: direction, multiplier, value, value_low, value_high.
+    """
     # the unsteered run belongs to every direction
     unsteered = table[table["direction"] == UNSTEERED]
     own = table[table["direction"] == BEHAVIOR]

@@ -134,19 +134,7 @@ def cost(table: pd.DataFrame) -> Figure:
     figure, axes = panels(kinds, columns=1, height=1.5, sharex=True)
     for ax, (measure, contrast) in zip(axes, kinds, strict=True):
         of_kind = table[(table["measure"] == measure) & (table["contrast"] == contrast)]
-        # the unsteered run belongs to every direction
-        unsteered = of_kind[of_kind["direction"] == UNSTEERED]
-        own = of_kind["direction"] == BEHAVIOR
-        steered = pd.concat([of_kind[own], unsteered])
-        random = of_kind[~own & (of_kind["direction"] != UNSTEERED)]
-        if len(random):
-            keys = ["behavior", "multiplier"]
-            # of several directions each behaviour's mean
-            mean = random.groupby(keys, as_index=False)["value"].mean()
-            both = pd.concat([mean, unsteered])
-            look = {"color": GREY, "ls": "--", "label": "random directions, median"}
-            lines(ax, both, "multiplier", "value", **look)
-        lines(ax, steered, "multiplier", "value", color=COLOURS[0], label="vector, median")
+        vector_and_random(ax, of_kind)
         if measure == "perplexity":
             perplexity_axis(ax, of_kind)
             head(ax, "neutral text", f"{summary(of_kind)} texts", 60)
@@ -160,3 +148,24 @@ def cost(table: pd.DataFrame) -> Figure:
     legend(figure, axes, 2)
     flag_marks(figure, table)
     return figure
+
+
+def vector_and_random(ax: Axes, table: pd.DataFrame) -> None:
+    """A line a behaviour by multiplier and their median, of the vector and of random directions.
+
+    Args:
+        table: behavior, direction, multiplier, value.
+    """
+    # the unsteered run belongs to every direction
+    unsteered = table[table["direction"] == UNSTEERED]
+    own = table["direction"] == BEHAVIOR
+    steered = pd.concat([table[own], unsteered])
+    random = table[~own & (table["direction"] != UNSTEERED)]
+    if len(random):
+        keys = ["behavior", "multiplier"]
+        # of several directions each behaviour's mean
+        mean = random.groupby(keys, as_index=False)["value"].mean()
+        both = pd.concat([mean, unsteered])
+        look = {"color": GREY, "ls": "--", "label": "random directions, median"}
+        lines(ax, both, "multiplier", "value", **look)
+    lines(ax, steered, "multiplier", "value", color=COLOURS[0], label="vector, median")

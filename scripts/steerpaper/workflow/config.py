@@ -184,6 +184,10 @@ def _fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any
             value[key] = copy.deepcopy(rule["default"])
         if key in value:
             _fill_defaults(value[key], rule, root)
+    others = schema.get("additionalProperties")
+    for key in value.keys() - schema.get("properties", {}).keys():
+        if isinstance(others, dict):
+            _fill_defaults(value[key], others, root)
 
 
 def _at(path: Any, key: Any = None) -> str:
@@ -291,6 +295,13 @@ def _check_meaning(config: Config) -> list[str]:
             problems += _check_multipliers(f"steering.{name}", section)
     if config["paper"] is not None and not os.path.isfile(config["paper"]):
         problems.append(f"paper: no file at {config['paper']}; null takes the workflow's own")
+    benchmarks = steering["benchmarks"]
+    asked = named_behaviors(benchmarks["behaviors"], steering["behaviors"])
+    if asked and not any(benchmarks["sets"].values()):
+        problems.append(
+            "steering.benchmarks.sets: every set is null; declare one, or set "
+            "steering.benchmarks.behaviors: 0"
+        )
     problems += _check_corpus(config["lookups"])
     lowest, highest = config["lookups"]["heads"]["active"]
     if lowest > highest:
@@ -399,6 +410,8 @@ def _check_files(config: Config) -> list[str]:
     read = ["model.", *(f"behaviors.{name}." for name in steering["behaviors"])]
     if named_behaviors(steering["cost"]["behaviors"], steering["behaviors"]):
         read.append("steering.cost.")
+    if named_behaviors(steering["benchmarks"]["behaviors"], steering["behaviors"]):
+        read.append("steering.benchmarks.")
     if config["lookups"]["corpus"]["source"] == "file":
         read.append("lookups.corpus.file.")
     read.append("verdict.published.")

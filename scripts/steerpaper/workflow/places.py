@@ -13,6 +13,8 @@ from typing import Any
 
 Config = dict[str, Any]
 
+# the keys that hold a source of raw data
+SOURCES = ("items", "train", "dev", "test", "about", "open", "neutral", "knowledge", "file", "path")
 WORKFLOW = Path(__file__).resolve().parents[3]
 # environment variables whose values are nobody else's business
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
@@ -41,21 +43,16 @@ def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
         places[f"behaviors.{name}"] = behavior
         places[f"behaviors.{name}.splits"] = behavior.get("splits", {})
     places["steering.cost"] = config["steering"]["cost"]
+    benchmarks = config["steering"].get("benchmarks", {}).get("sets", {})
+    for name, one in benchmarks.items():
+        places[f"steering.benchmarks.sets.{name}"] = one or {}
     places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
     for name, place in places.items():
-        for key in (
-            "items",
-            "train",
-            "dev",
-            "test",
-            "about",
-            "open",
-            "neutral",
-            "knowledge",
-            "path",
-        ):
+        for key in SOURCES:
             if key in place:
                 yield f"{name}.{key}", place, key
+        for key in place.get("files", {}):
+            yield f"{name}.files.{key}", place["files"], key
 
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:

@@ -43,6 +43,13 @@ def check_sources(config: dict[str, Any]) -> list[str]:
                 f"file, dealt into train, dev and test) {'and' if 'items' in behavior else 'nor'} "
                 "splits (a file for each); give one of them"
             )
+    for name, one in config["steering"].get("benchmarks", {}).get("sets", {}).items():
+        if one and ("file" in one) == ("files" in one):
+            problems.append(
+                f"steering.benchmarks.sets.{name}: has {'both' if 'file' in one else 'neither'} "
+                f"file (one of all questions) {'and' if 'file' in one else 'nor'} files (one for "
+                "each category); give one of them"
+            )
     for key, place, name in data_sources(config):
         source = place[name]
         if isinstance(source, str):

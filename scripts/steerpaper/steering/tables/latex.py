@@ -18,7 +18,7 @@ class Headline:
         labels: columns that name a row, and their headings.
         estimates: headings, each with the columns of estimate, low and high.
         numbers: further columns, and their headings.
-        rows: column values that a row must have to be printed.
+        rows: column values that a row must have to be printed; None stands for an empty cell.
     """
 
     caption: str
@@ -37,7 +37,7 @@ def latex_table(table: pd.DataFrame, headline: Headline, name: str) -> str:
         name: the table's name, of which its label is made.
     """
     for column, value in headline.rows.items():
-        table = table[table[column] == value]
+        table = table[table[column].isna() if value is None else table[column] == value]
     shown = pd.DataFrame(index=table.index)
     for column, heading in headline.labels.items():
         shown[heading] = table[column].map(_label)

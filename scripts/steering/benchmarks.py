@@ -1,0 +1,44 @@
+"""Ask the steered model a benchmark's questions: log-probabilities of their choices."""
+
+import sys
+from pathlib import Path
+from typing import TypedDict
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from steerpaper.workflow.job import Job, Run, run
+
+
+class Params(TypedDict):
+    """The rule's settings."""
+
+    run: Run
+    multipliers: list[float]
+    random: dict[str, object]
+    positions: str
+
+
+def main(job: Job[Params]) -> None:
+    from steerpaper.engine.model import load_manifest
+    from steerpaper.finite import finite
+    from steerpaper.steering.benchmarks import benchmark_rows, score_choices
+    from steerpaper.steering.conditions import chosen_layers, conditions
+    from steerpaper.steering.scores import with_norms
+    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+
+    params = job.params
+    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    vectors, _ = read_tensors(job.input["vectors"])
+    layers = [chosen_layers(read_json(job.input["block"]), lm.n_layers)]
+    controls = {"random": params["random"]}
+    wanted = conditions(layers, params["multipliers"], controls, params["positions"])
+    prompts = read_jsonl(job.input["prompts"])
+    scores = score_choices(lm, prompts, vectors, wanted, budget=job.batch_tokens)
+    table = with_norms(benchmark_rows(prompts, wanted, scores), vectors, wanted)
+    path = job.output["scores"]
+    finite(path, table, ["logprob", "logprob_wrong", "p_correct"])
+    write_table(path, table)
+
+
+if __name__ == "__main__":
+    run(main)

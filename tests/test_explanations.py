@@ -80,12 +80,15 @@ def endpoint(base_url, model="m", **changes):
         "timeout": 20,
         "retries": 0,
         "price": (0.0, 0.0),
+        "section": "lookups.explanations.endpoint",
+        "fewer": "lookups.heads.per_neuron",
     }
     return Endpoint(base_url, model, **{**options, **changes})
 
 
 def local(lm, *, max_new_tokens=6, budget=1024):
-    return LocalJudge(lm, max_new_tokens=max_new_tokens, budget=budget)
+    options = {"max_new_tokens": max_new_tokens, "budget": budget}
+    return LocalJudge(lm, **options, section="lookups.explanations")
 
 
 def plain_difference(lm, question):

@@ -17,6 +17,7 @@ from steerpaper.workflow.declared import (
 from steerpaper.workflow.code import code_digest, code_digests
 from steerpaper.workflow.data import content
 from steerpaper.workflow.flagged import print_flags
+from steerpaper.workflow.judges import judges_of
 from steerpaper.workflow.places import data_files
 from steerpaper.workflow.provenance import without_folder, workflow_files
 from steerpaper.workflow.records import portable, settings_digest

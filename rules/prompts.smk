@@ -38,7 +38,7 @@ rule prompts:
             data={
                 kind: content(path)
                 for kind, path in config["behaviors"][wildcards.behavior].items()
-                if kind != "bad_items"
+                if kind not in ("bad_items", "rating")
             },
         ),
         code=code_of("steering/prompts"),

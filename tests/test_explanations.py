@@ -1,18 +1,8 @@
 """Explanations: the questions, the two explainers, the scores, and an endpoint's faults."""
 
 import importlib
-import json
-import os
-import socket
-import subprocess
-import sys
-import threading
 import time
-import urllib.request
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +10,7 @@ import plain
 import pytest
 import yaml
 from conftest import ROOT
+from endpoints import KEY, completion, endpoint, fault, faulty, free_port
 from hypothesis import given
 from hypothesis import strategies as st
 from published_templates import LLAMA_2
@@ -27,7 +18,7 @@ from published_templates import LLAMA_2
 from steerpaper.engine.text import continuation_ids, token_ids
 from steerpaper.engine.turns import render
 from steerpaper.errors import UserError
-from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
+from steerpaper.judges.endpoint import AnswerCache, EndpointJudge
 from steerpaper.judges.judge import Judgement, parse_answer
 from steerpaper.judges.local import LocalJudge
 from steerpaper.lookups import explanations as ex
@@ -36,54 +27,6 @@ from steerpaper.workflow.config import validated
 from steerpaper.workflow.job import Job
 
 SCHEMA = ROOT / "config.schema.yaml"
-KEY = "sk-a-secret-that-must-not-leak"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="session")
-def server(model_folders):
-    """A real OpenAI-compatible server on the loopback: transformers', with a tiny chat model."""
-    port = free_port()
-    program = Path(sys.executable).with_name("transformers")
-    command = [program, "serve", str(model_folders["llama"]), "--host", "127.0.0.1"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [*command, "--port", str(port), "--device", "cpu", "--dtype", "float32"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def endpoint(base_url, model="m", **changes):
-    options = {
-        "key_variable": None,
-        "max_requests": 100,
-        "parallel": 2,
-        "timeout": 20,
-        "retries": 0,
-        "price": (0.0, 0.0),
-        "section": "lookups.explanations.endpoint",
-        "fewer": "lookups.heads.per_neuron",
-    }
-    return Endpoint(base_url, model, **{**options, **changes})
 
 
 def local(lm, *, max_new_tokens=6, budget=1024):
@@ -485,63 +428,6 @@ def test_the_script_asks_the_configured_endpoint(tmp_path, monkeypatch):
 
 
 # --- an endpoint's faults ---
-
-
-def completion(text):
-    return 200, json.dumps(
-        {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": "m",
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": text},
-                }
-            ],
-        }
-    )
-
-
-def fault(status, code=None, message="no"):
-    return status, json.dumps({"error": {"message": message, "code": code, "type": "t"}})
-
-
-@contextmanager
-def faulty(answer):
-    """A server on the loopback whose every reply is `answer(number, request)`: status and body."""
-    requests = []
-    lock = threading.Lock()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                requests.append({**body, "key": self.headers["Authorization"]})
-                number = len(requests)
-            status, text = answer(number, body)
-            kind = "application/json" if text[:1] == "{" else "text/html"
-            try:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text.encode())
-            except BrokenPipeError:  # the client has given up
-                pass
-
-        def log_message(self, *_):
-            pass
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=httpd.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{httpd.server_port}/v1", requests
-    finally:
-        httpd.shutdown()
-        httpd.server_close()
 
 
 def asker(base_url, tmp_path, **changes):

@@ -150,7 +150,8 @@ def test_raw_data_is_read_by_the_rules_that_serialize_it_and_by_no_other(tmp_pat
         for paths in [[*rule["input"].values(), rule["params"].get("beside")]]
         if any("/data/" in str(path) for path in paths)
     }
-    serializers = {"prompts", "cost_prompts", "lookups_tables"}  # the last: what a paper printed
+    # the last: what a paper printed
+    serializers = {"prompts", "cost_prompts", "rating_prompts", "lookups_tables"}
     records = {"provenance", "archive"}
     assert readers == serializers | records
 

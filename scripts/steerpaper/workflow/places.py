@@ -43,7 +43,10 @@ def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
     places["steering.cost"] = config["steering"]["cost"]
     places["lookups.corpus.file"] = config["lookups"]["corpus"].get("file", {})
     for name, place in places.items():
-        for key in ("items", "train", "dev", "test", "about", "neutral", "knowledge", "path"):
+        for key in (
+            *("items", "train", "dev", "test", "about", "rating"),
+            *("neutral", "knowledge", "path"),
+        ):
             if key in place:
                 yield f"{name}.{key}", place, key
 

@@ -28,12 +28,14 @@ from steerpaper.errors import UserError
 from steerpaper.judges.endpoint import AnswerCache, EndpointJudge
 from steerpaper.judges.judge import Question, parse_rating
 from steerpaper.judges.local import LocalJudge
+from steerpaper.paper.numbers import of_table, reading
 from steerpaper.stats import Interval, clustered_interval
 from steerpaper.steering.rating_prompts import RatingPrompt, rating_prompts, read_rating
 from steerpaper.steering.ratings import Rater, rate
 from steerpaper.steering.tables.agreement import kappa_interval, weighted_kappa
 from steerpaper.steering.tables.ratings import ratings_tables
 from steerpaper.workflow.config import validated
+from steerpaper.workflow.declared import rows_of
 from steerpaper.workflow.job import Job
 
 INTERVAL = Interval(seed=1, resamples=400, confidence=0.95)
@@ -593,21 +595,22 @@ def judged(generator, questions, samples=4):
     return np.clip(np.round(noisy), 0, 10), np.repeat(np.arange(questions), samples)
 
 
-@pytest.mark.parametrize("questions", [8, 30])
+@pytest.mark.parametrize("questions", [8, 20, 40])
 def test_kappas_interval_holds_the_truth_nearly_as_often_as_it_says(questions):
-    generator = np.random.default_rng(questions)
+    generator = np.random.default_rng(questions + 1)
     truth = weighted_kappa(judged(generator, 100_000)[0])
     held = 0
     for _ in range(300):
         _, low, high = kappa_interval(*judged(generator, questions), INTERVAL)
         held += low <= truth <= high
-    assert 0.90 <= held / 300 <= 0.99
+    assert 0.91 <= held / 300 <= 0.985
 
 
 def test_kappas_interval_takes_whole_questions():
     generator = np.random.default_rng(9)
     ratings, clusters = judged(generator, 40, samples=2)
     once = kappa_interval(ratings, clusters, INTERVAL)
+    assert once[0] == weighted_kappa(ratings)
     # the same completions five times over say no more
     five = kappa_interval(np.tile(ratings, (5, 1)), np.tile(clusters, 5), INTERVAL)
     assert five == pytest.approx(once)
@@ -649,17 +652,13 @@ def rated_study(folder, model, **ratings):
         text = "scale: [1, 5]\nprompt: 'Rate. {question} {answer}'\n"
         (folder / f"{name}.rating.yaml").write_text(text)
     config["steering"]["completions"]["questions"] = 5
+    config["steering"]["contrasts"] = ["answers"]
     config["steering"]["ratings"] = {"behaviors": "all", **ratings}
     return config
 
 
-TARGETS = ("results/tiny/tables/numbers.json", "figures/tiny/ratings.png")
-
-
 @pytest.mark.workflow
-def test_a_study_is_rated_by_an_endpoint_and_the_local_model_to_its_figure_and_numbers(
-    tmp_path, model_folders, monkeypatch
-):
+def test_a_study_is_rated_by_an_endpoint_and_the_local_model_to_its_figure(tmp_path, model_folders):
     def answer(number, body):
         return completion("five" if number == 3 else str(1 + number % 5))
 
@@ -672,43 +671,59 @@ def test_a_study_is_rated_by_an_endpoint_and_the_local_model_to_its_figure_and_n
             passes=2,
             second={"judge": "local"},
         )
-        config["steering"] |= {"contrasts": ["answers"]}
         figure, table = "figures/tiny/ratings.png", "results/tiny/tables/rating_agreement.csv"
         process = snakemake(tmp_path, config, figure, table)
         assert process.returncode == 0, process.stderr
-        requests = len(seen)
-        assert requests <= 2 * 2 * 5 * 2 * 2
-        assert "requests, about" in process.stderr
+        # six questions (one and five), two multipliers, a greedy completion and a sample of each
+        requests, completions = len(seen), 6 * 2 * 2
+        assert 0 < requests <= 2 * completions
+        assert f"gpt at {url}: {requests} requests, about" in process.stderr
         ratings = pd.read_csv(tmp_path / "results/tiny/tables/ratings.csv")
         columns = ["behavior", "judge", "multiplier", "value", "low", "high", "n", "questions"]
         assert list(ratings) == [*columns, "unparsed", "lowest", "highest", "flags"]
         assert ratings.groupby("judge", sort=False).size().to_dict() == {"gpt": 4, "tiny": 4}
         asked = ratings.groupby("judge")[["n", "unparsed"]].sum().sum(axis=1)
-        assert asked.to_dict() == {"gpt": 80, "tiny": 40}
+        assert asked.to_dict() == {"gpt": 2 * completions, "tiny": completions}
         assert ratings[ratings["judge"] == "gpt"]["unparsed"].sum() >= 1
         agreement = pd.read_csv(tmp_path / table)
         assert list(agreement["first"]) == ["gpt, pass 1", "gpt, pass 1", "gpt, pass 2"] * 2
-        before = (tmp_path / "results/tiny/steering/one.ratings.parquet").read_bytes()
-        # a judge of the same completions asks nothing, and says the same to the byte
-        process = snakemake(tmp_path, config, "--forcerun", "ratings", "--", figure)
+        # a run of the same asks nothing, and says the same to the byte
+        made = tmp_path / "results/tiny/steering/one.ratings.parquet"
+        before = made.read_bytes()
+        made.unlink()
+        process = snakemake(tmp_path, config, figure)
         assert process.returncode == 0, process.stderr
         assert len(seen) == requests
-        assert (tmp_path / "results/tiny/steering/one.ratings.parquet").read_bytes() == before
+        assert made.read_bytes() == before
 
-
-@pytest.mark.workflow
-def test_a_rating_file_that_changes_rates_again_and_makes_no_prompt_or_completion_anew(
-    tmp_path, model_folders
-):
-    config = rated_study(tmp_path, model_folders["llama"])
-    config["steering"] |= {"contrasts": ["answers"]}
-    target = "results/tiny/tables/ratings.csv"
-    process = snakemake(tmp_path, config, target)
-    assert process.returncode == 0, process.stderr
-    assert planned(tmp_path, config, target) == set()
+    # how an endpoint is asked makes nothing anew, another prompt no completion
+    config["steering"]["ratings"]["endpoint"] |= {"timeout": 3}
+    assert planned(tmp_path, config, figure) == set()
     text = "scale: [1, 7]\nprompt: 'Rate. {question} {answer}'\n"
     (tmp_path / "one.rating.yaml").write_text(text)
-    assert planned(tmp_path, config, target) == {"rating_prompts", "ratings", "ratings_table"}
-    config["steering"]["ratings"]["endpoint"] = {"timeout": 3}
-    config["steering"]["ratings"]["behaviors"] = ["two"]
-    assert planned(tmp_path, config, target) == {"ratings_table"}
+    again = {"rating_prompts", "ratings", "ratings_table", "plot_ratings"}
+    assert planned(tmp_path, config, figure) == again
+
+
+def test_a_manuscript_may_name_ratings_and_agreement():
+    declared, read = reading(
+        {
+            "declared": rows_of(ROOT / "report/numbers.yaml"),
+            "measures": ["logit_diff"],
+            "alpha": 0.05,
+        }
+    )
+    made = ratings_tables(
+        pd.concat([rated([[2.0, 4.0]] * 6), rated([[7.0]] * 6, multiplier=2.0, judge="m")]),
+        interval=INTERVAL,
+    )
+    rows = made["ratings"].assign(behavior="calm").to_dict("records")
+    found = of_table("ratings", rows, declared["ratings"], read)
+    assert found["ratings.calm.m.1.value.estimate"].text == "3 (3 to 3)"
+    assert found["ratings.calm.m.highest.value"].value == 7
+    assert found["ratings.all.m.highest.value.range"].text == "7"
+    rows = [
+        {"behavior": "calm", "first": "m", "second": "n", "kappa": 0.5, "low": 0.1, "high": 0.8}
+    ]
+    found = of_table("rating_agreement", rows, declared["rating_agreement"], read)
+    assert found["rating_agreement.calm.m.n.kappa.estimate"].text == "0.5 (0.1 to 0.8)"

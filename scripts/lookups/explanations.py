@@ -30,7 +30,7 @@ def make_judge(job: Job[Params]) -> Judge:
     if params["explainer"] == "local":
         return local_judge(
             job.input["model"],
-            params["run"],
+            **params["run"],
             date=params["date"],
             threads=job.threads,
             budget=job.batch_tokens,

@@ -46,7 +46,7 @@ def make_judge(job: Job[Params], rater: JudgeSettings, how: Mapping[str, Any]) -
     if rater["judge"] == "local":
         return local_judge(
             job.input["model"],
-            params["run"],
+            **params["run"],
             date=params["date"],
             threads=job.threads,
             budget=job.batch_tokens,

@@ -9,8 +9,9 @@ from steerpaper.judges.judge import Judge
 
 def local_judge(
     manifest: str,
-    run: Mapping[str, str],
     *,
+    device: str,
+    dtype: str,
     date: str,
     threads: int,
     budget: int,
@@ -21,7 +22,7 @@ def local_judge(
 
     Args:
         manifest: of the model.
-        run: device and dtype.
+        device, dtype: as `load` takes them.
         date: what chat templates are told is today.
         budget, max_new_tokens, section: as `LocalJudge` takes them.
     """
@@ -30,7 +31,7 @@ def local_judge(
     from steerpaper.engine.text import fix_date
     from steerpaper.judges.local import LocalJudge
 
-    lm, _ = load_manifest(manifest, **run, threads=threads)
+    lm, _ = load_manifest(manifest, device=device, dtype=dtype, threads=threads)
     fix_date(lm.tokenizer, date)
     return LocalJudge(lm, max_new_tokens=max_new_tokens, budget=budget, section=section)
 

@@ -23,12 +23,13 @@ def ratings(table: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
         lines(ax, here, "multiplier", "share", color=colour, label="median")
         if not here["n"].any():
             note(ax, "no rating", color=GREY)
-        told = [summary(here), unrated(here)]
+        # "no rating: 5 of 80" stays whole
+        told = [summary(here), unrated(here).replace(" ", "\xa0")]
         head(ax, name, "; ".join(part for part in told if part), 34 if len(palette) > 1 else 60)
         ax.set_ylim(-0.04, 1.04)
     kappas = agreement["kappa"].dropna()
     between = f"; median kappa {kappas.median():.2f}" if len(kappas) else ""
-    titles(figure, x="multiplier", y="mean rating (0: lowest, 1: highest)")
+    titles(figure, x="multiplier", y="mean rating\n(0: lowest, 1: highest)")
     legend(figure, axes[:1], 1, title=f"thin: behaviours{between}")
     flag_marks(figure, table)
     return figure

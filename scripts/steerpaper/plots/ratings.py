@@ -31,20 +31,20 @@ def ratings(table: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     figure, axes = panels(behaviors, height=1.45, sharex=True)
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = table[table["behavior"] == behavior]
-        lines = {name: here[here["judge"] == name] for name in palette}
-        for number, (name, line) in enumerate(lines.items()):
+        for number, name in enumerate(palette):
             # side by side, so that the bars of equal multipliers can be told apart
             shift = 0.06 * (number - (len(palette) - 1) / 2)
-            line = line.sort_values("multiplier")
+            line = here[here["judge"] == name].sort_values("multiplier")
             look = {"marker": "o", "ms": 2, "color": palette[name], "label": name}
             points(ax, line["multiplier"] + shift, line, "value", "low", "high", **look)
         if not here["n"].any():
             note(ax, "no rating", color=GREY)
         _scale(ax, float(here["lowest"].min()), float(here["highest"].max()))
-        told = [f"{behavior}{dagger(here)} ({counts(here)})", unrated(here)]
-        told.append(_agreed(agreement[agreement["behavior"] == behavior]))
-        ax.set_title("\n".join(line for line in told if line), fontsize=6)
-    titles(figure, x="multiplier", y="mean rating (axis: the judge's scale)")
+        told = [counts(here), unrated(here)]
+        lines = [f"{behavior}{dagger(here)}", "; ".join(part for part in told if part)]
+        lines.append(_agreed(agreement[agreement["behavior"] == behavior]))
+        ax.set_title("\n".join(line for line in lines if line), fontsize=6)
+    titles(figure, x="multiplier", y="mean rating\n(axis: judge's scale)")
     legend(figure, axes, 2, title="judge")
     flag_marks(figure, table)
     return figure

@@ -18,6 +18,7 @@ from steerpaper.workflow.declared import (
 from steerpaper.workflow.code import code_digest, code_digests
 from steerpaper.workflow.data import content, pinned
 from steerpaper.workflow.flagged import print_flags
+from steerpaper.workflow.judges import judges_of
 from steerpaper.workflow.places import data_files, data_sources
 from steerpaper.workflow.provenance import without_folder, workflow_files
 from steerpaper.workflow.records import portable, settings_digest

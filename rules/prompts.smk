@@ -57,7 +57,7 @@ rule prompts:
                     **config["behaviors"][wildcards.behavior],
                     **config["behaviors"][wildcards.behavior].get("splits", {}),
                 }.items()
-                if kind not in ("bad_items", "splits")
+                if kind not in ("bad_items", "splits", "rating")
             },
         ),
         code=code_of("steering/prompts"),

@@ -21,13 +21,14 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow import archive, places
     from steerpaper.workflow.crate import described
     from steerpaper.workflow.files import read_json
+    from steerpaper.workflow.judges import endpoints_of
 
     config = job.params["config"]
     results = Path(job.output["archive"]).parent
     study, root = results.name, results.parents[1]
     workflow = Path(job.input["snakefile"]).parent
-    endpoint = config["lookups"]["explanations"]["endpoint"]
-    secrets = places.secrets(os.environ, endpoint["key_variable"])
+    keys = (endpoint["key_variable"] for _, endpoint in endpoints_of(config))
+    secrets = places.secrets(os.environ, *keys)
     folders = places.machine(root, workflow, *map(Path, places.model_names(config)))
 
     shared, data = archive.shareable(config)

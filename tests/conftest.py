@@ -3,6 +3,7 @@
 import fcntl
 
 import pytest
+from endpoints import served
 from tiny_models import ROOT, configurations, make_model, make_tokenizer
 
 # what takes minutes is begun first, so that no worker waits for another at the end; the study that
@@ -53,6 +54,13 @@ def model_folders(tmp_path_factory, tokenizer_folder):
         name: make_model(tmp_path_factory.mktemp(name), name, tokenizer_folder)
         for name in configurations()
     }
+
+
+@pytest.fixture(scope="session")
+def server(model_folders):
+    """A real OpenAI-compatible server on the loopback, with a tiny chat model."""
+    with served(model_folders["llama"]) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

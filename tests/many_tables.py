@@ -111,6 +111,26 @@ def steerability(n):
     return [enlarged(effects["steerability_items"], n), enlarged(effects["steerability"], n)]
 
 
+def ratings(n):
+    generator = np.random.default_rng(8)
+    rows, pairs = [], []
+    for number, name in enumerate(names(n)):
+        slope = generator.normal(0.8, 0.6)
+        for judge, shift in (("gpt-4o-mini", 0.0), ("smollm2-135m-instruct", -1.0)):
+            for multiplier in (-2, -1, 0, 1, 2):
+                value = float(np.clip(5 + shift + slope * multiplier, 0, 10))
+                row = {"behavior": name, "judge": judge, "multiplier": multiplier, "value": value}
+                rows.append({**row, "low": value - 0.7, "high": value + 0.7})
+                rows[-1] |= {"n": 16, "questions": 8, "unparsed": number % 3 * (shift < 0)}
+        pairs.append({"behavior": name, "kappa": generator.uniform(0.2, 0.8)})
+    agreement = pd.DataFrame(pairs).assign(
+        **{"first": "gpt-4o-mini", "second": "smollm2-135m-instruct", "low": 0.1, "high": 0.9},
+        **{"n": 80, "questions": 8, "flags": "few items"},
+    )
+    table = pd.DataFrame(rows).assign(lowest=0.0, highest=10.0, flags="few items")
+    return [table, agreement]
+
+
 def transfer(n):
     generator = np.random.default_rng(6)
     rows = []
@@ -223,6 +243,7 @@ TABLES = {
     "several_or_one": convergence,
     "projection": lambda n: [enlarged(make_projection(), n)],
     "completions": lambda n: [enlarged(make_completions(), n)],
+    "ratings": ratings,
     "logprob_shift": logprob_shift,
     "reasoning": lambda n: [enlarged(make_reasoning(), n), _first_order(n)],
     "propensity": lambda n: [enlarged(make_propensity(), n)],

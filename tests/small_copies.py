@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chat_server import completion
+from endpoints import completion
 from local_hub import Shelf
 from published_templates import LLAMA_2, QWEN_2, byte_level, sentencepiece
 from small_data import DATA_SETS, own_items, small_file

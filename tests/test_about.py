@@ -54,7 +54,8 @@ def ascii_label(text, markers, *, finished):
 
 
 def test_english_texts_are_labelled_as_by_letters_of_a_to_z():
-    for path in sorted((ROOT / "data/behaviors").glob("*.yaml")):
+    for items in sorted((ROOT / "data/behaviors").glob("*.jsonl")):
+        path = items.with_suffix(".yaml")
         markers = read_about(path).markers
         lines = path.with_suffix(".jsonl").read_text().splitlines()
         for line in lines:

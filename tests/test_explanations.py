@@ -1,21 +1,16 @@
 """Explanations: the questions, the two explainers, the scores, and an endpoint's faults."""
 
 import importlib
-import os
-import subprocess
-import sys
 import time
-import urllib.request
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import plain
 import pytest
 import yaml
-from chat_server import answering, completion, fault, free_port
 from conftest import ROOT
+from endpoints import KEY, answering, completion, endpoint, fault, free_port
 from hypothesis import given
 from hypothesis import strategies as st
 from published_templates import LLAMA_2
@@ -23,7 +18,7 @@ from published_templates import LLAMA_2
 from steerpaper.engine.text import continuation_ids, token_ids
 from steerpaper.engine.turns import render
 from steerpaper.errors import UserError
-from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
+from steerpaper.judges.endpoint import AnswerCache, EndpointJudge
 from steerpaper.judges.judge import Judgement, parse_answer
 from steerpaper.judges.local import LocalJudge
 from steerpaper.lookups import explanations as ex
@@ -32,50 +27,11 @@ from steerpaper.workflow.config import validated
 from steerpaper.workflow.job import Job
 
 SCHEMA = ROOT / "config.schema.yaml"
-KEY = "sk-a-secret-that-must-not-leak"
-
-
-@pytest.fixture(scope="session")
-def server(model_folders):
-    """A real OpenAI-compatible server on the loopback: transformers', with a tiny chat model."""
-    port = free_port()
-    program = Path(sys.executable).with_name("transformers")
-    command = [program, "serve", str(model_folders["llama"]), "--host", "127.0.0.1"]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [*command, "--port", str(port), "--device", "cpu", "--dtype", "float32"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-def endpoint(base_url, model="m", **changes):
-    options = {
-        "key_variable": None,
-        "max_requests": 100,
-        "parallel": 2,
-        "timeout": 20,
-        "retries": 0,
-        "price": (0.0, 0.0),
-    }
-    return Endpoint(base_url, model, **{**options, **changes})
 
 
 def local(lm, *, max_new_tokens=6, budget=1024):
-    return LocalJudge(lm, max_new_tokens=max_new_tokens, budget=budget)
+    options = {"max_new_tokens": max_new_tokens, "budget": budget}
+    return LocalJudge(lm, **options, section="lookups.explanations")
 
 
 def plain_difference(lm, question):

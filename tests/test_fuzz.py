@@ -437,7 +437,7 @@ REPLIES = st.one_of(
 @example(b'{"choices": ' + b"[" * 100_000, 200, "application/json")
 @example('{"choices": [{"message": {"content": "a\u2028b"}}]}'.encode(), 200, "application/json")
 def test_an_endpoint_may_reply_anything(body, status, kind):
-    at = Endpoint("http://judge/v1", "m", None, 9, 1, 5.0, 0, (0.0, 0.0))
+    at = Endpoint("http://judge/v1", "m", None, 9, 1, 5.0, 0, (0.0, 0.0), "judge", "judge")
     headers = {"content-type": kind}
     transport = httpx.MockTransport(lambda _: httpx.Response(status, content=body, headers=headers))
     with tempfile.TemporaryDirectory() as folder:

@@ -165,11 +165,12 @@ def test_a_completion_that_is_scored_beyond_the_context_is_refused(lm):
         next(scored(lm.context - 1))
 
 
-def test_the_local_judge_names_its_key(load_tiny):
-    judge = LocalJudge(load_tiny("gpt2"), max_new_tokens=9, budget=512)
+@pytest.mark.parametrize("section", ["lookups.explanations", "steering.ratings"])
+def test_the_local_judge_names_its_key(load_tiny, section):
+    judge = LocalJudge(load_tiny("gpt2"), max_new_tokens=9, budget=512, section=section)
     question = "Tea? " * 99
     assert not judge.fits(question)
-    with pytest.raises(UserError, match=r"lower lookups\.explanations\.max_new_tokens"):
+    with pytest.raises(UserError, match=rf"lower {section}\.max_new_tokens"):
         judge.write([question])
 
 

@@ -151,7 +151,7 @@ def test_raw_data_is_read_by_the_rules_that_serialize_it_and_by_no_other(tmp_pat
         for paths in [[*rule["input"].values(), rule["params"].get("beside")]]
         if any("/data/" in str(path) for path in paths)
     }
-    serializers = {"prompts", "cost_prompts", "benchmark_prompts"}
+    serializers = {"prompts", "cost_prompts", "benchmark_prompts", "rating_prompts"}
     # what papers printed
     serializers |= {"lookups_tables", "verdict"}
     records = {"provenance", "archive"}

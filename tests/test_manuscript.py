@@ -12,6 +12,7 @@ import yaml
 from asked import rules_of
 from conftest import ROOT
 from makers import make_benchmarks, make_cost, make_logprobs, make_reasoning, make_system_prompts
+from many_tables import ratings as ratings_of
 from study import make_study, snakemake
 
 from steerpaper.errors import UserError
@@ -306,6 +307,20 @@ def test_parts_say_whether_the_score_rises_falls_or_neither(tmp_path):
         if name.startswith(("reasoning", "cost")):
             assert words[name] in text, name
     assert "no part of this study. With" not in text
+
+
+def test_ratings_stand_in_the_manuscript_where_there_are_any(tmp_path):
+    table, agreement = ratings_of(2)
+    text = said(tmp_path, {"ratings": table, "rating_agreement": agreement}, ["ratings"])
+    numbers = json.loads((tmp_path / "study/numbers.json").read_text())
+    for judge in table["judge"].unique():
+        low, high = (
+            numbers[f"ratings.all.{judge}.{end}.value.range"]["text"]
+            for end in ("lowest", "highest")
+        )
+        assert f"by {judge}, {low} at the lowest multiplier and {high} at the highest" in text
+    (tmp_path / "none").mkdir()
+    assert "A judge rated" not in said(tmp_path / "none", {})
 
 
 def test_more_behaviours_than_a_sentence_can_list_are_counted(tmp_path):

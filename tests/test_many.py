@@ -38,6 +38,7 @@ PANELS = {
     "norms": 2,
     "convergence": 2,
     "several_or_one": 1,
+    "ratings": 2,
     "logprob_shift": 4,
     "reasoning": 1,
     "system_prompts": 3,

@@ -14,6 +14,7 @@ from steerpaper.workflow.places import cleaned, data_names, machine, named, port
 from steerpaper.workflow.provenance import FOLDERS, workflow_files
 
 ENDPOINT = areas()["endpoint"]
+SECOND = {name: case for name, case in areas()["ratings"].items() if "second judge" in name}
 
 
 @pytest.mark.parametrize("name", ENDPOINT)
@@ -21,6 +22,13 @@ def test_a_refused_address_or_key_is_not_repeated_by_the_message(name, tmp_path)
     said = message_of(ENDPOINT[name], tmp_path, tmp_path)
     assert not any(secret in said for secret in SECRETS), said
     assert "key_variable" in said
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_nor_is_what_stands_in_the_place_of_a_second_judge(name, tmp_path):
+    said = message_of(SECOND[name], tmp_path, tmp_path)
+    assert not any(secret in said for secret in SECRETS), said
+    assert "steering.ratings.second" in said
 
 
 def test_secrets_are_what_a_name_says_and_what_the_configuration_names():

@@ -280,7 +280,7 @@ def test_the_other_readers_of_logits_get_float32_too(load_short, dtype):
     ablations = [Ablation(prompt, "heads", 2, 1, 77) for prompt in prompts]
     question = Question("q", list(prompts[0]), [8, 9], [10], [11, 12])
     chain = [Chain(0, (13, 14), 0.0, 0.0)]
-    judge = LocalJudge(lm, max_new_tokens=4, budget=512)
+    judge = LocalJudge(lm, max_new_tokens=4, budget=512, section="judge")
     judged = judgement("when the day is good", "it is a good day")
 
     def read():

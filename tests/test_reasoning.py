@@ -293,8 +293,8 @@ def test_a_behaviour_without_system_prompts_is_said_to_have_none(load_tiny):
 
 
 def test_every_behaviour_has_system_prompts_that_differ():
-    for path in sorted((ROOT / "data/behaviors").glob("*.yaml")):
-        texts = read_about(path).system_prompts
+    for items in sorted((ROOT / "data/behaviors").glob("*.jsonl")):
+        texts = read_about(items.with_suffix(".yaml")).system_prompts
         assert set(texts) == {"for", "against"}
         assert texts["for"] != texts["against"]
 

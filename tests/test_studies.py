@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from chat_server import answering
 from conftest import ROOT
+from endpoints import answering
 from local_hub import serving
 from small_copies import STUDIES, answer, environment, flat, merged, shrunk, small_copy
 from small_data import small_file

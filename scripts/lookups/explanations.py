@@ -24,23 +24,25 @@ class Params(TypedDict):
 
 
 def make_judge(job: Job[Params]) -> Judge:
-    params = job.params
+    from steerpaper.judges.make import endpoint_judge, local_judge
+
+    params, section = job.params, "lookups.explanations"
     if params["explainer"] == "local":
-        from steerpaper.engine.model import load_manifest
-        from steerpaper.engine.text import fix_date
-        from steerpaper.judges.local import LocalJudge
-
-        lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
-        fix_date(lm.tokenizer, params["date"])
-        return LocalJudge(lm, max_new_tokens=params["max_new_tokens"], budget=job.batch_tokens)
-    from steerpaper.judges.endpoint import AnswerCache, Endpoint, EndpointJudge
-
-    options = {**params["endpoint"], **job.how}
-    price = options.pop("price")
-    return EndpointJudge(
-        Endpoint(**options, price=(price["input"], price["output"])),
-        AnswerCache(params["cache"]),
+        return local_judge(
+            job.input["model"],
+            **params["run"],
+            date=params["date"],
+            threads=job.threads,
+            budget=job.batch_tokens,
+            max_new_tokens=params["max_new_tokens"],
+            section=section,
+        )
+    return endpoint_judge(
+        {**params["endpoint"], **job.how},
+        params["cache"],
         max_new_tokens=params["max_new_tokens"],
+        section=f"{section}.endpoint",
+        fewer="lookups.heads.per_neuron",
     )
 
 

@@ -22,10 +22,12 @@ FLAGS = {
     "is one of many",
     "no interval": f"fewer than {LEAST} items, prompts or units: too few for an interval",
     "few items": f"fewer than {BOOTSTRAP} items, prompts or units: the interval is Student's t",
+    "unparsed": "more than one in ten of a judge's answers are no rating, and left out of the mean",
     "beyond context scaling": "texts are longer than what the model was trained on before its "
     "positions were rescaled",
 }
 LOW_MASS = 0.5
+UNPARSED = 0.1
 SEPARATOR = "; "
 
 
@@ -78,6 +80,11 @@ def unbalanced(letters: "pd.Series[str]") -> list[str]:
 def beyond_scaling(beyond: "pd.Series[bool]") -> list[str]:
     """Flags of texts, of which each is longer than the positions that were not rescaled, or not."""
     return ["beyond context scaling"] if beyond.any() else []
+
+
+def unparsed(missing: int, asked: int) -> list[str]:
+    """Flags of a mean of so many answers, of which some are no rating."""
+    return ["unparsed"] if missing > UNPARSED * asked else []
 
 
 def flags_table(tables: Mapping[Hashable, pd.DataFrame]) -> pd.DataFrame:

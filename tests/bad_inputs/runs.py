@@ -55,7 +55,8 @@ def _long_completion(folder, model):
 
 
 def _long_question(folder, model):
-    LocalJudge(_load(model), max_new_tokens=40, budget=512).write(["Tea? " * 99])
+    judge = LocalJudge(_load(model), max_new_tokens=40, budget=512, section="lookups.explanations")
+    judge.write(["Tea? " * 99])
 
 
 def _activations(folder, model):

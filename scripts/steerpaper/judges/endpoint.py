@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import openai
 from tqdm import tqdm
 
 from steerpaper.errors import UserError
-from steerpaper.judges.judge import FollowUps, Judgement, parse_answer
+from steerpaper.judges.judge import Asked, FollowUps, Judgement, as_question, parse_answer
 from steerpaper.reading import lines_of
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class Endpoint:
         timeout: seconds that one request may take.
         retries: of one request, with growing pauses (rate limits, faults of the server, time-outs).
         price: US dollars for a million tokens, in and out, for the estimate of the cost.
+        section: of the configuration, that says all this.
+        fewer: the key that makes fewer questions.
     """
 
     base_url: str
@@ -54,6 +56,8 @@ class Endpoint:
     timeout: float
     retries: int
     price: tuple[float, float]
+    section: str
+    fewer: str
 
     def key(self) -> str:
         """The key from the environment.
@@ -65,9 +69,9 @@ class Endpoint:
             return "none"
         if not os.environ.get(self.key_variable):
             raise UserError(
-                f"lookups.explanations.endpoint.key_variable: the environment variable "
-                f"{self.key_variable} is not set; put the endpoint's key into it, or set "
-                "key_variable: null for an endpoint that needs none"
+                f"{self.section}.key_variable: the environment variable {self.key_variable} is not "
+                "set; put the endpoint's key into it, or set key_variable: null for an endpoint "
+                "that needs none"
             )
         return os.environ[self.key_variable]
 
@@ -131,29 +135,26 @@ class EndpointJudge:
             max_retries=endpoint.retries,
         )
 
-    def fits(self, question: str) -> bool:
+    def fits(self, question: Asked) -> bool:
         """An endpoint's context is not known; one that refuses a question is noted and counted."""
         return True
 
-    def prepare(self, questions: Sequence[str], follow_ups: Sequence[FollowUps]) -> None:
+    def prepare(self, questions: Sequence[Asked], follow_ups: Sequence[FollowUps] = ()) -> None:
         """Log how many requests are to come, of how many tokens, at what cost.
 
         Raises:
             UserError: more requests than `max_requests`.
         """
-        requests, characters = 0, 0.0
-        # an answer that is still to come is taken to be as long as it may be
-        longest = "x" * (self._max_new_tokens * CHARACTERS_A_TOKEN)
-        for question, follow in zip(questions, follow_ups, strict=True):
-            answer = self._cache.get(self._key(self._request(question)))
-            todo = follow(longest if answer is None else answer)
+        to_come = list(questions)
+        for number, (question, follow) in enumerate(zip(questions, follow_ups, strict=False)):
+            answer = self._cache.get(self._key(question))
             if answer is None:
-                todo.append(question)
-            else:
-                todo = [q for q in todo if self._cache.get(self._key(self._request(q))) is None]
-            requests += len(todo)
-            characters += sum(map(len, todo))
-        tokens = (characters / CHARACTERS_A_TOKEN, requests * self._max_new_tokens)
+                # what is still to come is taken to be as long as it may be, and unlike all others
+                answer = f"{number} ".ljust(self._max_new_tokens * CHARACTERS_A_TOKEN, "x")
+            to_come += follow(answer)
+        requests = self._unanswered(to_come)
+        characters = sum(len(m["content"]) for one in requests.values() for m in one["messages"])
+        tokens = (characters / CHARACTERS_A_TOKEN, len(requests) * self._max_new_tokens)
         cost = sum(
             count * price / 1e6 for count, price in zip(tokens, self._endpoint.price, strict=True)
         )
@@ -162,19 +163,19 @@ class EndpointJudge:
             "%s at %s: %d requests, about %d tokens in, at most %d out, %s; answered before: %s",
             self.name,
             self._endpoint.base_url,
-            requests,
+            len(requests),
             *tokens,
             priced,
             self._cache.path,
         )
-        if requests > self._endpoint.max_requests:
+        if len(requests) > self._endpoint.max_requests:
             raise UserError(
-                f"lookups.explanations.endpoint.max_requests: {requests} requests are needed, "
+                f"{self._endpoint.section}.max_requests: {len(requests)} requests are needed, "
                 f"{self._endpoint.max_requests} allowed, none was made; raise the cap, or lower "
-                "lookups.heads.per_neuron"
+                f"{self._endpoint.fewer}"
             )
 
-    def write(self, questions: Sequence[str]) -> list[str]:
+    def write(self, questions: Sequence[Asked]) -> list[str]:
         """An answer to every question; empty where the endpoint gave none."""
         return self._ask(questions, "answers")
 
@@ -183,22 +184,30 @@ class EndpointJudge:
         answers = self._ask([judgement.question for judgement in judgements], "judgements")
         return [parse_answer(answer) for answer in answers]
 
-    def _request(self, question: str) -> dict[str, Any]:
+    def _request(self, asked: Asked) -> dict[str, Any]:
+        question = as_question(asked)
+        told = [{"role": "system", "content": question.system}] if question.system else []
         return {
             "model": self._endpoint.model,
-            "messages": [{"role": "user", "content": question}],
+            "messages": [*told, {"role": "user", "content": question.text}],
             "max_tokens": self._max_new_tokens,
             "temperature": 0,
         }
 
-    def _key(self, request: dict[str, Any]) -> str:
-        asked = json.dumps([self._endpoint.base_url, request], sort_keys=True)
-        return hashlib.sha256(asked.encode()).hexdigest()
+    def _key(self, asked: Asked) -> str:
+        """What an answer is kept under: all that is asked, and of a later time which."""
+        nth = as_question(asked).nth
+        said = [self._endpoint.base_url, self._request(asked), *([nth] if nth > 1 else [])]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-    def _ask(self, questions: Sequence[str], what: str) -> list[str]:
+    def _unanswered(self, questions: Iterable[Asked]) -> dict[str, dict[str, Any]]:
+        """The requests that are still to be made, by key; equal questions are one."""
+        requests = {self._key(question): self._request(question) for question in questions}
+        return {key: one for key, one in requests.items() if self._cache.get(key) is None}
+
+    def _ask(self, questions: Sequence[Asked], what: str) -> list[str]:
         """Answers in the questions' order; equal questions are asked once."""
-        requests = {self._key(request): request for request in map(self._request, questions)}
-        todo = [key for key in requests if self._cache.get(key) is None]
+        todo = self._unanswered(questions)
         failed = threading.Event()
 
         def fetch(key: str) -> None:
@@ -206,7 +215,7 @@ class EndpointJudge:
             if failed.is_set():
                 return
             try:
-                self._cache.put(key, requests[key], self._completion(requests[key]))
+                self._cache.put(key, todo[key], self._completion(todo[key]))
             except UserError:
                 failed.set()
                 raise
@@ -217,10 +226,10 @@ class EndpointJudge:
         ):
             for _ in pool.map(fetch, todo):
                 bar.update()
-        return [self._cache.get(self._key(self._request(question))) or "" for question in questions]
+        return [self._cache.get(self._key(question)) or "" for question in questions]
 
     def _completion(self, request: dict[str, Any]) -> str:
-        at = f"lookups.explanations.endpoint: {self._endpoint.base_url}"
+        at = f"{self._endpoint.section}: {self._endpoint.base_url}"
         kept = f"the answers so far are kept in {self._cache.path}; run again to go on"
         try:
             completion = self._client.chat.completions.create(**request)

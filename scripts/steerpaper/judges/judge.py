@@ -1,4 +1,8 @@
-"""What a judge is: somebody who writes about texts, and answers questions about them."""
+"""What a judge is: somebody who writes about texts, and answers questions about them.
+
+The same judges are used by both studies: whoever asks says which section of the configuration the
+question comes from, so that messages name its keys.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,6 +11,37 @@ from typing import Protocol
 
 # the questions that follow from an answer
 FollowUps = Callable[[str], list[str]]
+
+# what may stand around the one number of a rating: "Rating: 7", "**7**", "7/10", "7 out of 10."
+_RATING = re.compile(
+    r"(?:\**(?:rating|score)\**\s*[:=]\**\s*)?\**(-?[0-9]+(?:\.[0-9]+)?)"
+    r"(?:\s*(?:/|out of)\s*([0-9]+(?:\.[0-9]+)?))?\**\.?",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with what goes beyond its text.
+
+    Attributes:
+        text: as it is asked.
+        system: what a judge is told before it; None for nothing.
+        nth: the how manieth time it is asked; a later time is asked anew, whatever is kept.
+    """
+
+    text: str
+    system: str | None = None
+    nth: int = 1
+
+
+# a text alone is a question, too
+Asked = str | Question
+
+
+def as_question(asked: Asked) -> Question:
+    """A question, of a text alone."""
+    return Question(asked) if isinstance(asked, str) else asked
 
 
 @dataclass(frozen=True)
@@ -32,13 +67,16 @@ class Judge(Protocol):
 
     name: str
 
-    def fits(self, question: str) -> bool:
+    def fits(self, question: Asked) -> bool:
         """Whether a question can be read whole, with room for the answer."""
 
-    def prepare(self, questions: Sequence[str], follow_ups: Sequence[FollowUps]) -> None:
-        """Say what will be asked, before it is: questions, and what follows from each's answer."""
+    def prepare(self, questions: Sequence[Asked], follow_ups: Sequence[FollowUps] = ()) -> None:
+        """Say what will be asked, before it is: questions, and what follows from each's answer.
 
-    def write(self, questions: Sequence[str]) -> list[str]:
+        Without `follow_ups` nothing does.
+        """
+
+    def write(self, questions: Sequence[Asked]) -> list[str]:
         """An answer to every question; empty where none was given."""
 
     def judge(self, judgements: Sequence[Judgement]) -> list[bool | None]:
@@ -49,3 +87,17 @@ def parse_answer(answer: str) -> bool | None:
     """Yes or No out of an answer; None where it says neither, or both."""
     words = set(re.findall(r"[a-z]+", answer.lower())) & {"yes", "no"}
     return "yes" in words if len(words) == 1 else None
+
+
+def parse_rating(answer: str, lowest: float, highest: float) -> float | None:
+    """The rating that an answer is; None where it is anything else, or not on the scale.
+
+    An answer is one number, "Rating:" or "Score:" may stand before it and "/10" or "out of 10"
+    behind it, where 10 is the scale's highest. Of prose no number is taken: which one would be a
+    guess.
+    """
+    found = _RATING.fullmatch(answer.strip())
+    if not found or (found[2] and float(found[2]) != highest):
+        return None
+    rating = float(found[1])
+    return rating if lowest <= rating <= highest else None

@@ -15,7 +15,7 @@ from steerpaper.engine.text import (
     without_control_tokens,
 )
 from steerpaper.engine.turns import Turn, render
-from steerpaper.judges.judge import FollowUps, Judgement
+from steerpaper.judges.judge import Asked, FollowUps, Judgement, as_question
 from steerpaper.progress import progress
 
 
@@ -27,27 +27,31 @@ class LocalJudge:
     Zhao et al. 2021, arXiv 2102.09690): the answer is yes where the text raises it.
     """
 
-    def __init__(self, lm: LanguageModel, *, max_new_tokens: int, budget: int) -> None:
+    def __init__(
+        self, lm: LanguageModel, *, max_new_tokens: int, budget: int, section: str
+    ) -> None:
         """Judge by a loaded model.
 
         Args:
             max_new_tokens: of what is written.
             budget: tokens a forward pass may hold.
+            section: of the configuration, that the questions come from.
         """
         self.name = lm.name
         self._lm = lm
-        key = "lookups.explanations.max_new_tokens"
+        self._section = section
+        key = f"{section}.max_new_tokens"
         self._decoding = Decoding(max_new_tokens, 1.0, 1.0, budget=budget, key=key)
 
-    def fits(self, question: str) -> bool:
+    def fits(self, question: Asked) -> bool:
         """Whether the question and an answer are within the model's context."""
         length = len(self._ids(question)) + self._decoding.max_new_tokens
         return length <= (self._lm.longest or np.inf)
 
-    def prepare(self, questions: Sequence[str], follow_ups: Sequence[FollowUps]) -> None:
+    def prepare(self, questions: Sequence[Asked], follow_ups: Sequence[FollowUps] = ()) -> None:
         """Nothing is paid for here."""
 
-    def write(self, questions: Sequence[str]) -> list[str]:
+    def write(self, questions: Sequence[Asked]) -> list[str]:
         """Greedy completions of the questions."""
         if not questions:
             return []
@@ -93,13 +97,16 @@ class LocalJudge:
         )
         return Choice(question, token_ids(self._tokenizer, turn.text), yes, no)
 
-    def _ids(self, question: str) -> list[int]:
-        return token_ids(self._tokenizer, self._render(question).text)
+    def _ids(self, asked: Asked) -> list[int]:
+        question = as_question(asked)
+        # in the user's turn: not every template has a place for a system prompt
+        text = f"{question.system}\n\n{question.text}" if question.system else question.text
+        return token_ids(self._tokenizer, self._render(text).text)
 
     def _render(self, question: str) -> Turn:
         # a corpus may hold the model's control tokens, and they would end the question
         question = without_control_tokens(self._tokenizer, question)
-        return render(self._tokenizer, question, None, source="lookups.explanations")
+        return render(self._tokenizer, question, None, source=self._section)
 
     @property
     def _tokenizer(self) -> Any:

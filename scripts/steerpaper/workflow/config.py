@@ -18,6 +18,7 @@ from jsonschema.validators import Draft202012Validator, extend
 
 from steerpaper.errors import UserError
 from steerpaper.reading import read_json, read_yaml, shown
+from steerpaper.workflow.judges import check_ratings
 from steerpaper.workflow.places import WORKFLOW, data_files
 from steerpaper.workflow.sources import check_sources
 
@@ -244,7 +245,7 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
 
 def _may_hold_a_key(error: jsonschema.ValidationError) -> bool:
     """Whether a value is the endpoint's address or key: logs would keep what a message shows."""
-    return bool({"endpoint", "base_url", "key_variable"} & {*list(error.path)[-1:]})
+    return bool({"endpoint", "second", "base_url", "key_variable"} & {*list(error.path)[-1:]})
 
 
 def _nearest(key: str, known: list[str]) -> str:
@@ -307,7 +308,8 @@ def _check_meaning(config: Config) -> list[str]:
     if lowest > highest:
         problems.append(f"lookups.heads.active: {lowest} is more than {highest}: swap them")
     problems += _check_parts(steering)
-    return problems
+    rated = named_behaviors(steering["ratings"]["behaviors"], steering["behaviors"])
+    return problems + check_ratings(config, rated)
 
 
 def without_dev(config: Config) -> dict[str, str]:

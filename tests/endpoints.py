@@ -1,16 +1,67 @@
-"""An OpenAI-compatible server on the loopback that answers what a test says, faults among it."""
+"""Endpoints of judges on the loopback: a real server, and one whose every reply is scripted."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from steerpaper.judges.endpoint import Endpoint
+
+KEY = "sk-a-secret-that-must-not-leak"
 
 
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextmanager
+def served(model):
+    """A real OpenAI-compatible server on the loopback: transformers', with a tiny chat model."""
+    port = free_port()
+    program = Path(sys.executable).with_name("transformers")
+    command = [program, "serve", str(model), "--host", "127.0.0.1"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--device", "cpu", "--dtype", "float32"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def endpoint(base_url, model="m", **changes):
+    options = {
+        "key_variable": None,
+        "max_requests": 100,
+        "parallel": 2,
+        "timeout": 20,
+        "retries": 0,
+        "price": (0.0, 0.0),
+        "section": "lookups.explanations.endpoint",
+        "fewer": "lookups.heads.per_neuron",
+    }
+    return Endpoint(base_url, model, **{**options, **changes})
 
 
 def completion(text):
@@ -37,10 +88,7 @@ def fault(status, code=None, message="no"):
 
 @contextmanager
 def answering(answer):
-    """A server on the loopback whose every reply is `answer(number, request)`: status and body.
-
-    Yields its address, and the requests that it has got.
-    """
+    """A server on the loopback whose every reply is `answer(number, request)`: status and body."""
     requests = []
     lock = threading.Lock()
 

@@ -1,0 +1,108 @@
+"""How far completions show a behaviour, by a judge's number: the questions, and the ratings."""
+
+RATINGS = STEERING["ratings"]
+RATED = behaviors_of("ratings")
+RATERS = judges_of(RATINGS)
+RATED_LOCALLY = any(judge["judge"] == "local" for _, judge in RATERS)
+RATED_AT_ENDPOINT = any(judge["judge"] == "openai" for _, judge in RATERS)
+
+
+def rated(template):
+    """The files of a job that rates: one behaviour's; with an endpoint those of all.
+
+    So that all its requests are counted and priced before the first one is made.
+    """
+    return expand(template, behavior=RATED) if RATED_AT_ENDPOINT else template
+
+
+rule rating_prompts:
+    """Write down what a judge is asked about every completion of a behaviour."""
+    input:
+        samples=f"{RESULTS}/steering/{{behavior}}.samples.parquet",
+        prompts=f"{RESULTS}/prompts/{{behavior}}.open.jsonl",
+        rating=lambda wildcards: theirs(
+            config["behaviors"][wildcards.behavior].get("rating", "")
+        ),
+    output:
+        asked=f"{RESULTS}/prompts/{{behavior}}.ratings.jsonl",
+    log:
+        f"{LOGS}/rating_prompts/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/rating_prompts/{{behavior}}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    params:
+        settings=lambda wildcards: dict(
+            data=content(config["behaviors"][wildcards.behavior].get("rating", "")),
+        ),
+        code=code_of("steering/rating_prompts"),
+        beside=lambda wildcards: ours(
+            rating=config["behaviors"][wildcards.behavior].get("rating")
+        ),
+    message:
+        "Writing down what a judge is asked about {wildcards.behavior}"
+    script:
+        "../scripts/steering/rating_prompts.py"
+
+
+rule ratings:
+    """Rate the completions, by the local model, an endpoint, or both."""
+    input:
+        **({"model": f"{MODEL}/manifest.json"} if RATED_LOCALLY else {}),
+        asked=rated(f"{RESULTS}/prompts/{{behavior}}.ratings.jsonl"),
+    output:
+        ratings=rated(f"{RESULTS}/steering/{{behavior}}.ratings.parquet"),
+    log:
+        f"{LOGS}/ratings.log"
+        if RATED_AT_ENDPOINT
+        else f"{LOGS}/ratings/{{behavior}}.log",
+    benchmark:
+        f"{BENCHMARKS}/ratings.tsv"
+        if RATED_AT_ENDPOINT
+        else f"{BENCHMARKS}/ratings/{{behavior}}.tsv"
+    conda:
+        MODEL_ENV
+    threads: config["threads"] if RATED_LOCALLY else 1
+    resources:
+        gpu=1 if RATED_LOCALLY else 0,
+        mem_mb=scaled(3000),
+        runtime=scaled(240),
+    params:
+        settings=dict(
+            run=RUN_MODEL if RATED_LOCALLY else {},
+            date=config["model"]["date"] if RATED_LOCALLY else "",
+            judges=[
+                dict(
+                    section=section,
+                    **keys_of(judge, "judge passes"),
+                    endpoint=(
+                        keys_of(judge["endpoint"], "base_url model")
+                        if judge["judge"] == "openai"
+                        else {}
+                    ),
+                )
+                for section, judge in RATERS
+            ],
+            max_new_tokens=RATINGS["max_new_tokens"],
+            # not an output: what an endpoint has answered outlives a job that fails
+            cache=f"{RESULTS}/steering/cache/ratings.jsonl",
+        ),
+        code=code_of("steering/ratings"),
+        # how an endpoint is asked; no result depends on it
+        how=SimpleNamespace(
+            judges=[
+                keys_of(
+                    judge["endpoint"],
+                    "key_variable max_requests parallel timeout retries price",
+                )
+                for _, judge in RATERS
+            ]
+        ),
+    message:
+        "Rating completions"
+    script:
+        "../scripts/steering/ratings.py"

@@ -41,6 +41,7 @@ PANELS = {
     "logprob_shift": 4,
     "reasoning": 1,
     "system_prompts": 3,
+    "prompt_kinds": 6,
     "cost": 3,
 }
 

@@ -1,4 +1,4 @@
-"""Train a vector under prompts of each kind, and score the test items of each kind with all of them."""
+"""Train a vector under prompts of each kind, and score the test items of each kind with all."""
 
 import sys
 from pathlib import Path

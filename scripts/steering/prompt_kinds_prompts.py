@@ -1,4 +1,4 @@
-"""Serialize train and test items as prompts of several kinds: see steerpaper/steering/prompt_kinds.py."""
+"""Serialize train and test items as prompts of several kinds: see steering/prompt_kinds.py."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,7 @@ def main(job: Job[Params]) -> None:
 
     params, behavior = job.params, job.wildcards["behavior"]
     file = job.how["about"]
-    where = f"behaviors.{behavior}.about" + (f" ({named(file)})" if file else " (no file)")
+    where = f"behaviors.{behavior}.about ({named(file) if file else 'no file is named'})"
     texts = texts_of(read_json(job.input["about"]), params["kinds"], where)
     tokenizer, context = load_for_prompts(job.input["model"])
     fix_date(tokenizer, params["date"])

@@ -70,8 +70,8 @@ def many_behaviors(table: pd.DataFrame, correlation: pd.DataFrame) -> Figure:
     kinds = list(table["trained"].unique())
     palette = colours(kinds)
     figure, axes = panels([*kinds, "all"], height=1.9)
-    cells = table.pivot(index=["trained", "used"], columns="behavior", values="slope")
-    inside = cells.loc[BASE, BASE]
+    cells: Any = table.pivot(index=["trained", "used"], columns="behavior", values="slope")
+    inside = cells.loc[(BASE, BASE)]
     ends = table["slope"].min(), table["slope"].max()
     for ax, used in zip(axes, kinds, strict=False):
         ax.axhline(0, color="0.85", lw=0.5, zorder=0)
@@ -83,7 +83,7 @@ def many_behaviors(table: pd.DataFrame, correlation: pd.DataFrame) -> Figure:
                 continue
             look: dict[str, Any] = {"marker": "os^Dv"[number], "color": colour, "alpha": 0.75}
             look["label"] = shown_kind(trained)
-            ax.plot(inside, cells.loc[trained, used], ls="", ms=2.2, mew=0, **look)
+            ax.plot(inside, cells.loc[(trained, used)], ls="", ms=2.2, mew=0, **look)
         here = table[table["used"] == used]
         empty = "" if (here["n"] > 0).any() else ": n = 0"
         ax.set_title(f"{USED} {shown_kind(used)}{empty}{dagger(here)}", fontsize=6.5)

@@ -3,9 +3,10 @@
 Section 5 of arXiv 2407.12404. The kinds are those of dtch1997/repepo at 68f650a,
 repepo/experiments/persona_generalization.py, lines 91 to 101: the study's own prompts; a system
 prompt for or against the behaviour in the place of the study's; the same text and a blank line
-before what the user says, under the study's system prompt. dtch1997/steering-bench at 7c58f81 has
-the same texts (experiments/steering_generalization/persona_prompts.py) and runs three of the kinds
-(run_steering_experiment.py there, lines 26 to 32).
+before what the user says, under the study's system prompt. dtch1997/steering-bench at 7c58f81
+(experiments/steering_generalization/) leaves out the blank line (persona_prompts.py, line 767, and
+steering_bench/core/format.py), runs three of the kinds and leaves the vectors their norms
+(run_steering_experiment.py, lines 26 to 32 and 48 to 63).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -158,8 +159,8 @@ def kind_vectors(
         activations: by kind, the matching and the other answers', [item, len(layers), d] each.
         steering: [L, d] the vector that steers the study, in its norm and unit.
         norm: `base` gives every kind's vector the norm of the vector that steers the study, so that
-            directions are compared (persona_generalization.py, lines 231 to 235); `own` leaves it as
-            much longer or shorter than the base kind's as it was trained.
+            directions are compared (persona_generalization.py, lines 231 to 235); `own` leaves it
+            as much longer or shorter than the base kind's as it was trained.
 
     Returns:
         float32 [L, d] by kind, zero at all other blocks.

@@ -40,18 +40,13 @@ def prompt_kinds_tables(
         `correlations`.
     """
     blocks = {name[0] if isinstance(name, tuple) else name: one for name, one in block.items()}
-    tables = [
-        labelled(
-            of_measures(
-                of_behavior,
-                measures,
-                lambda part, _, chosen=blocks[name]: _slopes(part, chosen, interval),
-            ),
-            behavior=name,
-        )
-        for name, of_behavior in scores.items()
-    ]
-    table = pd.concat(tables, ignore_index=True)
+
+    def of_behavior(name: str) -> pd.DataFrame:
+        chosen = blocks[name]
+        own = of_measures(scores[name], measures, lambda part, _: _slopes(part, chosen, interval))
+        return labelled(own, behavior=name)
+
+    table = pd.concat(map(of_behavior, scores), ignore_index=True)
     found = [
         correlations(of_measure, interval).assign(measure=name)
         for name, of_measure in table.groupby("measure", sort=False)
@@ -94,10 +89,11 @@ def _slopes(scores: pd.DataFrame, block: Mapping[str, Any], interval: Interval) 
 def correlations(table: pd.DataFrame, interval: Interval) -> pd.DataFrame:
     """In/out-of-distribution correlation of mean slopes over behaviours.
 
-    Of every pair of kinds, as Tan et al. 2024 have it (dtch1997/repepo at 68f650a,
-    repepo/paper/helpers.py, lines 20 to 98, and make_figures_steering_ood.py, lines 43 to 56): the
-    mean slope of the vector trained under the study's own prompts and used under these, against
-    that of the pair's vector under the pair's prompts. There it is Spearman's.
+    Of every pair of kinds, as Tan et al. 2024 have it of some (dtch1997/repepo at 68f650a,
+    repepo/paper/helpers.py, lines 22 to 131, and make_figures_steering_ood.py, lines 43 to 56): the
+    mean over items of the least-squares slopes (preprocess_results.py, lines 45 to 52, multipliers
+    -1.5 to 1.5 with 0 among them) of the vector trained under the study's own prompts and used
+    under these, against that of the pair's vector under the pair's prompts. There it is Spearman's.
 
     Args:
         table: behavior, trained, used, slope; one measure's rows.
@@ -106,13 +102,13 @@ def correlations(table: pd.DataFrame, interval: Interval) -> pd.DataFrame:
         trained, used, n (behaviours that have both slopes), spearman and pearson with their
         intervals, flags.
     """
-    cells = table.pivot(index=["trained", "used"], columns="behavior", values="slope")
-    inside = cells.loc[BASE, BASE].to_numpy(dtype=float)
+    cells: Any = table.pivot(index=["trained", "used"], columns="behavior", values="slope")
+    inside = cells.loc[(BASE, BASE)].to_numpy(dtype=float)
     rows = []
     for trained, used in table[["trained", "used"]].drop_duplicates().itertuples(index=False):
         if trained == used == BASE:
             continue
-        outside = cells.loc[trained, used].to_numpy(dtype=float)
+        outside = cells.loc[(trained, used)].to_numpy(dtype=float)
         n = int((np.isfinite(inside) & np.isfinite(outside)).sum())
         row: dict[str, Any] = {"trained": trained, "used": used, "n": n}
         for name, correlate in CORRELATIONS.items():

@@ -10,6 +10,7 @@ from makers import (
     make_steerability,
     make_system_prompts,
 )
+from many_tables import prompt_kinds
 
 from steerpaper.steering.conditions import BEHAVIOR
 from steerpaper.steering.tables.latex import Headline, latex_table
@@ -23,6 +24,7 @@ MADE = {
     "system_prompts": lambda: make_system_prompts(("for",)),
     "cost": make_cost,
     "logprobs": make_logprobs,
+    "prompt_kinds_correlation": lambda: prompt_kinds(6)[1],
 }
 
 

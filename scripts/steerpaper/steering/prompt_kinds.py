@@ -95,7 +95,7 @@ def under_kinds(
         except UserError as error:
             # what the user says fits every template
             if KINDS[kind].place == "user":
-                raise
+                raise UserError(f"steering.prompt_kinds, {kind}: {error}") from error
             found.append({"kind": kind, "note": f"not with this model: {error}"})
             continue
         found += [{"kind": kind, "said": text, **row} for row in made]

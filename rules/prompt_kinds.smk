@@ -1,12 +1,6 @@
 # The first contrast of the list leads: its items, its vector's norm and its block.
 
 
-def about_file(wildcards):
-    """The file about a behaviour, to be named in a message; empty without one."""
-    about = config["behaviors"][wildcards.behavior].get("about", "")
-    return fetched(about) if isinstance(about, dict) else about
-
-
 rule prompt_kinds_prompts:
     """Serialize train and test items as prompts of several kinds."""
     input:
@@ -34,7 +28,9 @@ rule prompt_kinds_prompts:
             **keys_of(STEERING["prompt_kinds"], "kinds train prompts"),
         ),
         code=code_of("steering/prompt_kinds_prompts"),
-        how=lambda wildcards: SimpleNamespace(about=about_file(wildcards)),
+        how=lambda wildcards: SimpleNamespace(
+            about=file_of(config["behaviors"][wildcards.behavior].get("about", ""))
+        ),
     message:
         "Serializing the prompts of {wildcards.behavior} of every kind"
     script:

@@ -121,6 +121,11 @@ def theirs(path):
     return [] if not path or is_ours(path) else ancient(path)
 
 
+def file_of(source):
+    """Where a file of raw data is, to be named in a message; empty without one."""
+    return fetched(source) if isinstance(source, dict) else source
+
+
 def ours(**paths):
     """Those files of raw data that are the workflow's own, for the job alone.
 

@@ -4,10 +4,12 @@ The tables of two behaviours that makers.py sums up are given to more, each with
 """
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from makers import (
+    INTERVAL,
     make_benchmarks,
     make_completions,
     make_convergence,
@@ -21,7 +23,9 @@ from makers import (
 )
 
 from steerpaper.steering.conditions import BEHAVIOR
+from steerpaper.steering.kinds import BASE, KINDS
 from steerpaper.steering.tables.geometry import cosine_behaviors, cosine_blocks, pca
+from steerpaper.steering.tables.prompt_kinds import correlations
 
 BLOCKS = 14
 WORDS = ("calm", "believes life has meaning", "sycophancy", "power-seeking-inclination")
@@ -224,6 +228,21 @@ def logprob_shift(n):
     return [pd.concat([few, enlarged(shown, n)[lambda rows: ~rows["behavior"].isin(names(2))]])]
 
 
+def prompt_kinds(n):
+    generator = np.random.default_rng(9)
+    rows = []
+    for number, name in enumerate(names(n)):
+        size = generator.normal(1, 1)
+        for trained, used in product((BASE, *KINDS), (BASE, *KINDS)):
+            slope = size * (1 if trained == used else 0.8) + generator.normal(0, 0.1)
+            row = {"behavior": name, "trained": trained, "used": used, "slope": slope}
+            row |= {"low": slope - 0.4, "high": slope + 0.4, "n": 30}
+            rows.append({**row, "flags": "few items" if number % 5 == 0 else None})
+    table = pd.DataFrame(rows)
+    found = correlations(table, INTERVAL)
+    return [one.assign(measure="logit_diff") for one in (table, found)]
+
+
 def _first_order(n):
     return enlarged(_effects()["first_order"], n, ())
 
@@ -248,6 +267,7 @@ TABLES = {
     "reasoning": lambda n: [enlarged(make_reasoning(), n), _first_order(n)],
     "propensity": lambda n: [enlarged(make_propensity(), n)],
     "system_prompts": lambda n: [enlarged(make_system_prompts(), n), _first_order(n)],
+    "prompt_kinds": prompt_kinds,
     "cost": lambda n: [enlarged(make_cost(), n, ("value", "value_low", "value_high"), 0.05)],
     "benchmarks": lambda n: [enlarged(make_benchmarks(), n, ("value", "low", "high"), 0.05)],
 }

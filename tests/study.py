@@ -57,6 +57,7 @@ SMALL = {
     "fixed_completions": {"prompts": 2, "samples": 5, "max_new_tokens": 3},
     "compare_estimators": {"prompts": 3},
     "transfer": {"prompts": 2, "layers": {"every": 2}},
+    "prompt_kinds": {"prompts": 2, "train": 4, "multipliers": [-1, 1]},
 }
 
 

@@ -43,6 +43,7 @@ PANELS = {
     "reasoning": 1,
     "system_prompts": 3,
     "propensity": 3,
+    "prompt_kinds": 6,
     "cost": 3,
     "benchmarks": 4,
 }

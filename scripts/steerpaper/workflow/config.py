@@ -309,6 +309,12 @@ def _check_meaning(config: Config) -> list[str]:
         problems.append(f"lookups.heads.active: {lowest} is more than {highest}: swap them")
     problems += _check_parts(steering)
     rated = named_behaviors(steering["ratings"]["behaviors"], steering["behaviors"])
+    kinds = steering["prompt_kinds"]["kinds"]
+    if "base" not in kinds or len(kinds) < 2:
+        problems.append(
+            "steering.prompt_kinds.kinds: needs base, which all are compared with, and at least "
+            f"one other kind; found: {', '.join(kinds)}"
+        )
     return problems + check_ratings(config, rated)
 
 

@@ -58,8 +58,8 @@ def data_sources(config: Config) -> Iterator[tuple[str, Config, str]]:
 
 def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
     """The files of this machine that a configuration names by path: its raw data (of `data_sources`
-    the others are fetched), its chat template, papers of its own and its manuscript. Dotted key, and
-    where the path is held.
+    the others are fetched), its chat template, papers of its own and its manuscript. Dotted key,
+    and where the path is held.
     """
     for name, place, key in data_sources(config):
         if isinstance(place[key], str):

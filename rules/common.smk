@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 from steerpaper.workflow.captions import for_captions
 from steerpaper.workflow.clock import bring_back
-from steerpaper.workflow.config import named_behaviors, validated, without_dev
+from steerpaper.workflow.checks import named_behaviors, without_dev
+from steerpaper.workflow.config import validated
 from steerpaper.workflow.declared import (
     combinations,
     csv_names,

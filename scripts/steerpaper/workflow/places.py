@@ -14,8 +14,10 @@ from typing import Any
 Config = dict[str, Any]
 
 # the keys that hold a source of raw data
-SOURCES = ("items", "train", "dev", "test", "about", "open", "rating")
-SOURCES += ("neutral", "knowledge", "file", "path")
+SOURCES = (
+    *("items", "train", "dev", "test", "about", "open", "rating"),
+    *("neutral", "knowledge", "file", "path"),
+)
 WORKFLOW = Path(__file__).resolve().parents[3]
 # environment variables whose values are nobody else's business
 SECRET = re.compile("KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)

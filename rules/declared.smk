@@ -77,7 +77,8 @@ def is_asked_for(row):
     """Is the study made that a row is of, with the part and the items that it is for?"""
     if row.get("items") == "dev" and set(BEHAVIORS) <= set(WITHOUT_DEV):
         return False
-    return study_of(row) in config["studies"] and (
+    # published numbers are held against whatever is made
+    return study_of(row) in (*config["studies"], "verdict") and (
         "section" not in row or bool(behaviors_of(row["section"]))
     )
 

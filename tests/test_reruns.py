@@ -34,7 +34,8 @@ NOTHING = {
     "batch_tokens",
     "steering.prompts.csv",  # asks for more files
     *(
-        f"lookups.explanations.endpoint.{key}"
+        f"{section}.endpoint.{key}"
+        for section in ("lookups.explanations", "steering.ratings")
         for key in (
             "key_variable",
             "max_requests",
@@ -79,6 +80,14 @@ OTHERS = {
     "steering.benchmarks.sets.knowledge.questions": 24,
     "steering.benchmarks.sets.knowledge.bad_items": "drop",
     "steering.convergence.sizes": [3, 5],
+    "steering.prompt_kinds.kinds": ["base", "user_for"],
+    "steering.prompt_kinds.train": 20,
+    "steering.prompt_kinds.norm": "own",
+    "steering.ratings.judge": "local",
+    "steering.ratings.endpoint.base_url": "http://localhost:1/v1",
+    "steering.ratings.endpoint.key_variable": "OTHER_KEY",
+    "steering.ratings.passes": 2,
+    "steering.ratings.second": {"judge": "local"},
     "statistics.measures": ["p_matching"],
     "figures.layers": [1, 2],
     "lookups.layers": {"last": 2},
@@ -91,6 +100,7 @@ OTHERS = {
     "steering.transfer.norm": "source",
     "lookups.explanations.endpoint.base_url": "http://localhost:1/v1",
     "lookups.heads.active": [0.2, 0.7],
+    "studies": ["steering"],
     "device": "cpu",
     "dtype": "bfloat16",
     "torch": "cpu",
@@ -116,6 +126,9 @@ def default_config():
     }
     config["lookups"]["corpus"] |= {"source": "file", "file": {"path": "data/neutral.jsonl"}}
     config["lookups"]["explanations"]["explainer"] = "openai"
+    for part in ("benchmarks", "prompt_kinds", "ratings"):
+        config["steering"][part]["behaviors"] = 1
+    config["steering"]["ratings"]["judge"] = "openai"
     filled = validated(config, SCHEMA, KNOWN)
     for _, place, key in data_files(filled):
         place[key] = str(ROOT / place[key])

@@ -151,6 +151,12 @@ def is_read(key):
     )
 
 
+def items_of(behavior):
+    """The raw files of a behaviour's items: one that is dealt into splits, or one for each."""
+    about = config["behaviors"][behavior]
+    return about["splits"] if "splits" in about else {"raw": about["items"]}
+
+
 def said_by(*files):
     """What files of the workflow say that are no code, to be put beside a script's code."""
     return {file: content(WORKFLOW / file) for file in files}

@@ -1,9 +1,3 @@
-def items_of(behavior):
-    """The raw files of a behaviour's items: one that is dealt into splits, or one for each."""
-    about = config["behaviors"][behavior]
-    return about["splits"] if "splits" in about else {"raw": about["items"]}
-
-
 rule prompts:
     """Serialize a behaviour's raw items: split, render, check the tokens, for every contrast."""
     input:

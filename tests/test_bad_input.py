@@ -279,7 +279,7 @@ BAD_KEYS = [
     (
         "steering.prompts.split",
         {"train": 1},
-        r"split\.train: 1 is not allowed; expected a number >= 2",
+        r"split\.train: 1 is not allowed; expected 2 items or more, or all of a file of its own",
     ),
     ("steering.cost.multipliers", [0], r"steering\.cost\.multipliers: needs a multiplier other"),
     ("steering.cost.random.multipliers", [0], r"steering\.cost\.random\.multipliers: needs a mul"),

@@ -117,7 +117,7 @@ def sample(study, budget, about):
     return run(study, "fixed_completions", inputs, outputs, params, budget)
 
 
-def score(study, completions, budget):
+def score(study, completions, budget, positions="response"):
     inputs = {
         "completions": completions,
         "prompts": [f"{study}/{contrast}.jsonl" for contrast in CONTRASTS],
@@ -126,12 +126,13 @@ def score(study, completions, budget):
     }
     params = RUN | {
         "contrasts": CONTRASTS,
-        "positions": "response",
+        "positions": positions,
         "layers": ["chosen", 3],
         "multipliers": [-1, 1],
         "random": {"directions": 1, "multipliers": [1]},
     }
-    return run(study, "logprobs", inputs, {"logprobs": f"lp.{budget}.parquet"}, params, budget)
+    made = {"logprobs": f"lp.{positions}.{budget}.parquet"}
+    return run(study, "logprobs", inputs, made, params, budget)
 
 
 def draw(study, figure, name, *tables):
@@ -144,6 +145,18 @@ def draw(study, figure, name, *tables):
     outputs = {kind: study / f"{name}.{kind}" for kind in ("pdf", "png", "csv")}
     save(figure(*kept), outputs, kept[0])
     assert all(path.stat().st_size for path in outputs.values())
+
+
+def test_of_fixed_completions_a_prefilled_bracket_is_steered_with_the_turn(study):
+    completions = sample(study, 4000, read_about(ROOT / "data/behaviors/optimism.yaml"))
+    response, turn = (
+        read_table(score(study, completions, 4000, positions)) for positions in ("response", "turn")
+    )
+    apart = (response["change"] - turn["change"]).abs()
+    # after the last block, and without a bracket, the steered tokens are the same
+    alike = (response["form"] == "free") | response["layers"].isin(["", "3"])
+    assert (apart[~alike] > 1e-3).mean() > 0.9
+    assert apart[alike].max() < 1e-4
 
 
 def test_fixed_completions_are_the_same_to_the_bit_for_any_budget_and_are_summarised(study):

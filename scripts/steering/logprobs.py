@@ -46,8 +46,8 @@ def main(job: Job[Params]) -> None:
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
     wanted, vectors = {}, {}
-    prompt_ids: dict[tuple[str, str], dict[str, list[int]]] = {}
-    behind: dict[tuple[str, str], dict[str, int]] = {}
+    # token ids, and how many of them stand behind the user's turn
+    asked: dict[tuple[str, str], dict[str, tuple[list[int], int]]] = {}
     for number, contrast in enumerate(params["contrasts"]):
         chosen = chosen_layers(read_json(job.input["blocks"][number]), lm.n_layers)
         key = "steering.fixed_completions.layers"
@@ -56,28 +56,27 @@ def main(job: Job[Params]) -> None:
             sets, params["multipliers"], {"random": params["random"]}, params["positions"]
         )
         vectors[contrast], _ = read_tensors(job.input["vectors"][number])
-        prompts = read_jsonl(job.input["prompts"][number])
-        for prompt in prompts:
+        for prompt in read_jsonl(job.input["prompts"][number]):
             for form, ids in forms(prompt).items():
-                prompt_ids.setdefault((contrast, form), {})[prompt["id"]] = ids
-                of_form = behind.setdefault((contrast, form), {})
-                of_form[prompt["id"]] = prefilled(prompt, form)
+                row = ids, prefilled(prompt, form)
+                asked.setdefault((contrast, form), {})[prompt["id"]] = row
     with table_writer(job.output["logprobs"]) as append:
         for part in read_table_parts(job.input["completions"], [*COMPLETION, "ids"]):
             for name, completions in part.groupby(["contrast", "form"], sort=False):
                 contrast, form = map(str, name)
                 named = completions["prompt_id"].tolist()
                 place = {name: k for k, name in enumerate(dict.fromkeys(named))}
+                prompts = [asked[contrast, form][prompt] for prompt in place]
                 sequences = completions["ids"].tolist()
                 batches = score_completions(
                     lm,
-                    [prompt_ids[contrast, form][prompt] for prompt in place],
+                    [ids for ids, _ in prompts],
                     [(place[k], ids.tolist()) for k, ids in zip(named, sequences, strict=True)],
                     vectors[contrast],
                     wanted[contrast],
                     budget=job.batch_tokens,
                     names=list(place),
-                    prefilled=[behind[contrast, form][prompt] for prompt in place],
+                    prefilled=[behind for _, behind in prompts],
                 )
                 logprobs = np.zeros((len(completions), 1 + len(wanted[contrast])))
                 for batch, values in progress(batches, len(completions), "completions"):

@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 
 from steerpaper.workflow.job import Job, log, run
+
+if TYPE_CHECKING:
+    from steerpaper.steering.items import Item
 
 
 class Params(TypedDict):
@@ -23,10 +26,35 @@ class Params(TypedDict):
     data: dict[str, str]
 
 
+def read_files(job: Job[Params]) -> dict[str, list["Item"]]:
+    """A behaviour's items by file: `raw`, or each split's own."""
+    from steerpaper.steering.items import read_items, renamed
+    from steerpaper.steering.splits import SPLITS
+    from steerpaper.workflow.places import named
+
+    return {
+        name: renamed(read_items(path, job.params["bad_items"]), path, named(path))
+        for name in ("raw", *SPLITS)
+        if (path := job.input.get(name))
+    }
+
+
+def splits_of(
+    files: dict[str, list["Item"]], params: Params, behavior: str
+) -> dict[str, list["Item"]]:
+    """The items of train, dev and test."""
+    from steerpaper.steering.splits import own_splits, split_items
+
+    sizes, seed, balance = params["split"], params["seed"], params["balance"]
+    if "raw" in files:
+        return split_items(files["raw"], sizes, seed, behavior, balance=balance)
+    bad_items = params["bad_items"]
+    return own_splits(files, sizes, seed, behavior, balance=balance, bad_items=bad_items)
+
+
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.text import fix_date, load_for_prompts, use_template
     from steerpaper.steering.about import as_json, open_questions, read_about, read_open
-    from steerpaper.steering.items import read_items, renamed
     from steerpaper.steering.prompts import (
         as_rows,
         open_prompts,
@@ -34,9 +62,7 @@ def main(job: Job[Params]) -> None:
         serialize_all,
         under_system_prompts,
     )
-    from steerpaper.steering.splits import SPLITS, own_splits, split_items
     from steerpaper.workflow.files import write_json, write_jsonl
-    from steerpaper.workflow.places import named
 
     params, behavior = job.params, job.wildcards["behavior"]
     system, lead = params["system"], params["contrasts"][0]
@@ -45,26 +71,17 @@ def main(job: Job[Params]) -> None:
     use_template(tokenizer, job.input.get("template"))
     fix_date(tokenizer, params["date"])
 
-    files = {
-        name: renamed(read_items(raw, params["bad_items"]), raw, named(raw))
-        for name in ("raw", *SPLITS)
-        if (raw := job.input.get(name))
-    }
-    sizes, seed, balance = params["split"], params["seed"], params["balance"]
-    if "raw" in files:
-        parts = split_items(files["raw"], sizes, seed, behavior, balance=balance)
-    else:
-        parts = own_splits(
-            files, sizes, seed, behavior, balance=balance, bad_items=params["bad_items"]
-        )
-    common: dict[str, Any] = {"behavior": behavior, "seed": seed, "context": context}
+    files = read_files(job)
+    parts = splits_of(files, params, behavior)
+    common: dict[str, Any] = {"behavior": behavior, "seed": params["seed"], "context": context}
     common["letters"] = params["letters"]
     prompts = serialize_all(tokenizer, parts, params["contrasts"], system=system, **common)
-    asked = read_open(job.input["open"]) if job.input.get("open") else None
-    questions = asked or open_questions(about, parts["test"])
+    key, questions = "about", open_questions(about, parts["test"])
+    if job.input.get("open"):
+        key, questions = "open", read_open(job.input["open"])
     others = {
         "open": open_prompts(
-            tokenizer, questions, behavior=behavior, system=system, context=context
+            tokenizer, questions, behavior=behavior, system=system, context=context, key=key
         ),
         "reasoning": reasoning_prompts(
             tokenizer, prompts[lead, "test"], system=system, letters=params["letters"]

@@ -368,8 +368,12 @@ def open_prompts(
     behavior: str,
     system: str | None,
     context: int | None,
+    key: str = "about",
 ) -> list[dict[str, Any]]:
     """A behaviour's open questions: id, behavior, question, text, n_tokens, ids.
+
+    Args:
+        key: of the behaviour, that names the file of the questions.
 
     Raises:
         UserError: names the question that holds a control token of the model, or is longer than
@@ -377,7 +381,7 @@ def open_prompts(
     """
     rows = []
     for number, question in enumerate(questions, 1):
-        source = f"behaviors.{behavior}.about: open question {number}"
+        source = f"behaviors.{behavior}.{key}: open question {number}"
         text = render(tokenizer, question, system, source=source).text
         ids = token_ids(tokenizer, text)
         if context and len(ids) >= context:

@@ -19,6 +19,7 @@ rule benchmark_prompts:
             for source in files_of(SETS[wildcards.benchmark]).values()
             if (path := theirs(source))
         ],
+        template=theirs(config["model"]["chat_template"]),
         model=f"{MODEL}/manifest.json",
     output:
         prompts=f"{RESULTS}/prompts/benchmarks.{{benchmark}}.jsonl",
@@ -38,6 +39,7 @@ rule benchmark_prompts:
             categories=list(files_of(SETS[wildcards.benchmark])),
             **keys_of(SETS[wildcards.benchmark], "form contrasts questions bad_items"),
             system=STEERING["prompts"]["system"],
+            template=content(config["model"]["chat_template"] or ""),
             date=config["model"]["date"],
             seed=config["seed"],
             data=[
@@ -51,7 +53,8 @@ rule benchmark_prompts:
             raw=[
                 fetched(source) if isinstance(source, dict) else source
                 for source in files_of(SETS[wildcards.benchmark]).values()
-            ]
+            ],
+            **vars(ours(template=config["model"]["chat_template"])),
         ),
     message:
         "Serializing the questions of {wildcards.benchmark}"

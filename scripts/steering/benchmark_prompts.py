@@ -29,7 +29,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.engine.text import fix_date, load_for_prompts
+    from steerpaper.engine.text import fix_date, load_for_prompts, use_template
     from steerpaper.steering.benchmark_prompts import ask
     from steerpaper.steering.questions import FORMS, dealt, numbered, part, read_questions
     from steerpaper.workflow.files import write_jsonl
@@ -48,6 +48,7 @@ def main(job: Job[Params]) -> None:
     if not FORMS[form].ordered:
         questions = dealt(questions, params["seed"], name)
     tokenizer, context = load_for_prompts(job.input["model"])
+    use_template(tokenizer, job.input.get("template"))
     fix_date(tokenizer, params["date"])
     rows = ask(
         tokenizer,

@@ -20,13 +20,14 @@ class Params(TypedDict):
     kinds: list[str]
     train: int | str
     prompts: int
+    letters: str
     system: str | None
     date: str
     seed: int
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.engine.text import fix_date, load_for_prompts
+    from steerpaper.engine.text import fix_date, load_for_prompts, use_template
     from steerpaper.steering.prompt_kinds import texts_of, under_kinds
     from steerpaper.workflow.files import read_json, read_jsonl, write_jsonl
     from steerpaper.workflow.places import named
@@ -36,6 +37,7 @@ def main(job: Job[Params]) -> None:
     where = f"behaviors.{behavior}.about ({named(file) if file else 'no file is named'})"
     texts = texts_of(read_json(job.input["about"]), params["kinds"], where)
     tokenizer, context = load_for_prompts(job.input["model"])
+    use_template(tokenizer, job.input.get("template"))
     fix_date(tokenizer, params["date"])
     train = params["train"]
     rows = under_kinds(
@@ -49,6 +51,7 @@ def main(job: Job[Params]) -> None:
         system=params["system"],
         seed=params["seed"],
         context=context,
+        letters=params["letters"],
     )
     for row in rows:
         if "note" in row:

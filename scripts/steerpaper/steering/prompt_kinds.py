@@ -19,8 +19,9 @@ from steerpaper.engine.text import refuse_control_tokens
 from steerpaper.errors import UserError
 from steerpaper.steering.balance import balanced_part
 from steerpaper.steering.estimators import estimates
-from steerpaper.steering.items import Item
+from steerpaper.steering.items import Given, Item
 from steerpaper.steering.kinds import BASE, KINDS, Kind
+from steerpaper.steering.letters import letter_of
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.vectors import Floats, scaled_to
 
@@ -59,6 +60,7 @@ def under_kinds(
     system: str | None,
     seed: int,
     context: int | None,
+    letters: str = "dealt",
 ) -> list[dict[str, Any]]:
     """A balanced part of each split's items as prompts of every kind, the study's own first.
 
@@ -67,6 +69,7 @@ def under_kinds(
         texts: by kind (see `texts_of`).
         where: as in `texts_of`.
         system: the study's system prompt.
+        letters: how choices are lettered, as in `serialize`.
 
     Returns:
         rows of a prompt file with `kind` and its text, `said` (empty for the study's own). A kind
@@ -84,7 +87,7 @@ def under_kinds(
         for split, (rows, n) in splits.items()
     }
     found = [{"kind": BASE, "said": "", **row} for part in parts.values() for row in part]
-    options = {"system": system, "seed": seed, "context": context}
+    options = {"system": system, "seed": seed, "context": context, "letters": letters}
     for kind, text in texts.items():
         try:
             made = [
@@ -136,12 +139,19 @@ def _under(
 
 def _item(row: Mapping[str, Any], before: str) -> Item:
     """The item that a prompt was made of, with a text before its question."""
+    question = f"{before}{row['question']}"
+    number = row["id"].rpartition("-")[2]
+    # of a file of its own, the split stands in the prompt's name
+    is_own = row["id"] == "-".join([row["behavior"], row["split"], number])
     return Item(
-        question=f"{before}{row['question']}",
+        question=question,
         **row["answers"],
-        number=int(row["id"].rpartition("-")[2]),
+        number=int(number),
         source=row["source"],
         side=row["side"],
+        # where letters are as given, the question has its choices
+        given=Given(question, letter_of(row["matching"]), letter_of(row["other"])),
+        split=row["split"] if is_own else "",
     )
 
 

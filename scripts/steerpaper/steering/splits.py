@@ -20,8 +20,27 @@ LEAST = 2  # items that a split has: fewer have no spread
 Sides = Counter[str | None]
 
 
+def size_of(size: int | str, n: int, *, even: bool = False) -> int:
+    """How many of n items a split asks for: a number, a share such as 40%, or `ALL`.
+
+    Args:
+        even: a share is of an even number.
+    """
+    if size == ALL:
+        return n
+    if isinstance(size, str):
+        share = n * int(size.removesuffix("%")) // 100
+        return share - share % 2 if even else share
+    return size
+
+
 def split_items(
-    items: Sequence[Item], sizes: Mapping[str, int], seed: int, behavior: str, *, balance: bool
+    items: Sequence[Item],
+    asked: Mapping[str, int | str],
+    seed: int,
+    behavior: str,
+    *,
+    balance: bool,
 ) -> dict[str, list[Item]]:
     """Deal items into disjoint train, dev and test sets by seed.
 
@@ -29,6 +48,7 @@ def split_items(
     a split's size is filled with a part of such a group, and the group's other items are in none.
 
     Args:
+        asked: a number of items a split, or a share of all.
         balance: of a file whose answers are Yes and No, every split holds as many items whose
             matching answer is Yes as No.
 
@@ -36,14 +56,21 @@ def split_items(
         UserError: fewer items than the three sizes add up to, in all or of one side; a size that
             is odd where it is balanced.
     """
-    wanted = sum(sizes[name] for name in SPLITS)
+    balance = balance and bool(items) and items[0].side is not None
+    sizes = {name: size_of(asked[name], len(items), even=balance) for name in SPLITS}
+    wanted = sum(sizes.values())
     if len(items) < wanted:
         raise UserError(
             f"behaviors.{behavior}.items: {len(items)} items, but steering.prompts.split asks for "
             f"{' + '.join(str(sizes[name]) for name in SPLITS)} = {wanted}; "
             "add items or lower the sizes"
         )
-    balance = balance and items[0].side is not None
+    for name, size in sizes.items():
+        if size < LEAST and asked[name] != 0:
+            raise UserError(
+                f"steering.prompts.split.{name}: {asked[name]} of {len(items)} items of "
+                f"behaviors.{behavior}.items is {size}; at least {LEAST} are needed"
+            )
     rooms = {name: Sides({None: sizes[name]}) for name in SPLITS}
     if balance:
         rooms = _halves(items, sizes, behavior)
@@ -140,7 +167,7 @@ def own_splits(
     of more items that many are drawn by seed. A split without a file is empty.
 
     Args:
-        sizes: a number, or `ALL`.
+        sizes: as `size_of` takes them.
         balance: of a file whose answers are Yes and No, as many items whose matching answer is Yes
             as No.
         bad_items: what is done with a question that two files have: `stop` refuses it, `drop`
@@ -154,7 +181,7 @@ def own_splits(
     for name in SPLITS:
         items = [replace(item, split=name) for item in files.get(name, [])]
         size = sizes[name]
-        most = len(items) if size == ALL else min(int(size), len(items))
+        most = min(size_of(size, len(items)), len(items))
         order = stream(seed, "split", behavior, name).permutation(len(items))
         places = list(order[:most])
         if balance and items and items[0].side is not None:

@@ -58,6 +58,8 @@ STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 CONTRASTS = STEERING["contrasts"]
 SPLITS = ["train", "dev", "test"]
+# benchmarks; null leaves out one that another configuration file declares
+SETS = {name: one for name, one in STEERING["benchmarks"]["sets"].items() if one}
 LOOKUPS = config["lookups"]
 STATISTICS = config["statistics"]
 # the conda environment of rules that use torch: with CUDA libraries, or for torch's CPU build
@@ -122,6 +124,12 @@ def ours(**paths):
             if path and isinstance(path, str) and is_ours(path)
         }
     )
+
+
+def files_of(benchmark):
+    """A benchmark's sources by their questions' category, which is "" where they have their own."""
+    one = SETS[benchmark]
+    return one.get("files") or {"": one["file"]}
 
 
 def said_by(*files):

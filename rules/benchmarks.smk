@@ -1,22 +1,12 @@
 """Benchmarks of the steered model: multiple choice with any number of choices."""
 
-from types import SimpleNamespace
-
-# null leaves a set out that another configuration file declares
-SETS = {name: one for name, one in STEERING["benchmarks"]["sets"].items() if one}
-
-
-def files_of(one):
-    """A set's sources by the category of their questions; one file's questions have their own."""
-    return one.get("files") or {"": one["file"]}
-
 
 rule benchmark_prompts:
     """Serialize a benchmark's questions, for every way that it is asked in."""
     input:
         raw=lambda wildcards: [
             path
-            for source in files_of(SETS[wildcards.benchmark]).values()
+            for source in files_of(wildcards.benchmark).values()
             if (path := theirs(source))
         ],
         template=theirs(config["model"]["chat_template"]),
@@ -36,15 +26,14 @@ rule benchmark_prompts:
     params:
         settings=lambda wildcards: dict(
             benchmark=wildcards.benchmark,
-            categories=list(files_of(SETS[wildcards.benchmark])),
+            categories=list(files_of(wildcards.benchmark)),
             **keys_of(SETS[wildcards.benchmark], "form contrasts questions bad_items"),
             system=STEERING["prompts"]["system"],
             template=content(config["model"]["chat_template"] or ""),
             date=config["model"]["date"],
             seed=config["seed"],
             data=[
-                content(source)
-                for source in files_of(SETS[wildcards.benchmark]).values()
+                content(source) for source in files_of(wildcards.benchmark).values()
             ],
         ),
         code=code_of("steering/benchmark_prompts"),
@@ -52,7 +41,7 @@ rule benchmark_prompts:
         beside=lambda wildcards: SimpleNamespace(
             raw=[
                 fetched(source) if isinstance(source, dict) else source
-                for source in files_of(SETS[wildcards.benchmark]).values()
+                for source in files_of(wildcards.benchmark).values()
             ],
             **vars(ours(template=config["model"]["chat_template"])),
         ),

@@ -70,6 +70,8 @@ BEHAVIORS = STEERING["behaviors"]
 WITHOUT_DEV = list(without_dev(config))
 CONTRASTS = STEERING["contrasts"]
 SPLITS = ["train", "dev", "test"]
+# benchmarks; null leaves out one that another configuration file declares
+SETS = {name: one for name, one in STEERING["benchmarks"]["sets"].items() if one}
 LOOKUPS = config["lookups"]
 STATISTICS = config["statistics"]
 # the conda environment of rules that use torch: with CUDA libraries, or for torch's CPU build
@@ -155,6 +157,12 @@ def items_of(behavior):
     """The raw files of a behaviour's items: one that is dealt into splits, or one for each."""
     about = config["behaviors"][behavior]
     return about["splits"] if "splits" in about else {"raw": about["items"]}
+
+
+def files_of(benchmark):
+    """A benchmark's sources by their questions' category, which is "" where they have their own."""
+    one = SETS[benchmark]
+    return one.get("files") or {"": one["file"]}
 
 
 def said_by(*files):

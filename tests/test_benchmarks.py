@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
+import yaml
 from conftest import ROOT
 from scipy import stats
 
@@ -26,9 +27,12 @@ from steerpaper.steering.cost_prompts import read_knowledge
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.questions import Question, dealt, letter, numbered, part, read_questions
 from steerpaper.steering.scores import with_norms
-from steerpaper.steering.tables.benchmarks import ALL, MEAN, benchmarks_table
+from steerpaper.steering.tables.benchmarks import ALL, MEAN, benchmarks_table, benchmarks_tables
+from steerpaper.workflow.config import validated
 from steerpaper.workflow.files import read_jsonl, read_table
 from steerpaper.workflow.job import Job
+from steerpaper.workflow.places import data_sources
+from steerpaper.workflow.sources import fetched, to_fetch
 
 KNOWLEDGE = ROOT / "data/knowledge.jsonl"
 BLOCK = {"layers": [1]}
@@ -534,3 +538,44 @@ def test_a_steered_table_s_accuracy_is_that_of_plain_passes(load_tiny):
         right = [theirs[n].argmax(0) == prompts[n]["correct"] for n in mine]
         ours = table[(table["contrast"] == contrast) & (table["category"] == ALL)]
         assert ours["value"].tolist() == pytest.approx(list(np.mean(right, axis=0)))
+
+
+def test_every_behaviour_s_table_of_every_benchmark_is_labelled_and_knows_its_own_block():
+    scores, *_ = made_scores()
+    names = [
+        (behavior, benchmark) for behavior in ("calm", "warm") for benchmark in ("mmlu", "tea")
+    ]
+    blocks = {("calm", "answers"): BLOCK, ("warm", "answers"): {**BLOCK, "stands_out": False}}
+    table = benchmarks_tables(dict.fromkeys(names, scores), blocks, interval=INTERVAL)
+    assert list(table[["behavior", "benchmark"]].drop_duplicates().itertuples(index=False)) == names
+    alone = benchmarks_table(scores, BLOCK, interval=INTERVAL)
+    mine = table[(table["behavior"] == "calm") & (table["benchmark"] == "tea")]
+    pd.testing.assert_frame_equal(mine[alone.columns].reset_index(drop=True), alone)
+    steered = table[table["direction"] != "unsteered"]
+    flagged = steered["flags"].str.contains("no block stands out")
+    assert (flagged == (steered["behavior"] == "warm")).all()
+
+
+def test_every_file_of_a_set_may_be_a_source_and_null_leaves_a_set_out():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    pinned = {"url": "https://a.org/b.csv", "sha256": "0" * 64}
+    config["steering"]["benchmarks"] = {
+        "behaviors": 1,
+        "sets": {
+            "knowledge": None,
+            "tea": {"form": "own", "file": {"path": "data/knowledge.jsonl"}},
+            "mmlu": {"form": "mmlu", "files": {"law": pinned, "art": str(KNOWLEDGE)}},
+        },
+    }
+    filled = validated(config, ROOT / "config.schema.yaml")
+    assert filled["steering"]["benchmarks"]["sets"]["tea"] == {
+        "form": "own",
+        "file": "data/knowledge.jsonl" if Path("data").is_dir() else str(KNOWLEDGE),
+        "contrasts": ["letters", "answers"],
+        "questions": None,
+        "bad_items": "stop",
+    }
+    start = "steering.benchmarks.sets."
+    keys = [key.removeprefix(start) for key, *_ in data_sources(filled) if key.startswith(start)]
+    assert keys == ["tea.file", "mmlu.files.law", "mmlu.files.art"]
+    assert to_fetch(filled) == {fetched(pinned): (f"{start}mmlu.files.law", pinned)}

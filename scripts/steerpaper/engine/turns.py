@@ -156,3 +156,15 @@ def _say_unknown(template: str) -> None:
         "the model's chat template, asked for an assistant's turn, does not continue the prompt "
         "that it writes for a question: answers are put right behind that prompt"
     )
+
+
+def n_prefilled(turn_ids: Sequence[int], text_ids: Sequence[int]) -> int:
+    """How many tokens of a text stand behind the last of a turn that it begins with.
+
+    Where the tokenizer merges the turn's end with what follows, the token that holds both is the
+    turn's.
+    """
+    alike = zip(turn_ids, text_ids, strict=False)
+    common = next((n for n, (one, other) in enumerate(alike) if one != other), len(turn_ids))
+    last = common - 1 if common == len(turn_ids) else common
+    return len(text_ids) - 1 - last

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from steerpaper.engine.text import continuation_ids, refuse_control_tokens, token_ids
-from steerpaper.engine.turns import Turn, render
+from steerpaper.engine.turns import Turn, n_prefilled, render
 from steerpaper.errors import UserError
 from steerpaper.steering.questions import MOST, Question, letter
 
@@ -31,6 +31,7 @@ class Asked:
         ids, continuation_ids: token ids of `text` and of the continuations in their place.
         boundary: "joint" where text and continuations together tokenise as text then continuation;
             "split" where the tokenizer would merge across the boundary.
+        n_prefilled: how many of the prompt's tokens stand behind the user's turn.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Asked:
     continuation_ids: list[list[int]]
     boundary: str
     n_tokens: int
+    n_prefilled: int
     source: str
 
 
@@ -133,6 +135,7 @@ def _asked(
         continuation_ids=placed.ids,
         boundary="joint" if placed.joint else "split",
         n_tokens=len(ids),
+        n_prefilled=n_prefilled(token_ids(tokenizer, turn.text), ids),
         source=question.source,
     )
 

@@ -32,7 +32,7 @@ def score_choices(
     letters share one row of the last pass.
 
     Args:
-        prompts: id, ids, continuation_ids.
+        prompts: id, ids, continuation_ids, n_prefilled.
 
     Returns:
         per prompt float64 [choice, 1 + condition] in nats, the unsteered run first.
@@ -47,6 +47,7 @@ def score_choices(
         conditions,
         budget=budget,
         names=[prompt["id"] for prompt in prompts],
+        prefilled=[prompt["n_prefilled"] for prompt in prompts],
     )
     for numbers, values in progress(batches, len(wanted), "choices"):
         found[numbers] = values

@@ -129,7 +129,7 @@ def serialize(
                 free_ids=turn_ids if placed.prefilled else None,
                 boundary="joint" if placed.joint else "split",
                 n_tokens=n_tokens,
-                n_prefilled=_behind(turn_ids, text_ids),
+                n_prefilled=n_prefilled(turn_ids, text_ids),
                 source=item.source,
             )
         )
@@ -139,18 +139,6 @@ def serialize(
 def _alone(item: Item) -> Asked:
     """A question that is shown without choices; its answers have no letters."""
     return Asked(item.question, item.question, "", "")
-
-
-def _behind(turn_ids: Sequence[int], text_ids: Sequence[int]) -> int:
-    """How many tokens of a text stand behind the last of a turn that it begins with.
-
-    Where the tokenizer merges the turn's end with what follows, the token that holds both is the
-    turn's.
-    """
-    alike = zip(turn_ids, text_ids, strict=False)
-    common = next((n for n, (one, other) in enumerate(alike) if one != other), len(turn_ids))
-    last = common - 1 if common == len(turn_ids) else common
-    return len(text_ids) - 1 - last
 
 
 def serialize_all(

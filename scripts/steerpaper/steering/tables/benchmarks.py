@@ -17,13 +17,37 @@ from steerpaper.stats import (
     share_interval,
 )
 from steerpaper.steering.tables.flags import vector_flags
-from steerpaper.steering.tables.rows import groups
+from steerpaper.steering.tables.rows import groups, labelled
 
 ALL = ""  # the category of a row over all questions
 MEAN = "mean of categories"  # of one in which each category counts alike
 KEYS = ["layer", "layers", "direction", "multiplier"]
 
 Floats = NDArray[np.float64]
+
+
+def benchmarks_tables(
+    scores: Mapping[tuple[str, str], pd.DataFrame],
+    blocks: Mapping[tuple[str, str], Mapping[str, Any]],
+    *,
+    interval: Interval,
+) -> pd.DataFrame:
+    """Every behaviour's table of every benchmark, below each other.
+
+    Args:
+        scores: by behaviour and benchmark, as `benchmarks_table` takes them.
+        blocks: of `choose.best_block`, by behaviour and contrast (the leading one).
+    """
+    of_behavior = {behavior: block for (behavior, _), block in blocks.items()}
+    tables = [
+        labelled(
+            benchmarks_table(found, of_behavior[behavior], interval=interval),
+            behavior=behavior,
+            benchmark=benchmark,
+        )
+        for (behavior, benchmark), found in scores.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def benchmarks_table(

@@ -224,3 +224,26 @@ def test_doubled_questions_of_a_published_file_are_kept_on_request(tmp_path, cap
     (tmp_path / "items.json").write_text(json.dumps([item, {"question": "Tea?"}]))
     with pytest.raises(UserError, match="item 2: field 'matching' is missing"):
         read_items(tmp_path / "items.json", "keep")
+
+
+def test_a_size_may_be_a_share_of_the_items():
+    items = read_items(BEHAVIORS[0])[:101]
+    shares = {"train": "40%", "dev": "10%", "test": "50%"}
+    parts = split(items, shares)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 40, "dev": 10, "test": 50}
+    # the same items as by number
+    assert parts == split(items, {"train": 40, "dev": 10, "test": 50})
+    files = {"train": items[:61], "test": items[61:]}
+    mine = own_splits(
+        files,
+        {"train": "50%", "dev": 0, "test": "all"},
+        1,
+        "a",
+        balance=False,
+        bad_items="stop",
+    )
+    assert {name: len(part) for name, part in mine.items()} == {"train": 30, "dev": 0, "test": 40}
+    with pytest.raises(UserError, match=r"split\.dev: 1% of 101 items of .* is 1; at least 2"):
+        split(items, {"train": 40, "dev": "1%", "test": 50})
+    with pytest.raises(UserError, match=r"asks for 60% \+ 10% \+ 50% = 120"):
+        split(items[:100], {"train": "60%", "dev": "10%", "test": "50%"})

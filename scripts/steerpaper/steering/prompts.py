@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from steerpaper.engine.text import continuation_ids, refuse_control_tokens, token_ids
-from steerpaper.engine.turns import Turn, default_system, render
+from steerpaper.engine.turns import Turn, default_system, n_prefilled, render
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item
 from steerpaper.steering.letters import ASKED, Asked, answers_of, letter_of, with_choices

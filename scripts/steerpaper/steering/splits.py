@@ -62,7 +62,7 @@ def split_items(
     if len(items) < wanted:
         raise UserError(
             f"behaviors.{behavior}.items: {len(items)} items, but steering.prompts.split asks for "
-            f"{' + '.join(str(sizes[name]) for name in SPLITS)} = {wanted}; "
+            f"{' + '.join(str(asked[name]) for name in SPLITS)} = {wanted}; "
             "add items or lower the sizes"
         )
     for name, size in sizes.items():

@@ -5,14 +5,16 @@ RATED = behaviors_of("ratings")
 RATERS = judges_of(RATINGS)
 RATED_LOCALLY = any(judge["judge"] == "local" for _, judge in RATERS)
 RATED_AT_ENDPOINT = any(judge["judge"] == "openai" for _, judge in RATERS)
-
-
-def rated(template):
-    """The files of a job that rates: one behaviour's; with an endpoint those of all.
-
-    So that all its requests are counted and priced before the first one is made.
-    """
-    return expand(template, behavior=RATED) if RATED_AT_ENDPOINT else template
+# a job that rates has one behaviour's files; with an endpoint those of all, so that all its requests
+# are counted and priced before the first one is made
+RATED_TOGETHER = dict(behavior=RATED) if RATED_AT_ENDPOINT else {}
+ASKED, RATED_FILES = (
+    expand(f"{RESULTS}/{template}", **RATED_TOGETHER, allow_missing=True)
+    for template in (
+        "prompts/{behavior}.ratings.jsonl",
+        "steering/{behavior}.ratings.parquet",
+    )
+)
 
 
 rule rating_prompts:
@@ -53,9 +55,9 @@ rule ratings:
     """Rate the completions, by the local model, an endpoint, or both."""
     input:
         **({"model": f"{MODEL}/manifest.json"} if RATED_LOCALLY else {}),
-        asked=rated(f"{RESULTS}/prompts/{{behavior}}.ratings.jsonl"),
+        asked=ASKED,
     output:
-        ratings=rated(f"{RESULTS}/steering/{{behavior}}.ratings.parquet"),
+        ratings=RATED_FILES,
     log:
         f"{LOGS}/ratings.log"
         if RATED_AT_ENDPOINT

@@ -691,10 +691,11 @@ def test_a_study_is_rated_by_an_endpoint_and_the_local_model_to_its_figure(tmp_p
         agreement = pd.read_csv(tmp_path / table)
         assert list(agreement["first"]) == ["gpt, pass 1", "gpt, pass 1", "gpt, pass 2"] * 2
         # a run of the same asks nothing, and says the same to the byte
-        made = tmp_path / "results/tiny/steering/one.ratings.parquet"
+        again = "results/tiny/steering/one.ratings.parquet"
+        made = tmp_path / again
         before = made.read_bytes()
         made.unlink()
-        process = snakemake(tmp_path, config, figure)
+        process = snakemake(tmp_path, config, again, figure)
         assert process.returncode == 0, process.stderr
         assert len(seen) == requests
         assert made.read_bytes() == before
@@ -704,8 +705,8 @@ def test_a_study_is_rated_by_an_endpoint_and_the_local_model_to_its_figure(tmp_p
     assert planned(tmp_path, config, figure) == set()
     text = "scale: [1, 7]\nprompt: 'Rate. {question} {answer}'\n"
     (tmp_path / "one.rating.yaml").write_text(text)
-    again = {"rating_prompts", "ratings", "ratings_table", "plot_ratings"}
-    assert planned(tmp_path, config, figure) == again
+    anew = {"rating_prompts", "ratings", "ratings_table", "plot_ratings"}
+    assert planned(tmp_path, config, figure) == anew
 
 
 def test_a_manuscript_may_name_ratings_and_agreement():

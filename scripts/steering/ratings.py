@@ -70,14 +70,10 @@ def main(job: Job[Params]) -> None:
         Rater(make_judge(job, rater, how), rater["passes"])
         for rater, how in zip(job.params["judges"], job.how["judges"], strict=True)
     ]
-    # one job a behaviour, or one for all
-    asked, made = (
-        [paths] if isinstance(paths, str) else paths
-        for paths in (job.input["asked"], job.output["ratings"])
-    )
-    of_behavior = [read_jsonl(path) for path in asked]
+    # one behaviour's, or those of all
+    of_behavior = [read_jsonl(path) for path in job.input["asked"]]
     ratings = rate(raters, [row for rows in of_behavior for row in rows])
-    for rows, path in zip(of_behavior, made, strict=True):
+    for rows, path in zip(of_behavior, job.output["ratings"], strict=True):
         own = ratings["behavior"].isin([row["behavior"] for row in rows])
         write_table(path, ratings[own].drop(columns="behavior"))
 

@@ -64,7 +64,7 @@ def shares_of_labels(labelled: pd.DataFrame, interval: Interval) -> pd.DataFrame
     """Shares of completions on either side, as `label_shares` has them, by any labels.
 
     Args:
-        labelled: prompt_id, layer, multiplier, decoding, sample, label (missing where none is known).
+        labelled: prompt_id, layer, multiplier, decoding, sample, label (missing where none is).
 
     Returns:
         its columns, and before the flags `unparsed`: how many completions have no label; they are

@@ -71,7 +71,7 @@ def test_a_judge_is_told_the_title_what_is_measured_the_question_and_the_answer_
     asked = label_question(told, "Is {answer} it?", "It is {question}.")
     assert "The behaviour: Tea {question}. Whether {answer} is tea.\n\n" in asked
     assert "Question:\nIs {answer} it?\n\nAnswer:\nIt is {question}.\n\n" in asked
-    assert all(f"{word} if the answer" in asked for word in ("matching", "other"))
+    assert all(f"{word} if " in asked for word in LABELS)
     # without a title a behaviour has its name
     assert description(replace(about, title=None), behavior="tea", file="").startswith("tea. ")
 

@@ -177,7 +177,9 @@ def test_the_script_has_the_first_judge_label_all_behaviors(tmp_path, monkeypatc
 
     def answer(number, body):
         text = body["messages"][-1]["content"]
-        return completion(("other" if "calm" in text else "neither") if labelling in text else "5")
+        return completion(
+            ("other" if "What, calm" in text else "neither") if labelling in text else "5"
+        )
 
     with answering(answer) as (url, seen):
         with pytest.raises(UserError, match="16 requests are needed, 15 allowed, none was made"):

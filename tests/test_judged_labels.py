@@ -2,17 +2,19 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from asked import rules_of
 from conftest import ROOT
 from endpoints import KEY, answering, completion
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
-from study import planned, snakemake
+from study import snakemake
 from test_manuscript import said as manuscript
 from test_ratings import INTERVAL, asked_about, asker, job_of, local, main, rated_study, samples
 
@@ -331,7 +333,7 @@ def test_a_study_is_labelled_by_a_judge_beside_its_markers(tmp_path, model_folde
         assert process.returncode == 1
         assert "one.yaml: measures: is missing" in process.stdout + process.stderr
         about.write_text(without + "measures: Whether an answer seeks company.\n")
-        targets += [f"results/tiny/tables/{name}.csv" for name in ("judged_labels", "flags")]
+        targets.append("results/tiny/tables/judged_labels.csv")
         process = snakemake(tmp_path, config, *targets)
         assert process.returncode == 0, process.stderr
         # one question, two multipliers, a greedy completion and a sample of each: no rating anew
@@ -348,19 +350,27 @@ def test_a_study_is_labelled_by_a_judge_beside_its_markers(tmp_path, model_folde
         assert list(agreement) == [
             *["behavior", "judge", "kappa", "low", "high", "n", "questions", "flags"]
         ]
-        assert "judged_labels" in set(pd.read_csv(results / "tables/flags.csv")["table"])
-
         made_labels = results / "steering/one.judged_labels.parquet"
         said = made_labels.read_bytes()
         made_labels.unlink()
-        process = snakemake(tmp_path, config, *targets)
+        again = "results/tiny/steering/one.judged_labels.parquet"
+        process = snakemake(tmp_path, config, again, *targets)
         assert process.returncode == 0, process.stderr
         assert len(seen) == requests
         assert made_labels.read_bytes() == said
-    config["steering"]["ratings"]["labels"] = "markers"
-    tables = planned(tmp_path, config, "--forceall", "steering")
-    assert "ratings_table" in tables
-    assert "judged_labels_table" not in tables
+
+
+@pytest.mark.workflow
+def test_a_judges_labels_are_made_and_looked_at_for_flags_where_they_are_asked_for(tmp_path):
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for labels in ("markers", "judge"):
+        config["steering"]["ratings"] |= {"behaviors": 2, "labels": labels}
+        flagged = [
+            Path(path).stem for path in rules_of(tmp_path, config)["flags_table"]["input"]["tables"]
+        ]
+        assert "ratings" in flagged
+        assert ("judged_labels" in flagged) == (labels == "judge")
+        assert ("label_agreement" in flagged) == (labels == "judge")
 
 
 def test_a_judges_labels_and_the_agreement_stand_in_the_manuscript(tmp_path):

@@ -22,15 +22,6 @@ ASKED, RATED_FILES, TO_LABEL, LABELLED_FILES = (
 )
 JUDGE_LABELS = RATINGS["labels"] == "judge"
 
-
-def told_of(behavior):
-    """The raw files by which a judge is asked about a behaviour's completions."""
-    files = {"rating": config["behaviors"][behavior].get("rating", "")}
-    if JUDGE_LABELS:
-        files["about"] = config["behaviors"][behavior].get("about", "")
-    return files
-
-
 # not after hours: a file that is mended makes the prompts and what follows anew
 for _behavior in RATED if JUDGE_LABELS else []:
     if isinstance(_about := told_of(_behavior)["about"], str):

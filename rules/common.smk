@@ -159,6 +159,14 @@ def items_of(behavior):
     return about["splits"] if "splits" in about else {"raw": about["items"]}
 
 
+def told_of(behavior):
+    """The raw files by which a judge is asked about a behaviour's completions."""
+    files = {"rating": config["behaviors"][behavior].get("rating", "")}
+    if STEERING["ratings"]["labels"] == "judge":
+        files["about"] = config["behaviors"][behavior].get("about", "")
+    return files
+
+
 def files_of(benchmark):
     """A benchmark's sources by their questions' category, which is "" where they have their own."""
     one = SETS[benchmark]

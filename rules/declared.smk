@@ -74,12 +74,14 @@ def study_of(row):
 
 
 def is_asked_for(row):
-    """Is the study made that a row is of, with the part and the items that it is for?"""
+    """Is the study made that a row is of, with the part, items and settings that it is for?"""
     if row.get("items") == "dev" and set(BEHAVIORS) <= set(WITHOUT_DEV):
         return False
     # published numbers are held against whatever is made
-    return study_of(row) in (*config["studies"], "verdict") and (
-        "section" not in row or bool(behaviors_of(row["section"]))
+    return (
+        study_of(row) in (*config["studies"], "verdict")
+        and ("section" not in row or bool(behaviors_of(row["section"])))
+        and values_of(config, row.get("when", {})) == row.get("when", {})
     )
 
 

@@ -1,4 +1,7 @@
-"""How far completions show a behaviour, by a judge's number: the questions, and the ratings."""
+"""How far completions show a behaviour, and which side, in a judge's eyes: questions and answers."""
+
+from steerpaper.steering.about import read_about
+from steerpaper.steering.judged_labels import description
 
 RATINGS = STEERING["ratings"]
 RATED = behaviors_of("ratings")
@@ -8,24 +11,43 @@ RATED_AT_ENDPOINT = any(judge["judge"] == "openai" for _, judge in RATERS)
 # a job that rates has one behaviour's files; with an endpoint those of all, so that all its requests
 # are counted and priced before the first one is made
 RATED_TOGETHER = dict(behavior=RATED) if RATED_AT_ENDPOINT else {}
-ASKED, RATED_FILES = (
+ASKED, RATED_FILES, TO_LABEL, LABELLED_FILES = (
     expand(f"{RESULTS}/{template}", **RATED_TOGETHER, allow_missing=True)
     for template in (
         "prompts/{behavior}.ratings.jsonl",
         "steering/{behavior}.ratings.parquet",
+        "prompts/{behavior}.to_label.jsonl",
+        "steering/{behavior}.judged_labels.parquet",
     )
 )
+JUDGE_LABELS = RATINGS["labels"] == "judge"
+
+# not after hours: a file that is mended makes the prompts and what follows anew
+for _behavior in RATED if JUDGE_LABELS else []:
+    if isinstance(_about := told_of(_behavior)["about"], str):
+        try:
+            description(read_about(_about), behavior=_behavior, file=_about)
+        except UserError as error:
+            raise WorkflowError(str(error))
 
 
 rule rating_prompts:
     """Write down what a judge is asked about every completion of a behaviour."""
     input:
+        **{
+            name: lambda wildcards, name=name: theirs(
+                told_of(wildcards.behavior).get(name, "")
+            )
+            for name in ("rating", "about")
+        },
         samples=f"{RESULTS}/steering/{{behavior}}.samples.parquet",
         prompts=f"{RESULTS}/prompts/{{behavior}}.open.jsonl",
-        rating=lambda wildcards: theirs(
-            config["behaviors"][wildcards.behavior].get("rating", "")
-        ),
     output:
+        **(
+            {"to_label": f"{RESULTS}/prompts/{{behavior}}.to_label.jsonl"}
+            if JUDGE_LABELS
+            else {}
+        ),
         asked=f"{RESULTS}/prompts/{{behavior}}.ratings.jsonl",
     log:
         f"{LOGS}/rating_prompts/{{behavior}}.log",
@@ -39,12 +61,15 @@ rule rating_prompts:
         runtime=scaled(10),
     params:
         settings=lambda wildcards: dict(
-            data=content(config["behaviors"][wildcards.behavior].get("rating", "")),
+            data=content(told_of(wildcards.behavior)["rating"]),
+            **(
+                {"about": content(told_of(wildcards.behavior)["about"])}
+                if JUDGE_LABELS
+                else {}
+            ),
         ),
         code=code_of("steering/rating_prompts"),
-        beside=lambda wildcards: ours(
-            rating=config["behaviors"][wildcards.behavior].get("rating")
-        ),
+        beside=lambda wildcards: ours(**told_of(wildcards.behavior)),
     message:
         "Writing down what a judge is asked about {wildcards.behavior}"
     script:
@@ -52,11 +77,13 @@ rule rating_prompts:
 
 
 rule ratings:
-    """Rate the completions, by the local model, an endpoint, or both."""
+    """Rate the completions, by the local model, an endpoint, or both; the first may label them."""
     input:
         **({"model": f"{MODEL}/manifest.json"} if RATED_LOCALLY else {}),
+        **({"to_label": TO_LABEL} if JUDGE_LABELS else {}),
         asked=ASKED,
     output:
+        **({"labels": LABELLED_FILES} if JUDGE_LABELS else {}),
         ratings=RATED_FILES,
     log:
         f"{LOGS}/ratings.log"

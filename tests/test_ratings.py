@@ -31,7 +31,7 @@ from steerpaper.judges.local import LocalJudge
 from steerpaper.paper.numbers import of_table, reading
 from steerpaper.stats import Interval, clustered_interval
 from steerpaper.steering.rating_prompts import RatingPrompt, rating_prompts, read_rating
-from steerpaper.steering.ratings import Rater, rate
+from steerpaper.steering.ratings import Rater, prepare, rate
 from steerpaper.steering.tables.agreement import kappa_interval, weighted_kappa
 from steerpaper.steering.tables.ratings import ratings_tables
 from steerpaper.workflow.config import validated
@@ -148,6 +148,12 @@ def test_every_behavior_of_the_project_and_of_the_paper_has_a_rating_file():
         assert (ROOT / f"studies/caa-2023/{name}.rating.yaml").exists()
 
 
+def asked_to_rate(raters, rows):
+    """The judges' ratings, as the script has them."""
+    prepare(raters, rows)
+    return rate(raters, rows)
+
+
 def read_or_said(path):
     """A rating file as it is read, or the message that refuses it."""
     try:
@@ -199,7 +205,7 @@ def roomy(load_tiny):
 def test_a_local_judges_answers_equal_plain_greedy_decoding(roomy, name):
     lm = roomy(name)
     rows = asked_about(n_questions=2, multipliers=(0.0, 1.0))
-    table = rate([Rater(local(lm), 1)], rows)
+    table = asked_to_rate([Rater(local(lm), 1)], rows)
     for row, answer in zip(rows, table["answer"], strict=True):
         asked = f"One number.\n\n{row['question']}"
         ids = token_ids(lm.tokenizer, render(lm.tokenizer, asked, None, source="").text)
@@ -209,9 +215,11 @@ def test_a_local_judges_answers_equal_plain_greedy_decoding(roomy, name):
 
 def test_a_local_judges_ratings_are_the_same_to_the_byte_for_any_budget_and_order(roomy):
     rows = asked_about(n_questions=2)
-    first, again = (rate([Rater(local(roomy("llama"), budget=b), 1)], rows) for b in (64, 4096))
+    first, again = (
+        asked_to_rate([Rater(local(roomy("llama"), budget=b), 1)], rows) for b in (64, 4096)
+    )
     pd.testing.assert_frame_equal(first, again)
-    backwards = rate([Rater(local(roomy("llama")), 1)], rows[::-1])
+    backwards = asked_to_rate([Rater(local(roomy("llama")), 1)], rows[::-1])
     pd.testing.assert_frame_equal(first, backwards[::-1].reset_index(drop=True))
 
 
@@ -220,7 +228,7 @@ def test_a_completion_that_a_judge_cannot_read_whole_is_counted_as_not_rated(loa
     rows = asked_about(n_questions=1, multipliers=(1.0,))
     rows[1]["question"] += " long" * 150
     with caplog.at_level("WARNING"):
-        table = rate([Rater(local(lm), 1)], rows)
+        table = asked_to_rate([Rater(local(lm), 1)], rows)
     assert table["answer"][0] != ""
     assert table["answer"][1] == ""
     assert np.isnan(table["rating"][1])
@@ -241,7 +249,7 @@ def test_a_real_server_rates_as_the_local_model_does_and_a_second_run_asks_nothi
 ):
     rows = [{**row, "system": None} for row in asked_about(n_questions=2, multipliers=(1.0,))]
     judge = asker(server, tmp_path, model=str(model_folders["llama"]))
-    table = rate([Rater(judge, 1)], rows)
+    table = asked_to_rate([Rater(judge, 1)], rows)
     own = local(roomy("llama"), max_new_tokens=10)
     expected = own.write([row["question"] for row in rows])
     assert list(table["answer"]) == expected
@@ -251,14 +259,16 @@ def test_a_real_server_rates_as_the_local_model_does_and_a_second_run_asks_nothi
         raise AssertionError("asked again")
 
     monkeypatch.setattr(EndpointJudge, "_completion", refuse)
-    again = rate([Rater(asker(server, tmp_path, model=str(model_folders["llama"])), 1)], rows)
+    again = asked_to_rate(
+        [Rater(asker(server, tmp_path, model=str(model_folders["llama"])), 1)], rows
+    )
     pd.testing.assert_frame_equal(again, table)
 
 
 def test_an_endpoint_is_asked_at_temperature_0_with_the_system_message_and_the_question(tmp_path):
     rows = asked_about(n_questions=1, multipliers=(1.0,))
     with answering(lambda *_: completion("7")) as (url, requests):
-        table = rate([Rater(asker(url, tmp_path), 1)], rows)
+        table = asked_to_rate([Rater(asker(url, tmp_path), 1)], rows)
     assert list(table["rating"]) == [7, 7]
     assert {request["temperature"] for request in requests} == {0}
     assert {request["max_tokens"] for request in requests} == {10}
@@ -274,7 +284,7 @@ def test_answers_in_prose_are_kept_and_counted_and_no_number_is_taken_out_of_the
         return completion("I would give it a 7 out of 10." if greedy else "3")
 
     with answering(prose) as (url, _), caplog.at_level("WARNING"):
-        table = rate([Rater(asker(url, tmp_path), 1)], asked_about())
+        table = asked_to_rate([Rater(asker(url, tmp_path), 1)], asked_about())
     assert "m: 9 of 18 answers are no rating" in caplog.text
     assert table["rating"].isna().sum() == 9
     assert set(table["answer"]) == {"I would give it a 7 out of 10.", "3"}
@@ -288,7 +298,7 @@ def test_a_rate_limit_is_waited_for_and_the_answer_comes(tmp_path):
     replies = {1: fault(429), 2: fault(503)}
     with answering(lambda number, _: replies.get(number, completion("4"))) as (url, seen):
         judge = asker(url, tmp_path, retries=3, parallel=1)
-        table = rate([Rater(judge, 1)], asked_about(n_questions=1, multipliers=(1.0,)))
+        table = asked_to_rate([Rater(judge, 1)], asked_about(n_questions=1, multipliers=(1.0,)))
     assert list(table["rating"]) == [4, 4]
     assert len(seen) == 4
 
@@ -296,11 +306,11 @@ def test_a_rate_limit_is_waited_for_and_the_answer_comes(tmp_path):
 def test_a_second_pass_asks_anew_and_is_kept_beside_the_first(tmp_path):
     rows = asked_about(n_questions=2, multipliers=(1.0,))
     with answering(lambda number, _: completion(str(number))) as (url, seen):
-        table = rate([Rater(asker(url, tmp_path, parallel=1), 2)], rows)
+        table = asked_to_rate([Rater(asker(url, tmp_path, parallel=1), 2)], rows)
         assert len(seen) == 2 * len(rows)
-        again = rate([Rater(asker(url, tmp_path), 2)], rows)
+        again = asked_to_rate([Rater(asker(url, tmp_path), 2)], rows)
         assert len(seen) == 2 * len(rows)
-        first = rate([Rater(asker(url, tmp_path), 1)], rows)
+        first = asked_to_rate([Rater(asker(url, tmp_path), 1)], rows)
     pd.testing.assert_frame_equal(again, table)
     assert list(table["pass"]) == [1] * 4 + [2] * 4
     assert list(table["rating"]) == [1, 2, 3, 4, 5, 6, 7, 8]
@@ -316,11 +326,11 @@ def test_nothing_is_asked_of_any_judge_where_one_would_need_more_than_its_cap(tm
         ]
         said = r"steering\.ratings\.endpoint\.max_requests: 8 requests are needed, 7 allowed, none"
         with pytest.raises(UserError, match=said):
-            rate(raters, rows)
+            asked_to_rate(raters, rows)
         assert not seen
         assert not list(tmp_path.iterdir())
         raters[1] = Rater(asker(url, tmp_path, "two", model="n", max_requests=8), 2)
-        rate(raters, rows)
+        asked_to_rate(raters, rows)
         assert len(seen) == 12
 
 
@@ -333,7 +343,7 @@ def test_requests_and_their_price_are_shown_before_the_first_one(tmp_path, caplo
 
     rows = asked_about(n_questions=2)
     with caplog.at_level("INFO"), answering(answer) as (url, _):
-        rate([Rater(asker(url, tmp_path, price=(1.0, 2.0)), 1)], rows)
+        asked_to_rate([Rater(asker(url, tmp_path, price=(1.0, 2.0)), 1)], rows)
     characters = sum(len(row["question"]) + len(row["system"]) for row in rows)
     cost = characters / 4 / 1e6 + len(rows) * 10 * 2 / 1e6
     message = caplog.records[0].getMessage()
@@ -346,7 +356,7 @@ def test_equal_completions_are_asked_about_and_counted_once(tmp_path):
     rows = asked_about(n_questions=1, multipliers=(1.0,))
     rows[1]["question"] = rows[0]["question"]
     with answering(lambda *_: completion("5")) as (url, seen):
-        table = rate([Rater(asker(url, tmp_path, max_requests=1), 1)], rows)
+        table = asked_to_rate([Rater(asker(url, tmp_path, max_requests=1), 1)], rows)
     assert len(seen) == 1
     assert list(table["rating"]) == [5, 5]
 
@@ -375,7 +385,7 @@ def test_two_servers_that_call_their_models_alike_are_two_judges(tmp_path):
         answering(lambda *_: completion("9")) as two,
     ):
         raters = [Rater(asker(address, tmp_path), 1) for address in (url, two[0])]
-        table = rate(raters, rows)
+        table = asked_to_rate(raters, rows)
     assert list(table["judge"]) == ["m", "m", "m (second)", "m (second)"]
     assert list(table["rating"]) == [5, 5, 9, 9]
 

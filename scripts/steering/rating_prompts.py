@@ -1,8 +1,8 @@
-"""Write down what a judge is asked about a behaviour's completions, one question each."""
+"""Write down what a judge is asked about a behaviour's completions, a question each, or two."""
 
 import sys
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -10,9 +10,10 @@ from steerpaper.workflow.job import Job, run
 
 
 class Params(TypedDict):
-    """The rule's settings: what the rating file says, as a digest."""
+    """The rule's settings: what the rating file says, as a digest, and what the judge is told."""
 
     data: str
+    about: NotRequired[str]
 
 
 def main(job: Job[Params]) -> None:
@@ -22,7 +23,16 @@ def main(job: Job[Params]) -> None:
     rating = read_rating(job.input["rating"])
     questions = {row["id"]: row["question"] for row in iter_jsonl(job.input["prompts"])}
     samples = read_table(job.input["samples"])
-    asked = rating_prompts(samples, questions, rating, behavior=job.wildcards["behavior"])
+    behavior = job.wildcards["behavior"]
+    asked = rating_prompts(samples, questions, rating, behavior=behavior)
+    if "to_label" in job.output:
+        from steerpaper.steering.about import read_about
+        from steerpaper.steering.judged_labels import description, label_prompts
+
+        file = job.input["about"]
+        told = description(read_about(file), behavior=behavior, file=file)
+        to_label = label_prompts(samples, questions, told, behavior=behavior)
+        write_jsonl(job.output["to_label"], to_label)
     write_jsonl(job.output["asked"], asked)
 
 

@@ -1,4 +1,4 @@
-"""Have judges rate the completions: the local model, an OpenAI-compatible endpoint, or both."""
+"""Have judges rate and label the completions: the local model, an endpoint, or both."""
 
 import sys
 from collections.abc import Mapping
@@ -63,7 +63,8 @@ def make_judge(job: Job[Params], rater: JudgeSettings, how: Mapping[str, Any]) -
 
 
 def main(job: Job[Params]) -> None:
-    from steerpaper.steering.ratings import Rater, rate
+    from steerpaper.steering.judged_labels import label
+    from steerpaper.steering.ratings import Rater, prepare, rate
     from steerpaper.workflow.files import read_jsonl, write_table
 
     raters = [
@@ -72,10 +73,16 @@ def main(job: Job[Params]) -> None:
     ]
     # one behaviour's, or those of all
     of_behavior = [read_jsonl(path) for path in job.input["asked"]]
-    ratings = rate(raters, [row for rows in of_behavior for row in rows])
-    for rows, path in zip(of_behavior, job.output["ratings"], strict=True):
-        own = ratings["behavior"].isin([row["behavior"] for row in rows])
-        write_table(path, ratings[own].drop(columns="behavior"))
+    prompts = [row for rows in of_behavior for row in rows]
+    to_label = [row for path in job.input.get("to_label", []) for row in read_jsonl(path)]
+    prepare(raters, prompts, to_label)
+    tables = {"ratings": rate(raters, prompts)}
+    if to_label:
+        tables["labels"] = label(raters[0].judge, to_label)
+    for output, table in tables.items():
+        for rows, path in zip(of_behavior, job.output[output], strict=True):
+            own = table["behavior"].isin([row["behavior"] for row in rows])
+            write_table(path, table[own].drop(columns="behavior"))
 
 
 if __name__ == "__main__":

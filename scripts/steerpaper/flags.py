@@ -22,7 +22,7 @@ FLAGS = {
     "is one of many",
     "no interval": f"fewer than {LEAST} items, prompts or units: too few for an interval",
     "few items": f"fewer than {BOOTSTRAP} items, prompts or units: the interval is Student's t",
-    "unparsed": "more than one in ten of a judge's answers are no rating, and left out of the mean",
+    "unparsed": "more than one in ten of a judge's answers are no rating or label, and left out",
     "beyond context scaling": "texts are longer than what the model was trained on before its "
     "positions were rescaled",
 }
@@ -83,7 +83,7 @@ def beyond_scaling(beyond: "pd.Series[bool]") -> list[str]:
 
 
 def unparsed(missing: int, asked: int) -> list[str]:
-    """Flags of a mean of so many answers, of which some are no rating."""
+    """Flags of what rests on so many answers, of which some are no rating or label."""
     return ["unparsed"] if missing > UNPARSED * asked else []
 
 

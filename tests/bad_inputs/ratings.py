@@ -7,6 +7,8 @@ from tiny_models import ROOT
 
 from bad_inputs import file_for
 from steerpaper.judges.make import endpoint_judge
+from steerpaper.steering.about import read_about
+from steerpaper.steering.judged_labels import description
 from steerpaper.steering.rating_prompts import read_rating
 from steerpaper.workflow.config import validated
 
@@ -28,6 +30,24 @@ def _study(without=(), **ratings):
         validated(config, ROOT / "config.schema.yaml")
 
     return case
+
+
+def _labelled(without=(), **ratings):
+    """The default study with labels by a judge, some behaviours without their files about them."""
+
+    def case(folder, model):
+        config = copy.deepcopy(SHOWN)
+        for name in without:
+            del config["behaviors"][name]["about"]
+        section = config["steering"]["ratings"]
+        config["steering"]["ratings"] = section | {"behaviors": 1, "labels": "judge"} | ratings
+        validated(config, ROOT / "config.schema.yaml")
+
+    return case
+
+
+def _described(path):
+    return description(read_about(path), behavior="tea", file=str(path))
 
 
 def _no_rating_file(folder, model):
@@ -87,6 +107,12 @@ CASES = {
     "a judge of another kind": _study(judge="gpt-4"),
     "a key in the second judge's endpoint": _study(
         second={"judge": "openai", "endpoint": {"key_variable": "sk-live-0123456789"}}
+    ),
+    "labels by a judge where nothing is rated": _labelled(behaviors=0),
+    "labels by a judge of a behaviour without a file about it": _labelled(without=["optimism"]),
+    "labels by somebody else": _labelled(labels="crowd"),
+    "labels by a judge of a behaviour that measures nothing": file_for(_described, "tea.yaml")(
+        "title: Tea\n"
     ),
     "more requests than are allowed": _more_than_the_cap,
     "a second judge's key that is not set": _without_its_key,

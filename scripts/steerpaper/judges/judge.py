@@ -18,6 +18,11 @@ _RATING = re.compile(
     r"(?:\s*(?:/|out of)\s*([0-9]+(?:\.[0-9]+)?))?\**\.?",
     re.IGNORECASE,
 )
+# and around the one word of a label: "Label: other", "**Other**", "(other)."
+_WORD = re.compile(
+    r"(?:\**(?:label|answer)\**\s*[:=]\**\s*)?[*\"'(]*([a-z]+)[*\"')]*\.?[*\"')]*",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -101,3 +106,13 @@ def parse_rating(answer: str, lowest: float, highest: float) -> float | None:
         return None
     rating = float(found[1])
     return rating if lowest <= rating <= highest else None
+
+
+def parse_word(answer: str, words: Sequence[str]) -> str | None:
+    """The one of some words, in small letters, that an answer is; None where it is anything else.
+
+    "Label:" or "Answer:" may stand before it. Of prose no word is taken: "not matching" is not.
+    """
+    found = _WORD.fullmatch(answer.strip())
+    word = found[1].lower() if found else None
+    return word if word in words else None

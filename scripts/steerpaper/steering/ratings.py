@@ -1,4 +1,4 @@
-"""Completions rated by judges: each answer is kept as it came, and read strictly."""
+"""Completions shown to judges, and rated: each answer is kept as it came, and read strictly."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,10 @@ from steerpaper.judges.judge import Judge, Question, parse_rating
 
 log = logging.getLogger(__name__)
 
-ABOUT = ["behavior", "prompt_id", "layer", "multiplier", "decoding", "sample", "lowest", "highest"]
+Prompts = Sequence[Mapping[str, Any]]
+
+COMPLETION = ["behavior", "prompt_id", "layer", "multiplier", "decoding", "sample"]
+ABOUT = [*COMPLETION, "lowest", "highest"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,25 @@ class Rater:
     passes: int
 
 
-def rate(raters: Sequence[Rater], prompts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Every judge's rating of every completion, as often as it is asked.
+def prepare(raters: Sequence[Rater], prompts: Prompts, to_label: Prompts = ()) -> None:
+    """Say what all judges will be asked, before any is.
+
+    Args:
+        prompts: rows of `rating_prompts`, for every judge and pass.
+        to_label: rows of `label_prompts`, for the first judge, once.
+
+    Raises:
+        UserError: one of them would need more requests than it is allowed.
+    """
+    for place, rater in enumerate(raters):
+        asked = questions(rater.judge, to_label) if place == 0 else []
+        for nth in range(1, rater.passes + 1):
+            asked += questions(rater.judge, prompts, nth)
+        rater.judge.prepare([question for question in asked if question is not None])
+
+
+def rate(raters: Sequence[Rater], prompts: Prompts) -> pd.DataFrame:
+    """Every judge's rating of every completion, as often as it is asked; `prepare` comes before.
 
     A question that a judge cannot read whole is not asked; it counts as not rated.
 
@@ -35,19 +55,12 @@ def rate(raters: Sequence[Rater], prompts: Sequence[Mapping[str, Any]]) -> pd.Da
         not-a-number where the answer is no rating.
 
     Raises:
-        UserError: of a judge that cannot be asked; where one would need more requests than it is
-            allowed, nothing is asked of any.
+        UserError: of a judge that cannot be asked.
     """
-    asked = [
-        [_questions(rater.judge, prompts, nth) for nth in range(1, rater.passes + 1)]
-        for rater in raters
-    ]
-    for rater, passes in zip(raters, asked, strict=True):
-        rater.judge.prepare([one for of_pass in passes for one in of_pass if one is not None])
     tables = []
-    for name, rater, passes in zip(_names(raters), raters, asked, strict=True):
-        for nth, questions in enumerate(passes, 1):
-            table = _rated(rater.judge, prompts, questions)
+    for name, rater in zip(_names(raters), raters, strict=True):
+        for nth in range(1, rater.passes + 1):
+            table = _rated(rater.judge, prompts, nth)
             unread = int(table["rating"].isna().sum())
             if unread:
                 log.warning("%s: %d of %d answers are no rating", name, unread, len(table))
@@ -56,25 +69,28 @@ def rate(raters: Sequence[Rater], prompts: Sequence[Mapping[str, Any]]) -> pd.Da
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _questions(
-    judge: Judge, prompts: Sequence[Mapping[str, Any]], nth: int
-) -> list[Question | None]:
+def questions(judge: Judge, prompts: Prompts, nth: int = 1) -> list[Question | None]:
     """What a judge is asked, None where it could not read a question whole."""
-    questions = [Question(row["question"], row["system"], nth) for row in prompts]
-    return [question if judge.fits(question) else None for question in questions]
+    asked = [Question(row["question"], row["system"], nth) for row in prompts]
+    return [question if judge.fits(question) else None for question in asked]
 
 
-def _rated(
-    judge: Judge, prompts: Sequence[Mapping[str, Any]], questions: Sequence[Question | None]
-) -> pd.DataFrame:
-    written = iter(judge.write([question for question in questions if question is not None]))
-    answers = ["" if question is None else next(written) for question in questions]
-    table = pd.DataFrame([{key: row[key] for key in ABOUT} for row in prompts], columns=ABOUT)
+def answered(judge: Judge, prompts: Prompts, nth: int, columns: list[str]) -> pd.DataFrame:
+    """Some of the prompts' columns, and a judge's `answer`; empty where it could not be asked."""
+    asked = questions(judge, prompts, nth)
+    written = iter(judge.write([question for question in asked if question is not None]))
+    answers = ["" if question is None else next(written) for question in asked]
+    table = pd.DataFrame([{key: row[key] for key in columns} for row in prompts], columns=columns)
+    return table.assign(answer=answers)
+
+
+def _rated(judge: Judge, prompts: Prompts, nth: int) -> pd.DataFrame:
+    table = answered(judge, prompts, nth, ABOUT)
     ratings = [
         parse_rating(answer, row["lowest"], row["highest"])
-        for answer, row in zip(answers, prompts, strict=True)
+        for answer, row in zip(table["answer"], prompts, strict=True)
     ]
-    return table.assign(answer=answers, rating=pd.Series(ratings, dtype=float))
+    return table.assign(rating=pd.Series(ratings, dtype=float))
 
 
 def _names(raters: Sequence[Rater]) -> list[str]:

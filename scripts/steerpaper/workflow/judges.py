@@ -35,7 +35,10 @@ def check_ratings(config: Config, rated: Sequence[str]) -> list[str]:
         for name in rated
         if name in config["behaviors"] and "rating" not in config["behaviors"][name]
     ]
-    judges = judges_of(config["steering"]["ratings"])
+    ratings = config["steering"]["ratings"]
+    if ratings["labels"] == "judge":
+        problems += _check_labels(config["behaviors"], rated)
+    judges = judges_of(ratings)
     for section, judge in judges:
         if judge["judge"] == "local" and judge["passes"] > 1:
             problems.append(
@@ -47,6 +50,21 @@ def check_ratings(config: Config, rated: Sequence[str]) -> list[str]:
             f"{SECTION}.second: is the first judge again; {SECTION}.passes asks one several times"
         )
     return problems
+
+
+def _check_labels(behaviors: Config, rated: Sequence[str]) -> list[str]:
+    """What is wrong where the first judge labels completions, too."""
+    if not rated:
+        return [
+            f"{SECTION}.labels: judge labels the completions that are rated, and none are; name "
+            f"behaviours under {SECTION}.behaviors, or label by markers"
+        ]
+    return [
+        f"behaviors.{name}.about: is missing; with {SECTION}.labels: judge a judge is told what "
+        "this file's key measures says (docs/judges.md)"
+        for name in rated
+        if name in behaviors and "about" not in behaviors[name]
+    ]
 
 
 def _who(judge: Config) -> tuple[str, ...]:

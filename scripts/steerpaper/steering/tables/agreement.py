@@ -1,5 +1,6 @@
-"""Agreement of two raters beyond chance: Cohen's kappa with quadratic weights, and its interval."""
+"""Agreement of two raters beyond chance: Cohen's kappa, by numbers or labels, and its interval."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,27 @@ def weighted_kappa(ratings: Floats) -> float:
     kappa of its categories.
 
     Args:
-        ratings: [thing, rater], two raters.
+        ratings: [thing, rater], two raters; [thing, rater, place] where a rating is a point, and
+            (a - b)² a distance squared.
 
     Returns:
         kappa; not-a-number without things, and where both raters give one rating to all.
     """
     return float(_kappa(_sums(ratings).sum(axis=0)))
+
+
+def labels_as_points(given: Sequence[Sequence[Any]], labels: Sequence[Any]) -> Floats:
+    """Labels as points that lie equally far from each other: [thing, rater, place].
+
+    Quadratic weights then count any two different labels alike: kappa is Cohen's own, unweighted.
+
+    Args:
+        given: [thing][rater] labels.
+        labels: all that there may be.
+    """
+    places = [[labels.index(label) for label in of_thing] for of_thing in given]
+    points: Floats = np.eye(len(labels))[np.array(places, dtype=int).reshape(-1, 2)]
+    return points
 
 
 def kappa_interval(
@@ -34,13 +50,14 @@ def kappa_interval(
     clusters, a percentile bootstrap over clusters in 88% to 94% from 20 on.
 
     Args:
-        ratings: [thing, rater], two raters.
+        ratings: as `weighted_kappa` takes them.
         clusters: [thing] what the things are clustered by.
     """
     names, where = np.unique(clusters, return_inverse=True)
     n = len(names)
-    sums = np.zeros((n, 6))
-    np.add.at(sums, where, _sums(ratings))
+    of_things = _sums(ratings)
+    sums = np.zeros((n, *of_things.shape[1:]))
+    np.add.at(sums, where, of_things)
     kappa = float(_kappa(sums.sum(axis=0)))
     without = _kappa(sums.sum(axis=0) - sums)
     if n < LEAST or not np.isfinite([kappa, *without]).all():
@@ -50,17 +67,19 @@ def kappa_interval(
 
 
 def _sums(ratings: Floats) -> Floats:
-    """What a kappa is made of, of every thing: [thing, (1, a, b, a², b², (a - b)²)]."""
-    a, b = ratings[:, 0], ratings[:, 1]
-    return np.stack([np.ones(len(a)), a, b, a**2, b**2, (a - b) ** 2], axis=1)
+    """What a kappa is made of, of every thing: [thing, (1, a, b, a², b², (a - b)²), place]."""
+    points = ratings if ratings.ndim == 3 else ratings[..., None]
+    a, b = points[:, 0], points[:, 1]
+    return np.stack([np.ones(a.shape), a, b, a**2, b**2, (a - b) ** 2], axis=1)
 
 
 def _kappa(sums: Floats) -> Floats:
-    """Kappa of sums over things [..., 6]: [...]."""
+    """Kappa of sums over things [..., 6, place]: [...]."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        n, a, b, a2, b2, apart = np.moveaxis(sums, -1, 0)
-        by_chance = (a2 + b2) / n - 2 * (a / n) * (b / n)
+        n, a, b, a2, b2, apart = np.moveaxis(sums, -2, 0)
+        squares = ((a2 + b2) / n).sum(axis=-1)
+        by_chance = ((a2 + b2) / n - 2 * (a / n) * (b / n)).sum(axis=-1)
         # rounding may leave a speck of what is nothing
-        by_chance = np.where(by_chance > 1e-9 * (a2 + b2) / n, by_chance, np.nan)
-        kappa: Floats = 1 - apart / n / by_chance
+        by_chance = np.where(by_chance > 1e-9 * squares, by_chance, np.nan)
+        kappa: Floats = 1 - (apart / n).sum(axis=-1) / by_chance
     return kappa

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from steerpaper.flags import few, joined
+from steerpaper.flags import few, joined, unparsed
 from steerpaper.stats import Interval, share_difference_interval, share_interval
 from steerpaper.steering.labels import MATCHING, OTHER, label_by_markers
 from steerpaper.steering.tables.page import completions_page
@@ -48,12 +47,32 @@ def label_shares(
         layer, multiplier, decoding, n_prompts, n, and the shares matching and other and their
         difference, each with _low and _high; flags.
     """
-    labels = [
+    table = samples.assign(label=labels_by_markers(samples, about))
+    # markers label everything
+    return shares_of_labels(table, interval).drop(columns="unparsed")
+
+
+def labels_by_markers(samples: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
+    """The side of every completion, as `label_shares` takes them, by the behaviour's markers."""
+    return [
         label_by_markers(text, about["markers"], finished=False, negators=about["negators"])
         for text in samples["text"]
     ]
-    sides = np.array([[label == MATCHING, label == OTHER] for label in labels], dtype=float)
-    table = samples.assign(matching=sides[:, 0], other=sides[:, 1])
+
+
+def shares_of_labels(labelled: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+    """Shares of completions on either side, as `label_shares` has them, by any labels.
+
+    Args:
+        labelled: prompt_id, layer, multiplier, decoding, sample, label (missing where none is).
+
+    Returns:
+        its columns, and before the flags `unparsed`: how many completions have no label; they are
+        left out of the shares.
+    """
+    table = labelled.assign(
+        **{side: (labelled["label"] == side).astype(float) for side in (MATCHING, OTHER)}
+    )
     table["difference"] = table["matching"] - table["other"]
     drawn = table["decoding"] == "sample"
     parts = {
@@ -73,15 +92,17 @@ def label_shares(
 
 
 def _shares(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
-    prompts = group["prompt_id"].to_numpy()
-    row: dict[str, Any] = {"n_prompts": group["prompt_id"].nunique(), "n": len(group)}
+    known = group.dropna(subset=["label"])
+    prompts = known["prompt_id"].to_numpy()
+    row: dict[str, Any] = {"n_prompts": known["prompt_id"].nunique(), "n": len(known)}
     for name, of_share in (
         (MATCHING, share_interval),
         (OTHER, share_interval),
         ("difference", share_difference_interval),
     ):
-        found = of_share(group[name].to_numpy(), interval, prompts)
+        found = of_share(known[name].to_numpy(), interval, prompts)
         for ending, value in zip(("", "_low", "_high"), found, strict=True):
             row[name + ending] = float(value)
-    row["flags"] = joined(*few(row["n_prompts"]))
+    row["unparsed"] = len(group) - len(known)
+    row["flags"] = joined(*few(row["n_prompts"]), *unparsed(row["unparsed"], len(group)))
     return row

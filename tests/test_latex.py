@@ -12,7 +12,7 @@ from makers import (
     make_steerability,
     make_system_prompts,
 )
-from many_tables import prompt_kinds
+from many_tables import prompt_kinds, ratings
 
 from steerpaper.steering.conditions import BEHAVIOR
 from steerpaper.steering.tables.latex import Headline, latex_table
@@ -27,6 +27,7 @@ MADE = {
     "cost": make_cost,
     "propensity": lambda: make_propensity(("for",)),
     "benchmarks": make_benchmarks,
+    "ratings": lambda: ratings(2)[0],
     "logprobs": make_logprobs,
     "prompt_kinds_correlation": lambda: prompt_kinds(6)[1],
 }

@@ -101,6 +101,7 @@ def test_a_file_is_named_from_the_study_or_the_workflow_else_by_its_name(tmp_pat
         "steering": {"cost": {"neutral": "n.jsonl"}},
         "lookups": {"corpus": {"source": "stdlib"}},
         "model": {"path": f"{elsewhere}/weights"},
+        "verdict": {"published": {}},
     }
     # two files of one name keep two names, those of an archive
     assert list(data_names(config).values()) == [

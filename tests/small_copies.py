@@ -44,6 +44,17 @@ SMALL: dict[str, Config] = {
         }
     },
     "neo-2024-gpt2-large": {"lookups": {"neurons": {"next_token": 1, "random": 1}}},
+    # both contrasts of their letters: prompts of the same n as the paper's are not to be had here
+    "caa-2023-*": {
+        "steering": {
+            "behaviors": ["refusal", "sycophancy"],
+            "completions": {"questions": 2, "multipliers": [-1, 0, 1], "max_new_tokens": 4},
+            "benchmarks": {"random": {"directions": 1}},
+        },
+    },
+    "tan-2024": {
+        "steering": {"behaviors": ["narcissism", "corrigible-neutral-HHH"], "prompt_kinds": {"prompts": 4}},
+    },
     "all-behaviors": {
         # its parts are the default study's, which other tests run small
         "studies": ["steering"],

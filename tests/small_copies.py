@@ -1,11 +1,11 @@
 """Small copies of the studies that come with the workflow: what is small in them, the rest as is.
 
 A copy is the study's configuration with the keys of `SMALL` and `HERE` changed. Its model is a tiny
-random one of the same architecture, with as many blocks (and heads, where the study is of heads), narrow ones, and a tokenizer of
-the same kind; its data is a few documents in the data set's own form. What the hub has comes
-from a local server in its place, at the same names and commits; what lies at an address or in a
-repository from an address of that server, with the small file's digest. An endpoint is a local
-server that answers. A model from a package is one from a folder.
+random one of the same architecture, with as many blocks, as many heads where the study is about
+heads, narrow ones, and a tokenizer of the same kind; its data is a few documents in the data set's
+own form. What the hub has comes from a local server in its place, at the same names and commits;
+what lies at an address or in a repository from an address of that server, with the small file's
+digest. An endpoint is a local server that answers. A model from a package is one from a folder.
 """
 
 import fnmatch

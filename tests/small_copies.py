@@ -66,7 +66,7 @@ SMALL: dict[str, Config] = {
         "studies": ["steering"],
         "steering": {
             **{name: {"behaviors": 0} for name in PARTS},
-            "behaviors": ["optimism", "warmth"],
+            "behaviors": ["warmth"],
             "contrasts": ["answers"],
             "prompts": {"split": {"train": 6, "dev": 4, "test": 6}},
             "completions": {"questions": 1, "max_new_tokens": 4},

@@ -163,16 +163,19 @@ def rows_of_caa(finished):
         setting = f"behavior={behavior}; multiplier={multiplier}; system_prompt={system}"
         (row,) = asked[asked["setting"] == setting].itertuples()
         assert row.low <= row.ours <= row.high
-        heads = [part.partition(" is ")[0] for part in row.reason.split("; ")]
-        data = [f"data: behaviors.{behavior}.splits.{split}" for split in ("train", "test")]
-        assert heads == [*data, "n: 12, the paper's 50"]
+        *data, n, made_small = row.reason.split("; ")
+        files = [f"data: behaviors.{behavior}.splits.{split} is " for split in ("train", "test")]
+        assert [one[: len(file)] for one, file in zip(data, files, strict=True)] == files
+        assert n == "n: 12, the paper's 50"
+        # of these the vector's norm is a mean
+        assert made_small.startswith("steering.behaviors: ")
     sets = {name for name, one in finished.config["steering"]["benchmarks"]["sets"].items() if one}
     assert {*table["quantity"]} == {"p_matching", *sets}
     for row in table[table["quantity"].isin(sets)].itertuples():
-        files = re.findall(r"data: (\S+)", row.reason)
+        files = set(re.findall(r"data: (\S+)", row.reason))
         behavior = re.search("behavior=([^;]+)", row.setting)
-        of_vector = [f"behaviors.{behavior[1]}.splits.train"] if behavior else []
-        assert files == [f"steering.benchmarks.sets.{row.quantity}.file", *of_vector]
+        of_vector = {f"behaviors.{behavior[1]}.splits.train"} if behavior else set()
+        assert files == {f"steering.benchmarks.sets.{row.quantity}.file"} | of_vector
         assert f"n: 24, the paper's {row.published_n:.0f}" in row.reason
         assert row.low <= row.ours <= row.high
     if (results / "paper.pdf").exists():

@@ -48,7 +48,10 @@ SMALL: dict[str, Config] = {
         "steering": {
             "behaviors": ["refusal", "sycophancy"],
             "completions": {"questions": 1, "multipliers": [-1, 0, 1], "max_new_tokens": 4},
-            "benchmarks": {"random": {"directions": 1}},
+            # those that the paper printed
+            "dose_response": {"multipliers": [-1, 1]},
+            "system_prompts": {"multipliers": [-1, 1]},
+            "benchmarks": {"multipliers": [-1, 1], "random": {"directions": 1}},
         },
     },
     # one runs to its manuscript with one behaviour, the other to its verdict with two
@@ -58,7 +61,7 @@ SMALL: dict[str, Config] = {
         "steering": {
             # a persona's statements, and items with letters of their own
             "behaviors": ["narcissism", "corrigible-neutral-HHH"],
-            "prompt_kinds": {"prompts": 4, "multipliers": [-1, 1]},
+            "prompt_kinds": {"train": 4, "prompts": 2, "multipliers": [-1, 1]},
         },
     },
     "all-behaviors": {

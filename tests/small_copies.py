@@ -46,7 +46,6 @@ SMALL: dict[str, Config] = {
     "neo-2024-gpt2-large": {"lookups": {"neurons": {"next_token": 1, "random": 1}}},
     "caa-2023-*": {
         "steering": {
-            "behaviors": ["refusal", "sycophancy"],
             "completions": {"questions": 1, "multipliers": [-1, 0, 1], "max_new_tokens": 4},
             # those that the paper printed
             "dose_response": {"multipliers": [-1, 1]},
@@ -54,9 +53,11 @@ SMALL: dict[str, Config] = {
             "benchmarks": {"multipliers": [-1, 1], "random": {"directions": 1}},
         },
     },
-    # one runs to its manuscript with one behaviour, the other to its verdict with two
     "caa-2023-llama-2-7b": {"steering": {"behaviors": ["sycophancy"]}},
-    "caa-2023-llama-2-13b": {"steering": {"benchmarks": {"sets": {"truthfulqa": None}}}},
+    # TruthfulQA was asked under sycophancy alone
+    "caa-2023-llama-2-13b": {
+        "steering": {"behaviors": ["refusal"], "benchmarks": {"sets": {"truthfulqa": None}}}
+    },
     "tan-2024": {
         "steering": {
             # a persona's statements, and items with letters of their own

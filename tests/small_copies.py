@@ -1,11 +1,11 @@
 """Small copies of the studies that come with the workflow: what is small in them, the rest as is.
 
 A copy is the study's configuration with the keys of `SMALL` and `HERE` changed. Its model is a tiny
-random one of the same architecture, with as many blocks and heads, narrow heads, and a tokenizer of
-the same kind; its data is a few documents in the data set's own form. What the hub has comes
-from a local server in its place, at the same names and commits; what lies at an address or in a
-repository from an address of that server, with the small file's digest. An endpoint is a local
-server that answers. A model from a package is one from a folder.
+random one of the same architecture, with as many blocks, as many heads where the study is about
+heads, narrow ones, and a tokenizer of the same kind; its data is a few documents in the data set's
+own form. What the hub has comes from a local server in its place, at the same names and commits;
+what lies at an address or in a repository from an address of that server, with the small file's
+digest. An endpoint is a local server that answers. A model from a package is one from a folder.
 """
 
 import fnmatch
@@ -44,12 +44,33 @@ SMALL: dict[str, Config] = {
         }
     },
     "neo-2024-gpt2-large": {"lookups": {"neurons": {"next_token": 1, "random": 1}}},
+    "caa-2023-*": {
+        "steering": {
+            "completions": {"questions": 1, "multipliers": [-1, 0, 1], "max_new_tokens": 4},
+            # those that the paper printed
+            "dose_response": {"multipliers": [-1, 1]},
+            "system_prompts": {"multipliers": [-1, 1]},
+            "benchmarks": {"multipliers": [-1, 1], "random": {"directions": 1}},
+        },
+    },
+    "caa-2023-llama-2-7b": {"steering": {"behaviors": ["sycophancy"]}},
+    # TruthfulQA was asked under sycophancy alone
+    "caa-2023-llama-2-13b": {
+        "steering": {"behaviors": ["refusal"], "benchmarks": {"sets": {"truthfulqa": None}}}
+    },
+    "tan-2024": {
+        "steering": {
+            # a persona's statements, and items with letters of their own
+            "behaviors": ["narcissism", "corrigible-neutral-HHH"],
+            "prompt_kinds": {"train": 4, "prompts": 2, "multipliers": [-1, 1]},
+        },
+    },
     "all-behaviors": {
         # its parts are the default study's, which other tests run small
         "studies": ["steering"],
         "steering": {
             **{name: {"behaviors": 0} for name in PARTS},
-            "behaviors": ["optimism", "warmth"],
+            "behaviors": ["warmth"],
             "contrasts": ["answers"],
             "prompts": {"split": {"train": 6, "dev": 4, "test": 6}},
             "completions": {"questions": 1, "max_new_tokens": 4},
@@ -59,17 +80,17 @@ SMALL: dict[str, Config] = {
 # what this machine has
 HERE: Config = {"device": "cpu", "threads": 1}
 
-# by a model's name on the hub: its family, context, blocks, heads, neurons a block (fewer where the
-# study names none of them)
+# by a model's name on the hub: its family, context, blocks, heads, neurons a block (fewer of both
+# where the study names none of them)
 SHAPES = {
     "openai-community/gpt2": ("gpt2", 1024, 12, 12, 3072),
     "openai-community/gpt2-medium": ("gpt2", 1024, 24, 16, 4096),
     "openai-community/gpt2-large": ("gpt2", 1024, 36, 20, 5120),
     "EleutherAI/pythia-160m": ("gpt_neox", 2048, 12, 12, 3072),
     "EleutherAI/pythia-1.4b": ("gpt_neox", 2048, 24, 16, 512),
-    "meta-llama/Llama-2-7b-chat-hf": ("llama", 4096, 32, 32, 64),
-    "meta-llama/Llama-2-13b-chat-hf": ("llama", 4096, 40, 40, 64),
-    "Qwen/Qwen1.5-14B-Chat": ("qwen2", 32768, 40, 40, 64),
+    "meta-llama/Llama-2-7b-chat-hf": ("llama", 4096, 32, 4, 64),
+    "meta-llama/Llama-2-13b-chat-hf": ("llama", 4096, 40, 4, 64),
+    "Qwen/Qwen1.5-14B-Chat": ("qwen2", 32768, 40, 4, 64),
 }
 
 

@@ -41,6 +41,20 @@ def _said(place: int, item: dict[str, str]) -> dict[str, str]:
     }
 
 
+def _correct(place: int, item: dict[str, str]) -> dict[str, str]:
+    """A question of two choices, each with its letter, and what they say; of two categories."""
+    right, wrong = ("(A)", "(B)") if place % 2 else ("(B)", "(A)")
+    shown = {right: item["matching"], wrong: item["other"]}
+    return {
+        "prompt": f"{item['question']}\n\nChoices:\n(A) {shown['(A)']}\n(B) {shown['(B)']}",
+        "correct": right,
+        "incorrect": wrong,
+        "correct_full_text": item["matching"],
+        "incorrect_full_text": item["other"],
+        "category": ("Law", "Health")[place // 2 % 2],
+    }
+
+
 def _array(rows: list[dict[str, str]]) -> bytes:
     return json.dumps(rows, indent=4).encode()
 
@@ -74,6 +88,8 @@ FORMS: dict[str, Callable[[], bytes]] = {
     "*/test_dataset_open_ended.json": lambda: _array(
         [{"question": item["question"]} for item in own_items()[:ITEMS]]
     ),
+    "*/mmlu.json": lambda: _array(_with(_correct)),
+    "*/truthful_qa.json": lambda: _array(_with(_correct)),
     # anthropics/evals
     "*advanced-ai-risk/*.jsonl": lambda: _lines(_with(_choices)),
     "*persona/*.jsonl": lambda: _lines(_with(_said)),

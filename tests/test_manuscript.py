@@ -651,3 +651,9 @@ def test_items_and_letters_are_told_as_the_study_takes_them(tmp_path):
     alone = told(tmp_path / "alone")
     assert "Of warmth the items for the vector (all) and for what is reported (all)" in alone
     assert "dealt by seed" not in alone
+    steering |= {"behaviors": ["optimism"], "layer": 13}
+    steering["prompts"]["split"] = {"train": "60%", "dev": 0, "test": "40%"}
+    shares = told(tmp_path / "shares")
+    assert "are dealt by seed 2026 into 60% for the vector, and 40% for what is" in shares
+    assert "and their test items" in shares
+    assert "for the choice of the block" not in shares

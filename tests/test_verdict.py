@@ -25,6 +25,7 @@ from steerpaper.plots.verdict import verdict as drawn
 from steerpaper.published.compare import Estimate, ks_interval, published_interval, verdict
 from steerpaper.published.numbers import read_setting
 from steerpaper.published.registry import (
+    data_keys,
     own_papers,
     papers_of,
     protocol_keys,
@@ -82,7 +83,7 @@ def test_every_file_of_published_numbers_fits_the_registry():
         ("caa-2023", "mmlu", "Llama-2-13b-chat", "behavior=sycophancy; multiplier=-1", 0.58, 570),
         ("caa-2023", "mmlu", "Llama-2-7b-chat", "behavior=refusal; multiplier=1", 0.62, 570),
         ("caa-2023", "truthfulqa", "Llama-2-7b-chat", "behavior=sycophancy; multiplier=0", 0.54,
-         None),
+         817),
         ("neo-2024", "explanation_score", "Pythia-160m", "neurons=next_token", 0.621, None),
         ("neo-2024", "explanation_score_skew_p", "GPT-2 large", "neurons=random", 4.016e-5, None),
         ("neo-2024", "ablation_ks", "GPT-2 large", "neurons=next_token", 0.29317, 612),
@@ -242,9 +243,19 @@ def protocol(paper, number):
 
 
 def study(paper=CAA, quantity="p_matching", model=LLAMA, **values):
-    """A study of a paper's protocol, in some keys otherwise."""
+    """A study of a paper's protocol and files, in some keys otherwise."""
     number = next(one for one in paper.numbers if one.quantity == quantity)
-    return Study(model, model, "0" * 40, protocol(paper, number) | values, {})
+    digests = {key: one for each in paper.numbers for key, one in paper.data_of(each).items()}
+    return Study(model, model, "0" * 40, protocol(paper, number) | values, digests)
+
+
+def without_files(name):
+    """What is said of a paper beside its numbers, but for the digests of its files."""
+    about = yaml.safe_load((ROOT / f"data/published/{name}.yaml").read_text())
+    about.pop("data")
+    for quantity in about["quantities"].values():
+        quantity.pop("data", None)
+    return about
 
 
 def propensity(shift=0.0, behaviors=None, n=50, model="Llama-2-7b-chat"):
@@ -329,13 +340,14 @@ def test_items_protocol_and_missing_intervals_are_reasons_too():
 
 
 def test_a_file_of_other_content_and_another_commit_are_reasons(tmp_path):
-    about = yaml.safe_load((ROOT / "data/published/caa-2023.yaml").read_text())
+    about = without_files("caa-2023")
     about["data"] = {"refusal": {"behaviors.refusal.splits.test": "ab" * 32}}
     about["models"]["Llama-2-7b-chat"]["revision"] = "1" * 40
     (tmp_path / "caa.yaml").write_text(yaml.safe_dump(about))
     paper = read_paper(ROOT / "data/published/caa-2023.csv", tmp_path / "caa.yaml", REGISTRY)
     tables = {"propensity": propensity(behaviors=["refusal", "sycophancy"])}
-    table = made(tables, study(), {"caa": paper})["verdict"].set_index("setting")
+    none = replace(study(), digests={})
+    table = made(tables, none, {"caa": paper})["verdict"].set_index("setting")
     commit = f"revision: the paper's {'1' * 40}, ours {'0' * 40}"
     data = "data: behaviors.refusal.splits.test is none, the paper's abababababab"
     refusal = table[table.index.str.contains("refusal")]["reason"]
@@ -346,6 +358,23 @@ def test_a_file_of_other_content_and_another_commit_are_reasons(tmp_path):
     paper = read_paper(ROOT / "data/published/caa-2023.csv", tmp_path / "caa.yaml", REGISTRY)
     same = replace(study(), digests={"behaviors.refusal.splits.test": "ab" * 32})
     assert "not comparable" not in set(made(tables, same, {"caa": paper})["verdict"]["verdict"])
+
+
+def test_a_quantitys_own_files_are_reasons_for_its_numbers_alone(tmp_path):
+    about = without_files("caa-2023")
+    file, vector = "steering.benchmarks.sets.mmlu.file", "behaviors.sycophancy.splits.train"
+    about["data"] = {"sycophancy": {vector: "ab" * 32}}
+    about["quantities"]["mmlu"]["data"] = {"": {file: "cd" * 32}}
+    (tmp_path / "caa.yaml").write_text(yaml.safe_dump(about))
+    paper = read_paper(ROOT / "data/published/caa-2023.csv", tmp_path / "caa.yaml", REGISTRY)
+    assert data_keys([paper]) == [vector, file]
+    none = replace(study(), digests={})
+    table = made({"benchmarks": benchmarks()}, none, {"caa": paper})["verdict"]
+    found = table.set_index(["quantity", "setting"])["reason"].str.findall(r"data: (\S+)").to_dict()
+    of_behavior = "behavior=sycophancy; multiplier=1"
+    assert found["mmlu", "multiplier=0"] == [file]
+    assert set(found["mmlu", of_behavior]) == {file, vector}
+    assert found["truthfulqa", of_behavior] == [vector]
 
 
 def test_what_raw_data_is_known_by(tmp_path):

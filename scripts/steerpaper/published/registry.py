@@ -22,6 +22,9 @@ FOLDER = WORKFLOW / "data/published"
 REGISTRY = WORKFLOW / "report/published.yaml"
 SCHEMA = WORKFLOW / "report/published.schema.yaml"
 
+# of the paper's files, by behaviour and configuration key
+Digests = Mapping[str, Mapping[str, str]]
+
 
 @dataclass(frozen=True)
 class Ours:
@@ -73,7 +76,8 @@ class Paper:
         models: by the name that the numbers' lines have.
         protocol: the paper's value of configuration keys, for all quantities; `protocols` for one.
         differs: by quantity, what else is not as here, whatever the configuration.
-        data: by behaviour and configuration key, the SHA-256 of the paper's file.
+        data: by behaviour ("" for all) and configuration key, the SHA-256 of the paper's file, for
+            all quantities; `datas` for one.
         registry: the workflow's, with the paper's own units and quantities.
     """
 
@@ -82,7 +86,8 @@ class Paper:
     protocol: Mapping[str, Any]
     protocols: Mapping[str, Mapping[str, Any]]
     differs: Mapping[str, str]
-    data: Mapping[str, Mapping[str, str]]
+    data: Digests
+    datas: Mapping[str, Digests]
     registry: Registry
 
     def protocol_of(self, number: Number, of_model: bool) -> dict[str, Any]:
@@ -94,6 +99,14 @@ class Paper:
         found = {**self.protocol, **self.protocols.get(number.quantity, {})}
         model = self.models.get(number.model)
         return found | dict(model.protocol) if of_model and model else found
+
+    def data_of(self, number: Number) -> dict[str, str]:
+        """The SHA-256 of the files that a number rests on, by configuration key."""
+        found: dict[str, str] = {}
+        for data in (self.data, self.datas.get(number.quantity, {})):
+            for behavior in ("", number.setting.get("behavior", "")):
+                found |= data.get(behavior, {})
+        return found
 
     def quantity_of(self, number: Number) -> Quantity:
         """What is known of a number's quantity."""
@@ -155,6 +168,7 @@ def read_paper(numbers: str | Path, about: str | Path, registry: Registry) -> Pa
         protocols={name: row.get("protocol", {}) for name, row in of_quantities.items()},
         differs={name: row["differs"] for name, row in of_quantities.items() if "differs" in row},
         data=content.get("data", {}),
+        datas={name: row.get("data", {}) for name, row in of_quantities.items()},
         registry=known,
     )
     for number in paper.numbers:
@@ -219,7 +233,8 @@ def _protocols(paper: Paper) -> Iterator[Mapping[str, Any]]:
 
 def data_keys(papers: Iterable[Paper]) -> list[str]:
     """Every configuration key of raw data whose digest a paper gives."""
-    return sorted({key for paper in papers for files in paper.data.values() for key in files})
+    found = (data for paper in papers for data in (paper.data, *paper.datas.values()))
+    return sorted({key for data in found for files in data.values() for key in files})
 
 
 def tables_wanted(papers: Iterable[Paper]) -> list[str]:

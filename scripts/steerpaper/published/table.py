@@ -143,7 +143,7 @@ def reasons(paper: Paper, number: Number, found: Found, study: Study) -> Iterato
         yield f"model: the paper's {model.id[0]}, ours {study.model}"
     elif model.revision and study.revision != model.revision:
         yield f"revision: the paper's {model.revision}, ours {study.revision}"
-    for key, digest in paper.data.get(number.setting.get("behavior", ""), {}).items():
+    for key, digest in paper.data_of(number).items():
         ours = study.digests.get(key)
         if ours != digest:
             yield f"data: {key} is {_short(ours)}, the paper's {_short(digest)}"

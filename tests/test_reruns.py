@@ -86,6 +86,7 @@ OTHERS = {
     "steering.ratings.judge": "local",
     "steering.ratings.endpoint.base_url": "http://localhost:1/v1",
     "steering.ratings.endpoint.key_variable": "OTHER_KEY",
+    "steering.ratings.labels": "judge",
     "steering.ratings.passes": 2,
     "steering.ratings.second": {"judge": "local"},
     "statistics.measures": ["p_matching"],

@@ -279,7 +279,7 @@ BAD_KEYS = [
     (
         "steering.prompts.split",
         {"train": 1},
-        r"split\.train: 1 is not allowed; expected 2 items or more, or all of a file of its own",
+        r"split\.train: 1 is not allowed; expected 2 items or more, a share such as 40%, or all",
     ),
     ("steering.cost.multipliers", [0], r"steering\.cost\.multipliers: needs a multiplier other"),
     ("steering.cost.random.multipliers", [0], r"steering\.cost\.random\.multipliers: needs a mul"),

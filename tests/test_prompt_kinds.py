@@ -3,6 +3,7 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -95,6 +96,33 @@ def test_a_part_of_the_items_is_balanced_and_has_the_letters_of_the_whole(load_t
             sides = [row["side"] for row in rows if row["split"] == split]
             assert sorted(sides) == ["A"] * (n // 2) + ["B"] * (n // 2)
         assert all(letters[row["id"]] == row["side"] for row in rows)
+
+
+def test_letters_as_given_stay_with_all_their_choices_under_every_kind(load_tiny, tmp_path):
+    lines = [
+        {
+            "question": f"Which one, {n}?\n\nChoices:\n (A) Tea\n (B) Milk\n (C) Water",
+            "answer_matching_behavior": "(C)" if n % 2 else "(A)",
+            "answer_not_matching_behavior": "(B)",
+        }
+        for n in range(6)
+    ]
+    (tmp_path / "items.json").write_text(json.dumps(lines))
+    items = [replace(item, split="test") for item in read_items(tmp_path / "items.json")]
+    tokenizer = load_tiny("llama").tokenizer
+    options = {"system": None, "seed": 1, "context": None, "letters": "as_given"}
+    own = as_rows(
+        serialize(tokenizer, items, behavior="tea", contrast="letters", split="test", **options)
+    )
+    said_of = texts_of({"system_prompts": BOTH}, ALL, WHERE)
+    rows = under_kinds(tokenizer, {"test": (own, None)}, said_of, where=WHERE, **options)
+    assert len(rows) == len(ALL) * len(own)
+    for kind in ALL:
+        for row, first in zip([row for row in rows if row["kind"] == kind], own, strict=True):
+            same = ("id", "side", "matching", "other", "matching_ids", "other_ids", "answers")
+            assert all(row[key] == first[key] for key in same)
+            assert " (A) Tea\n (B) Milk\n (C) Water" in row["text"]
+    assert {row["side"] for row in own} == {"A", "C"}
 
 
 def test_a_template_without_system_prompt_leaves_its_kinds_out_with_the_reason(
@@ -194,7 +222,7 @@ def run(folder, script, inputs, output, params, budget=400):
 
 def scored(folder, output="scores.parquet", budget=400, **settings):
     """The scores of every kind, as the two rules make them from the study's own files."""
-    params = {"kinds": ALL, "train": "all", "prompts": 2, "system": None}
+    params = {"kinds": ALL, "train": "all", "prompts": 2, "system": None, "letters": "dealt"}
     params |= {"date": "2024-07-26", "seed": 1}
     inputs = {"train": "train.jsonl", "test": "test.jsonl", "about": "about.json"}
     run(folder, "prompt_kinds_prompts", inputs, "kinds.jsonl", params)

@@ -107,7 +107,7 @@ def test_turn_steers_a_prefilled_bracket_and_response_does_not(lm):
         apart = np.abs(both[0] - both[1]).max(axis=(0, 2))
         # after the last block no token sees another any more
         sees = np.array([one.layers[0] < lm.n_layers - 1 for one in turn])
-        assert (apart[sees] > 0.01).all() if prefilled else not apart.any()
+        assert (apart[sees] > 1e-3).all() if prefilled else not apart.any()
         assert (apart[~sees] < 1e-4).all()
 
 

@@ -451,7 +451,7 @@ def test_an_endpoint_may_reply_anything(body, status, kind):
             )
             return judge.write(["a"])
 
-        found = said(answers, r"lookups\.explanations\.endpoint: http://judge/v1")
+        found = said(answers, r"judge: http://judge/v1")
         if found:
             found[0].encode()
             # what was answered is not asked again

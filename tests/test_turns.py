@@ -7,12 +7,11 @@ from published_templates import MODELS
 
 from steerpaper.engine import turns
 from steerpaper.engine.text import token_ids
-from steerpaper.engine.turns import default_system, render
+from steerpaper.engine.turns import default_system, n_prefilled, render
 from steerpaper.errors import UserError
 from steerpaper.steering.items import Item
 from steerpaper.steering.letters import with_choices
 from steerpaper.steering.prompts import (
-    _behind,
     reasoning_prompts,
     serialize,
     under_system_prompts,
@@ -223,4 +222,4 @@ def test_what_is_prefilled_stands_behind_the_prompt_as_the_template_writes_it(mo
     [([1, 2], 0), ([1, 2, 3], 1), ([1, 2, 3, 4], 2), ([1, 5], 0), ([1, 5, 4], 1)],
 )
 def test_a_token_that_holds_the_turns_end_and_what_follows_is_the_turns(text, behind):
-    assert _behind([1, 2], text) == behind
+    assert n_prefilled([1, 2], text) == behind

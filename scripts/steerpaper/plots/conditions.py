@@ -1,6 +1,7 @@
 """Figures of what stands beside steering: chains of thought, system prompts, what it costs."""
 
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -108,10 +109,7 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     """
     measure, title, unit = words(table)
     reach = random_reach(first_order, table)
-    figure, axes = _by_prompt(table, measure, reach, f"{title} ({unit})")
-    for ax in axes:
-        ax.axhline(0, color="0.8", lw=0.6, zorder=0)
-    return figure
+    return _by_prompt(table, measure, reach, f"{title} ({unit})", zero_line)
 
 
 def propensity(table: pd.DataFrame) -> Figure:
@@ -121,10 +119,12 @@ def propensity(table: pd.DataFrame) -> Figure:
         table: behavior, system_prompt, multiplier, n, p_matching with its interval, flags; n = 0
             where a system prompt could not be had.
     """
-    figure, axes = _by_prompt(table, "p_matching", {}, "propensity, p(matching)")
-    for ax in axes:
-        propensity_axis(ax)
-    return figure
+    return _by_prompt(table, "p_matching", {}, "propensity, p(matching)", propensity_axis)
+
+
+def zero_line(ax: Axes) -> None:
+    """Where a score favours neither answer."""
+    ax.axhline(0, color="0.8", lw=0.6)
 
 
 def propensity_axis(ax: Axes) -> None:
@@ -134,8 +134,12 @@ def propensity_axis(ax: Axes) -> None:
 
 
 def _by_prompt(
-    table: pd.DataFrame, measure: str, reach: dict[str, float], y: str
-) -> tuple[Figure, list[Axes]]:
+    table: pd.DataFrame,
+    measure: str,
+    reach: dict[str, float],
+    y: str,
+    ground: Callable[[Axes], None],
+) -> Figure:
     """A panel a behaviour, a line a system prompt."""
     behaviors = list(table["behavior"].unique())
     without = without_prompt(table)
@@ -143,6 +147,7 @@ def _by_prompt(
     figure, axes = panels(behaviors, height=1.6)
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = table[table["behavior"] == behavior]
+        ground(ax)
         missing = []
         for number, (name, colour) in enumerate(palette.items()):
             one = here[(here["system_prompt"] == name) & (here["n"] > 0)].sort_values("multiplier")
@@ -165,7 +170,7 @@ def _by_prompt(
     titles(figure, x="multiplier", y=y)
     legend(figure, axes, 4, title="system prompt", last="random")
     flag_marks(figure, table)
-    return figure, list(axes)
+    return figure
 
 
 def without_prompt(table: pd.DataFrame) -> str:

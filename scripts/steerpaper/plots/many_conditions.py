@@ -1,6 +1,7 @@
 """Figures of many behaviours under other conditions: chains of thought, system prompts, costs."""
 
 import textwrap
+from collections.abc import Callable
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from steerpaper.plots.conditions import (
     propensity_axis,
     random_reach,
     without_prompt,
+    zero_line,
 )
 from steerpaper.plots.many import dots, head, lines, summary
 from steerpaper.plots.pages import names_of
@@ -73,10 +75,7 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     """
     measure, title, unit = words(table)
     reach = random_reach(first_order[first_order["behavior"].isin(names_of(table))], table)
-    figure, axes = _by_prompt(table, measure, reach, f"{title} ({unit})")
-    for ax in axes:
-        ax.axhline(0, color="0.8", lw=0.6, zorder=0)
-    return figure
+    return _by_prompt(table, measure, reach, f"{title} ({unit})", zero_line)
 
 
 def propensity(table: pd.DataFrame) -> Figure:
@@ -85,15 +84,16 @@ def propensity(table: pd.DataFrame) -> Figure:
     Args:
         table: as `conditions.propensity` takes it.
     """
-    figure, axes = _by_prompt(table, "p_matching", {}, "propensity, p(matching)")
-    for ax in axes:
-        propensity_axis(ax)
-    return figure
+    return _by_prompt(table, "p_matching", {}, "propensity, p(matching)", propensity_axis)
 
 
 def _by_prompt(
-    table: pd.DataFrame, measure: str, reach: dict[str, float], y: str
-) -> tuple[Figure, list[Axes]]:
+    table: pd.DataFrame,
+    measure: str,
+    reach: dict[str, float],
+    y: str,
+    ground: Callable[[Axes], None],
+) -> Figure:
     without = without_prompt(table)
     palette = colours(["for", without, "against"])
     figure, axes = panels(list(palette), columns=3, height=2.1, sharex=True, sharey=True)
@@ -101,6 +101,7 @@ def _by_prompt(
         here = table[table["system_prompt"] == name]
         there = here[here["n"] > 0]
         missing = len(names_of(here)) - len(names_of(there))
+        ground(ax)
         if there.empty:
             note(ax, "n = 0", color=GREY)
             ax.set_title(f"{name}\n(0 behaviours)", fontsize=6)
@@ -113,7 +114,7 @@ def _by_prompt(
     titles(figure, x="multiplier", y=y)
     legend(figure, axes, 4, title="system prompt (thick: median)", last="random")
     flag_marks(figure, table)
-    return figure, list(axes)
+    return figure
 
 
 def _random(ax: Axes, median: "pd.Series[float]", reach: float) -> None:

@@ -702,7 +702,9 @@ def front_page(folder, made_tables):
     tables = [str(folder / f"{name}.csv") for name in made_tables]
     job = SimpleNamespace(input=SimpleNamespace(tables=tables))
     files = [SimpleNamespace(name="verdict_counts.html", job=job)]
-    template = Environment().from_string((ROOT / "report/workflow.rst").read_text())
+    template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(
+        (ROOT / "report/workflow.rst").read_text()
+    )
     return template.render(snakemake={"config": default_config()}, files=files)
 
 

@@ -9,7 +9,7 @@ rule benchmark_prompts:
             for source in files_of(wildcards.benchmark).values()
             if (path := theirs(source))
         ],
-        template=theirs(config["model"]["chat_template"]),
+        template=theirs(TEMPLATE),
         model=f"{MODEL}/manifest.json",
     output:
         prompts=f"{RESULTS}/prompts/benchmarks.{{benchmark}}.jsonl",
@@ -29,7 +29,7 @@ rule benchmark_prompts:
             categories=list(files_of(wildcards.benchmark)),
             **keys_of(SETS[wildcards.benchmark], "form contrasts questions bad_items"),
             system=STEERING["prompts"]["system"],
-            template=content(config["model"]["chat_template"] or ""),
+            template=content(TEMPLATE),
             date=config["model"]["date"],
             seed=config["seed"],
             data=[
@@ -39,11 +39,8 @@ rule benchmark_prompts:
         code=code_of("steering/benchmark_prompts"),
         # all of a set's files, the workflow's own among them
         beside=lambda wildcards: SimpleNamespace(
-            raw=[
-                fetched(source) if isinstance(source, dict) else source
-                for source in files_of(wildcards.benchmark).values()
-            ],
-            **vars(ours(template=config["model"]["chat_template"])),
+            raw=[file_of(source) for source in files_of(wildcards.benchmark).values()],
+            **vars(ours(template=TEMPLATE)),
         ),
     message:
         "Serializing the questions of {wildcards.benchmark}"

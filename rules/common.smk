@@ -72,6 +72,8 @@ CONTRASTS = STEERING["contrasts"]
 SPLITS = ["train", "dev", "test"]
 # benchmarks; null leaves out one that another configuration file declares
 SETS = {name: one for name, one in STEERING["benchmarks"]["sets"].items() if one}
+# a chat template in the place of the tokenizer's own
+TEMPLATE = config["model"]["chat_template"] or ""
 LOOKUPS = config["lookups"]
 STATISTICS = config["statistics"]
 # the conda environment of rules that use torch: with CUDA libraries, or for torch's CPU build
@@ -125,7 +127,7 @@ def theirs(path):
 
 
 def file_of(source):
-    """Where a file of raw data is, to be named in a message; empty without one."""
+    """Where a file of raw data is, fetched or of this machine; empty without one."""
     return fetched(source) if isinstance(source, dict) else source
 
 

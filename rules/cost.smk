@@ -3,7 +3,7 @@ rule cost_prompts:
     input:
         neutral=theirs(STEERING["cost"]["neutral"]),
         knowledge=theirs(STEERING["cost"]["knowledge"]),
-        template=theirs(config["model"]["chat_template"]),
+        template=theirs(TEMPLATE),
         model=f"{MODEL}/manifest.json",
     output:
         neutral=f"{RESULTS}/prompts/neutral.jsonl",
@@ -24,7 +24,7 @@ rule cost_prompts:
         settings=dict(
             contrasts=CONTRASTS,
             system=STEERING["prompts"]["system"],
-            template=content(config["model"]["chat_template"] or ""),
+            template=content(TEMPLATE),
             date=config["model"]["date"],
             seed=config["seed"],
             data={
@@ -35,7 +35,7 @@ rule cost_prompts:
         ),
         code=code_of("steering/cost_prompts"),
         beside=ours(
-            template=config["model"]["chat_template"],
+            template=TEMPLATE,
             **keys_of(STEERING["cost"], "neutral knowledge"),
         ),
     message:

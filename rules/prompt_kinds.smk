@@ -7,7 +7,7 @@ rule prompt_kinds_prompts:
         train=f"{RESULTS}/prompts/{{behavior}}.{CONTRASTS[0]}.train.jsonl",
         test=f"{RESULTS}/prompts/{{behavior}}.{CONTRASTS[0]}.test.jsonl",
         about=f"{RESULTS}/prompts/{{behavior}}.about.json",
-        template=theirs(config["model"]["chat_template"]),
+        template=theirs(TEMPLATE),
         model=f"{MODEL}/manifest.json",
     output:
         prompts=f"{RESULTS}/prompts/{{behavior}}.prompt_kinds.jsonl",
@@ -24,13 +24,13 @@ rule prompt_kinds_prompts:
     params:
         settings=dict(
             **keys_of(STEERING["prompts"], "letters system"),
-            template=content(config["model"]["chat_template"] or ""),
+            template=content(TEMPLATE),
             date=config["model"]["date"],
             seed=config["seed"],
             **keys_of(STEERING["prompt_kinds"], "kinds train prompts"),
         ),
         code=code_of("steering/prompt_kinds_prompts"),
-        beside=ours(template=config["model"]["chat_template"]),
+        beside=ours(template=TEMPLATE),
         how=lambda wildcards: SimpleNamespace(
             about=file_of(config["behaviors"][wildcards.behavior].get("about", ""))
         ),

@@ -13,7 +13,7 @@ rule prompts:
             )
             for name in ("about", "open")
         },
-        template=theirs(config["model"]["chat_template"]),
+        template=theirs(TEMPLATE),
         model=f"{MODEL}/manifest.json",
     output:
         **{
@@ -41,7 +41,7 @@ rule prompts:
         settings=lambda wildcards: dict(
             contrasts=CONTRASTS,
             **keys_of(STEERING["prompts"], "split letters balance system"),
-            template=content(config["model"]["chat_template"] or ""),
+            template=content(TEMPLATE),
             date=config["model"]["date"],
             bad_items=config["behaviors"][wildcards.behavior].get("bad_items", "stop"),
             seed=config["seed"],
@@ -56,7 +56,7 @@ rule prompts:
         ),
         code=code_of("steering/prompts"),
         beside=lambda wildcards: ours(
-            template=config["model"]["chat_template"],
+            template=TEMPLATE,
             **items_of(wildcards.behavior),
             **{
                 kind: path

@@ -11,12 +11,13 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 # the study's tables that hold what was published, by name
+_WANTED = tables_wanted(PAPERS.values())
 _TABLES = {
     table: f"{RESULTS}/tables/{table}.csv"
     for row in TABLES.values()
     if is_asked_for(row) and row.get("study") != "verdict"
     for table in row["tables"]
-    if table in tables_wanted(PAPERS.values())
+    if table in _WANTED
 }
 _FILES = [path for files in PAPER_FILES.values() for path in files.values()]
 _SOURCES = {key: place[name] for key, place, name in data_sources(config)}

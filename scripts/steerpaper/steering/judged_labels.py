@@ -10,7 +10,8 @@ from steerpaper.errors import UserError
 from steerpaper.judges.judge import Judge, parse_word
 from steerpaper.steering.about import About
 from steerpaper.steering.labels import LABELS
-from steerpaper.steering.ratings import COMPLETION, Prompts, answered
+from steerpaper.steering.rating_prompts import COMPLETION, completions
+from steerpaper.steering.ratings import Prompts, answered
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +67,8 @@ def label_prompts(
     Returns:
         rows of behavior, prompt_id, layer, multiplier, decoding, sample, system, question.
     """
-    for row, text in zip(samples[COMPLETION[1:]].to_dict("records"), samples["text"], strict=True):
-        yield {
-            "behavior": behavior,
-            **{str(key): value for key, value in row.items()},
-            "system": None,
-            "question": label_question(told, questions[row["prompt_id"]], text),
-        }
+    for row, question, text in completions(samples, questions, behavior=behavior):
+        yield {**row, "system": None, "question": label_question(told, question, text)}
 
 
 def label(judge: Judge, prompts: Prompts) -> pd.DataFrame:

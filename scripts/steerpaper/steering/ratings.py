@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from steerpaper.judges.judge import Judge, Question, parse_rating
+from steerpaper.steering.rating_prompts import COMPLETION
 
 log = logging.getLogger(__name__)
 
 Prompts = Sequence[Mapping[str, Any]]
 
-COMPLETION = ["behavior", "prompt_id", "layer", "multiplier", "decoding", "sample"]
 ABOUT = [*COMPLETION, "lowest", "highest"]
 
 

@@ -230,7 +230,8 @@ def test_captions_stand_cells_without_numbers(environment, tmp_path, figure):
 def test_captions_stand_tables_without_rows_or_numbers(environment, finished_study, tmp_path):
     folder, _, _ = finished_study
     notes = list(folder.glob("results/tiny/logs/figures/*.log.job.json"))
-    assert {note.name.split(".")[0] for note in notes} == FIGURES.keys()
+    # the tiny study has no judge
+    assert {note.name.split(".")[0] for note in notes} == FIGURES.keys() - {"ratings"}
     for note in notes:
         job = json.loads(note.read_text())
         files = {

@@ -120,7 +120,8 @@ def test_another_day_runs_what_renders_again_and_nothing_else(tmp_path):
         for name in before
         if before[name]["params"].get("settings") != after[name]["params"].get("settings")
     }
-    assert changed == {"prompts", "cost_prompts", "explanations", "provenance", "archive"}
+    rendered = {"prompts", "cost_prompts", "prompt_kinds_prompts", "benchmark_prompts"}
+    assert changed == rendered | {"explanations", "ratings", "provenance", "archive"}
     for name in changed:
         assert "2025-02-03" in str(after[name]["params"]), name
 

@@ -85,7 +85,8 @@ def mounted(folder, size):
     try:
         yield folder
     finally:
-        subprocess.run(["umount", folder], check=True)
+        # lazily: what was not written may stay open until it is collected
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import typst
 
-from steerpaper.errors import UserError
+from steerpaper.errors import UserError, writing
 
 # where a manuscript's folder lies for Typst, whose root holds what every manuscript may use
 FOLDER = "manuscript"
@@ -46,11 +46,13 @@ def compiled(manuscript: Manuscript, form: Literal["pdf", "html"]) -> bytes:
     """The manuscript in a form that Typst can write: pdf, or html.
 
     Raises:
-        UserError: it names a number or figure that is not there, or Typst cannot set it.
+        UserError: it names a number or figure that is not there, Typst cannot set it, or the
+            disk of temporary files is full.
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        _lay_out(root, manuscript)
+        with writing(root):
+            _lay_out(root, manuscript)
         try:
             made: bytes = typst.compile(
                 root / ENTRY,

@@ -68,7 +68,7 @@ def reasoning(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     figure, axes = panels(behaviors, height=1.5, sharey=True)
     for ax, behavior in zip(axes, behaviors, strict=True):
         here = steered[steered["behavior"] == behavior]
-        ax.axhline(0, color="0.8", lw=0.6)
+        zero_line(ax)
         if behavior in reach:
             far = reach[behavior] * steered["multiplier"].abs().max()
             ax.fill_between([-0.4, 0.4], -far, far, lw=0, label="random", **CONTROL_LOOKS["random"])

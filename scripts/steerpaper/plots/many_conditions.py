@@ -42,7 +42,7 @@ def reasoning(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     palette = colours([f"{m:g}" for m in sorted(steered["multiplier"].unique())])
     reach = random_reach(first_order[first_order["behavior"].isin(names_of(table))], table)
     figure, (ax,) = panels(["all"], columns=1, height=2.4)
-    ax.axhline(0, color="0.8", lw=0.6)
+    zero_line(ax)
     if reach:
         far = max(reach.values()) * steered["multiplier"].abs().max()
         ax.fill_between([-0.4, 0.4], -far, far, lw=0, label="random", **CONTROL_LOOKS["random"])

@@ -10,8 +10,7 @@ from steerpaper.errors import UserError
 from steerpaper.judges.judge import Judge, parse_word
 from steerpaper.steering.about import About
 from steerpaper.steering.labels import LABELS
-from steerpaper.steering.rating_prompts import COMPLETION, completions
-from steerpaper.steering.ratings import Prompts, answered
+from steerpaper.steering.ratings import COMPLETION, Prompts, answered, completions
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,9 @@ import pandas as pd
 from steerpaper.errors import UserError
 from steerpaper.reading import read_yaml, shown
 from steerpaper.steering.items import plain
+from steerpaper.steering.ratings import completions
 
 KEYS = ("scale", "prompt", "system")
-# what tells a behaviour's completion from the others
-COMPLETION = ["behavior", "prompt_id", "layer", "multiplier", "decoding", "sample"]
 PLACES = ("question", "answer")
 _PLACE = re.compile(r"\{(" + "|".join(PLACES) + r")\}")
 EXPECTED = "a mapping with the keys scale, prompt and, if you like, system"
@@ -118,16 +117,3 @@ def rating_prompts(
             "system": rating.system,
             "question": rating.of(question, text),
         }
-
-
-def completions(
-    samples: pd.DataFrame, questions: Mapping[str, str], *, behavior: str
-) -> Iterator[tuple[dict[str, Any], str, str]]:
-    """Each of a behaviour's completions, in their order: `COMPLETION`, its question, its text.
-
-    Args:
-        samples, questions: as in `rating_prompts`.
-    """
-    for row, text in zip(samples[COMPLETION[1:]].to_dict("records"), samples["text"], strict=True):
-        named = {str(key): value for key, value in row.items()}
-        yield {"behavior": behavior, **named}, questions[row["prompt_id"]], text

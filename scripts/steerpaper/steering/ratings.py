@@ -1,20 +1,35 @@
 """Completions shown to judges, and rated: each answer is kept as it came, and read strictly."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from steerpaper.judges.judge import Judge, Question, parse_rating
-from steerpaper.steering.rating_prompts import COMPLETION
 
 log = logging.getLogger(__name__)
 
 Prompts = Sequence[Mapping[str, Any]]
 
+# what tells a behaviour's completion from the others
+COMPLETION = ["behavior", "prompt_id", "layer", "multiplier", "decoding", "sample"]
 ABOUT = [*COMPLETION, "lowest", "highest"]
+
+
+def completions(
+    samples: pd.DataFrame, questions: Mapping[str, str], *, behavior: str
+) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Each of a behaviour's completions, in their order: `COMPLETION`, its question, its text.
+
+    Args:
+        samples: prompt_id, layer, multiplier, decoding, sample, text.
+        questions: the open questions by prompt_id.
+    """
+    for row, text in zip(samples[COMPLETION[1:]].to_dict("records"), samples["text"], strict=True):
+        named = {str(key): value for key, value in row.items()}
+        yield {"behavior": behavior, **named}, questions[row["prompt_id"]], text
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ rule ablations:
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
         heads=f"{RESULTS}/lookups/chosen_heads.parquet",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         heads=f"{RESULTS}/lookups/head_ablation.parquet",
         neurons=f"{RESULTS}/lookups/neuron_ablation.parquet",

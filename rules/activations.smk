@@ -6,7 +6,7 @@ rule activations:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         activations=expand(
             f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",

@@ -54,7 +54,7 @@ rule benchmarks:
         prompts=rules.benchmark_prompts.output.prompts,
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.{{benchmark}}.benchmark.parquet",
     log:

@@ -9,7 +9,7 @@ rule estimators:
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         gradients=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.gradients.safetensors",
         activations=f"{RESULTS}/activations/{{behavior}}.{CONTRASTS[0]}.safetensors",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.estimators.parquet",
     log:

@@ -5,7 +5,7 @@ rule completions:
         # the first contrast of the list leads: its vector and block are used
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         samples=f"{RESULTS}/steering/{{behavior}}.samples.parquet",
     log:

@@ -51,7 +51,7 @@ rule cost:
         knowledge=rules.cost_prompts.output.knowledge,
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.cost.parquet",
     log:

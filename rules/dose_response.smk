@@ -21,7 +21,7 @@ rule dose_response:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=expand(
             f"{RESULTS}/steering/{{behavior}}.{{contrast}}.sweep.parquet",

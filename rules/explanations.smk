@@ -40,7 +40,7 @@ rule explanations:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         neurons=f"{RESULTS}/lookups/neurons.parquet",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         explanations=f"{RESULTS}/lookups/explanations.jsonl",
         verdicts=f"{RESULTS}/lookups/explanation_verdicts.parquet",

@@ -12,7 +12,7 @@ rule fixed_completions:
             allow_missing=True,
         ),
         about=f"{RESULTS}/prompts/{{behavior}}.about.json",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         completions=f"{RESULTS}/steering/{{behavior}}.fixed_completions.parquet",
     log:
@@ -58,7 +58,7 @@ rule logprobs:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         logprobs=f"{RESULTS}/steering/{{behavior}}.logprobs.parquet",
     log:

@@ -11,7 +11,7 @@ rule gradients:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         gradients=expand(
             f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",

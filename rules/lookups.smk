@@ -52,7 +52,7 @@ rule corpus:
 rule neurons:
     """Find next-token neurons by their output weights, and draw random neurons as the control."""
     input:
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         rejected=f"{RESULTS}/lookups/rejected_neurons.parquet",
@@ -87,7 +87,7 @@ rule max_activations:
     input:
         **CORPUS_FILES,
         neurons=f"{RESULTS}/lookups/neurons.parquet",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         part=PART,
     log:
@@ -146,7 +146,7 @@ rule truncation:
         **CORPUS_FILES,
         neurons=f"{RESULTS}/lookups/neurons.parquet",
         activations=f"{RESULTS}/lookups/max_activations.parquet",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         truncated=f"{RESULTS}/lookups/truncated.parquet",
         serialized=f"{RESULTS}/lookups/truncated.jsonl",
@@ -181,7 +181,7 @@ rule head_attribution:
     input:
         **CORPUS_FILES,
         truncated=f"{RESULTS}/lookups/truncated.parquet",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         attribution=f"{RESULTS}/lookups/head_attribution.parquet",
     log:

@@ -17,7 +17,7 @@ rule projection:
             f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
             behavior=behaviors_of("projection"),
         ),
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         table=f"{RESULTS}/tables/projection.csv",
     log:

@@ -46,7 +46,7 @@ rule prompt_kinds:
         prompts=f"{RESULTS}/prompts/{{behavior}}.prompt_kinds.jsonl",
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.prompt_kinds.parquet",
     log:

@@ -79,7 +79,7 @@ rule rating_prompts:
 rule ratings:
     """Rate the completions, by the local model, an endpoint, or both; the first may label them."""
     input:
-        **({"model": f"{MODEL}/manifest.json"} if RATED_LOCALLY else {}),
+        **({"model": ENGINE} if RATED_LOCALLY else {}),
         **({"to_label": TO_LABEL} if JUDGE_LABELS else {}),
         asked=ASKED,
     output:

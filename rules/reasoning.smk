@@ -7,7 +7,7 @@ rule reasoning:
         prompts=f"{RESULTS}/prompts/{{behavior}}.reasoning.jsonl",
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         chains=f"{RESULTS}/steering/{{behavior}}.cot.parquet",
     log:

@@ -25,7 +25,7 @@ rule sweep:
             contrast=CONTRASTS,
             allow_missing=True,
         ),
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=expand(
             SHARD,

@@ -7,7 +7,7 @@ rule system_prompts:
         prompts=f"{RESULTS}/prompts/{{behavior}}.system_prompts.jsonl",
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.system_prompts.parquet",
     log:

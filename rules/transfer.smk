@@ -6,7 +6,7 @@ rule transfer:
         vectors=f"{RESULTS}/vectors/{{behavior}}.{CONTRASTS[0]}.steering.safetensors",
         block=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.block.json",
         gradients=f"{RESULTS}/steering/{{behavior}}.{CONTRASTS[0]}.gradients.safetensors",
-        model=f"{MODEL}/manifest.json",
+        model=ENGINE,
     output:
         scores=f"{RESULTS}/steering/{{behavior}}.transfer.parquet",
     log:

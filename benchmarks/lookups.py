@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 import plain_lookups as plain  # noqa: E402
 import torch  # noqa: E402
 
-from steerpaper.engine.model import load  # noqa: E402
+from steerpaper.engine.proof import load  # noqa: E402
 from steerpaper.engine.weights import head_count, neurons_out  # noqa: E402
 from steerpaper.lookups.ablations import Ablation, ablate  # noqa: E402
 from steerpaper.lookups.attribution import head_attribution  # noqa: E402

@@ -66,7 +66,7 @@ def server(model_folders):
 @pytest.fixture(scope="session")
 def load_tiny(model_folders):
     """Load a tiny model as a `LanguageModel`, once."""
-    from steerpaper.engine.model import load
+    from steerpaper.engine.proof import load
 
     loaded = {}
 
@@ -105,7 +105,7 @@ def default_folder():
 @pytest.fixture(scope="session")
 def default_model(default_folder):
     """The embedded default model, loaded once in a process."""
-    from steerpaper.engine.model import load
+    from steerpaper.engine.proof import load
 
     return load(default_folder, device="cpu", dtype="float32", threads=1)
 

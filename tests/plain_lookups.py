@@ -30,7 +30,7 @@ def watch(lm, ids, places=None):
 def best_token(lm, layer, neuron):
     """The token that a neuron is most congruent with, and how much: the neuron on its own."""
     module, norm = lm.nn._module, lm.nn._module.get_submodule(lm.where.final_norm)
-    written = output_weight(lm.blocks[layer]._module.get_submodule(lm.where.parts.mlp_out))[neuron]
+    written = output_weight(lm.blocks[layer]._module.get_submodule(lm.parts.mlp_out))[neuron]
     if isinstance(norm, torch.nn.LayerNorm):
         written = written - written.mean()
     logits = module.get_output_embeddings().weight @ (written * norm.weight)
@@ -40,7 +40,7 @@ def best_token(lm, layer, neuron):
 
 def activations(lm, ids, layer):
     """Neurons' activations of a block: [token, neuron]."""
-    place = layer, lm.where.parts.mlp_out
+    place = layer, lm.parts.mlp_out
     return watch(lm, ids, [place])[place][0]
 
 
@@ -50,7 +50,7 @@ def start(lm, bos):
 
 def top(lm, neurons, prompts, k, bos):
     """Full sort of every prompt's maximum: [(layer, neuron, [(activation, prompt, position)])]."""
-    before, path = start(lm, bos), lm.where.parts.mlp_out
+    before, path = start(lm, bos), lm.parts.mlp_out
     found = {(layer, neuron): [] for layer, chosen in neurons.items() for neuron in chosen}
     for number, ids in enumerate(prompts):
         seen = watch(lm, before + ids, [(layer, path) for layer in neurons])
@@ -117,7 +117,7 @@ def output_weight(module):
 
 def input_direction(lm, layer, neuron, normed, published):
     """What the neuron reads of the norm's output [d]; of a gated MLP by autograd."""
-    block, parts = lm.blocks[layer]._module, lm.where.parts
+    block, parts = lm.blocks[layer]._module, lm.parts
     w_in = output_weight(block.get_submodule(parts.mlp_in))[:, neuron]
     if published or not parts.mlp_gate:
         return w_in
@@ -132,7 +132,7 @@ def input_direction(lm, layer, neuron, normed, published):
 
 def attribution(lm, layer, neuron, ids, bos, published=False):
     """[block, head] at the last token, every head's residual vector written out."""
-    parts, block = lm.where.parts, lm.blocks[layer]._module
+    parts, block = lm.parts, lm.blocks[layer]._module
     places = [(source, parts.heads_out) for source in range(layer + 1)]
     seen = watch(lm, start(lm, bos) + ids, [*places, (layer, parts.mlp_norm)])
     norm = block.get_submodule(parts.mlp_norm)
@@ -176,7 +176,7 @@ def ablation(lm, ablation, units):
 
     `units` is how many of the site's units lie side by side in a block.
     """
-    path = getattr(lm.where.parts, {"heads": "heads_out", "neurons": "mlp_out"}[ablation.site])
+    path = getattr(lm.parts, {"heads": "heads_out", "neurons": "mlp_out"}[ablation.site])
     seen = {}
 
     def zero(module, inputs):

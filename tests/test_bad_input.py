@@ -9,9 +9,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 from conftest import ROOT
+from steerpaper.engine.families import architecture
 from study import make_study, snakemake
 
-from steerpaper.engine.families import architecture
 from steerpaper.engine.layers import resolve_layers
 from steerpaper.engine.model import pick_device
 from steerpaper.engine.text import load_tokenizer

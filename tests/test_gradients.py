@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.gradients import gradients, item_gradients
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.errors import UserError

@@ -306,7 +306,7 @@ def test_published_ablation_leaves_what_a_head_gives_always(biased):
             return (changed,)
 
         block = lm.blocks[ablation.layer]._module
-        handle = block.get_submodule(lm.where.parts.heads_out).register_forward_pre_hook(change)
+        handle = block.get_submodule(lm.parts.heads_out).register_forward_pre_hook(change)
         try:
             with torch.no_grad():
                 logits = lm.nn._module(input_ids=torch.tensor([ablation.prompt])).logits[0, -1]
@@ -349,7 +349,7 @@ def test_head_attribution_gives_the_same_bits_in_any_batch(lm):
 
 def test_attributions_sum_to_what_the_whole_attention_output_gives(lm):
     layer, neuron, ids = 3, 5, make_prompts()[4]
-    parts = lm.where.parts
+    parts = lm.parts
     published = bool(parts.mlp_gate)  # a fixed direction, so that it can be written down here
     ours = head_attribution(lm, layer, [neuron], [ids], bos=True, budget=200, published=published)
     seen = plain.watch(lm, plain.start(lm, True) + ids)
@@ -370,7 +370,7 @@ def test_a_gated_neurons_attributions_follow_its_local_change(load_tiny):
     lm = load_tiny("llama")
     layer, neuron, ids = 2, 5, make_prompts()[2]
     ours = head_attribution(lm, layer, [neuron], [ids], bos=True, budget=200)[0]
-    parts, block = lm.where.parts, lm.blocks[layer]._module
+    parts, block = lm.parts, lm.blocks[layer]._module
     seen = plain.watch(lm, plain.start(lm, True) + ids)
     norm = mlp_norm(lm, layer)
     residual, normed = (part[-1].double() for part in seen[layer, parts.mlp_norm])

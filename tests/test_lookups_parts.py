@@ -33,7 +33,7 @@ def test_a_family_without_known_parts_is_refused_with_its_reason(load_tiny):
 def test_an_edit_inside_a_block_equals_a_plain_hook(load_tiny, name, site):
     lm = load_tiny(name)
     ids, layer, part = [5, 6, 7, 8], 2, slice(8, 16)
-    path = getattr(lm.where.parts, {"heads": "heads_out", "neurons": "mlp_out"}[site])
+    path = getattr(lm.parts, {"heads": "heads_out", "neurons": "mlp_out"}[site])
 
     def hook(module, inputs):
         changed = inputs[0].clone()
@@ -121,7 +121,7 @@ def other_families():
 def test_parts_of_other_families_are_where_they_are_said_to_be(name, tmp_path, tokenizer_folder):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from steerpaper.engine.model import load
+    from steerpaper.engine.proof import load
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(other_families()[name])
@@ -136,6 +136,6 @@ def test_parts_of_other_families_are_where_they_are_said_to_be(name, tmp_path, t
 
 def test_parts_that_are_not_where_they_are_said_to_be_are_noticed(load_tiny):
     lm = load_tiny("llama")
-    gained = replace(lm.where.parts, gain_offset=1.0)
+    gained = replace(lm.parts, gain_offset=1.0)
     with pytest.raises(UserError, match="it does not hold that the neurons read the norm"):
         check_parts(replace(lm, where=replace(lm.where, parts=gained)))

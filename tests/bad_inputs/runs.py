@@ -8,7 +8,7 @@ import numpy as np
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score, score_completions
 from steerpaper.engine.text import Choice
 from steerpaper.judges.local import LocalJudge

@@ -17,11 +17,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from steerpaper.engine.forward import Change, Site, forward
+from steerpaper.engine.caches import Cache, Change, Site, below, no_cache
+from steerpaper.engine.forward import forward
 from steerpaper.engine.model import LanguageModel, out_of_memory
+from steerpaper.engine.widths import LEAST, width_of
 from steerpaper.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -31,18 +31,8 @@ Result = TypeVar("Result")
 # what is done with a batch of whole rows: (items, ids [row, token], mask [row, token]) -> result
 Look = Callable[[list[int], Tensor, Tensor], Result]
 
-# products of fewer rows are summed in another order
-LEAST = 4
 # columns in which prefixes are kept: multiples of these
 KEPT = 64
-
-
-def width_of(length: int) -> int:
-    """The width that a row of `length` tokens is padded to: at most 3 more, or an eighth."""
-    step = LEAST
-    while length > 16 * step:
-        step *= 2
-    return -(-length // step) * step
 
 
 def filled(batch: Sequence[int], width: int) -> list[int]:
@@ -139,6 +129,8 @@ def read_rows(
     lm: LanguageModel, ids: Tensor, mask: Tensor, reads: dict[Site, Change]
 ) -> dict[Site, Tensor]:
     """One forward pass of whole rows that keeps what `reads` asks for."""
+    if lm.stretch:
+        lm = lm.for_length(int(mask.sum(1).max()))
     found, _ = forward(lm, ids, mask, empty_prefix(lm, len(ids)).cache, reads=reads)
     return found
 
@@ -153,31 +145,22 @@ def last_tokens(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Keys and values of tokens already run, for a batch of rows.
+    """What is left of tokens already run, for a batch of rows.
 
     Attributes:
-        cache: the model's cache; every forward pass is given a copy.
+        cache: every forward pass is given a copy.
         mask: [row, token] 1 for tokens, 0 for padding.
     """
 
-    cache: DynamicCache
+    cache: Cache
     mask: Tensor
 
     def select(self, rows: Tensor, from_layer: int = 0) -> "Prefix":
         """Take rows, repeated as often as they are named; blocks below `from_layer` are left out.
 
-        The copy can grow without changing this prefix: a cache layer that grows makes new tensors.
+        The copy can grow without changing this prefix.
         """
-        cache = DynamicCache()
-        for layer, old in enumerate(self.cache.layers):
-            new = DynamicLayer()
-            new.lazy_initialization(old.keys, old.values)
-            # layers that will not run keep their length only, which the model's mask reads
-            take = layer >= from_layer
-            new.keys = old.keys.index_select(0, rows) if take else old.keys
-            new.values = old.values.index_select(0, rows) if take else old.values
-            cache.layers.append(new)
-        return Prefix(cache, self.mask.index_select(0, rows))
+        return Prefix(self.cache.select(rows, from_layer), self.mask.index_select(0, rows))
 
     def repeated(self, rows: int) -> "Prefix":
         """This prefix of one row, for so many rows."""
@@ -186,13 +169,7 @@ class Prefix:
     def widened(self, width: int) -> "Prefix":
         """This prefix with masked columns before it, up to `width` columns."""
         more = width - self.mask.shape[1]
-        cache = DynamicCache()
-        for old in self.cache.layers:
-            new = DynamicLayer()
-            new.lazy_initialization(old.keys, old.values)
-            new.keys, new.values = (pad(part, (0, 0, more, 0)) for part in (old.keys, old.values))
-            cache.layers.append(new)
-        return Prefix(cache, pad(self.mask, (more, 0)))
+        return Prefix(self.cache.widened(more), pad(self.mask, (more, 0)))
 
     def extend(self, mask: Tensor) -> Tensor:
         """The mask of this prefix followed by new tokens, [row, cached + token]."""
@@ -201,7 +178,8 @@ class Prefix:
 
 def empty_prefix(lm: LanguageModel, rows: int) -> Prefix:
     """A prefix of no tokens."""
-    return Prefix(DynamicCache(), torch.zeros(rows, 0, dtype=torch.long, device=lm.device))
+    none = torch.zeros(rows, 0, dtype=torch.long, device=lm.device)
+    return Prefix(no_cache(lm.how, rows), none)
 
 
 def joined(parts: Sequence[tuple[Sequence[int], Prefix]]) -> Prefix:
@@ -211,17 +189,11 @@ def joined(parts: Sequence[tuple[Sequence[int], Prefix]]) -> Prefix:
         parts: the rows' numbers, 0 to n - 1 each once, and the prefix.
     """
     order = torch.tensor([row for rows, _ in parts for row in rows]).argsort()
+    order = order.to(parts[0][1].mask.device)
     if len(parts) == 1:
-        return parts[0][1].select(order.to(parts[0][1].mask.device))
-    cache = DynamicCache()
-    for layers in zip(*(prefix.cache.layers for _, prefix in parts), strict=True):
-        new = DynamicLayer()
-        new.lazy_initialization(layers[0].keys, layers[0].values)
-        new.keys = torch.cat([layer.keys for layer in layers])
-        new.values = torch.cat([layer.values for layer in layers])
-        cache.layers.append(new)
-    mask = torch.cat([prefix.mask for _, prefix in parts])
-    return Prefix(cache, mask).select(order.to(mask.device))
+        return parts[0][1].select(order)
+    cache = below([prefix.cache for _, prefix in parts])
+    return Prefix(cache, torch.cat([prefix.mask for _, prefix in parts])).select(order)
 
 
 def shared_length(rows: Sequence[Ids]) -> int:
@@ -257,13 +229,13 @@ class Prefixes:
     def __init__(self, lm: LanguageModel, texts: Sequence[Ids]) -> None:
         """Run the root.
 
-        Where attention counts columns (a sliding window), padding between tokens would matter:
-        there the root stays empty.
+        Where padding between tokens would matter (a window that counts columns) the root stays
+        empty.
 
         Args:
             texts: token ids; a text may have none.
         """
-        self.root_length = 0 if lm.contiguous or not texts else shared_length(texts)
+        self.root_length = 0 if not lm.how.gaps or not texts else shared_length(texts)
         self._lm = lm
         self._rest = [text[self.root_length :] for text in texts]
         self.widths = [kept_width(len(rest)) for rest in self._rest]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from steerpaper.engine.families import architecture
+from steerpaper.engine.finding import block_lists
 from steerpaper.engine.folder import (
     BLOCKS,
     CONTEXT,
@@ -46,8 +46,8 @@ def check_folder(directory: Path) -> None:
         UserError: names the file, the key or the tensor, and what is wrong with it.
     """
     refuse_adapter(directory)
-    architecture(directory)
     config = read_config(directory)
+    refuse_unknown(directory / "config.json", config)
     _read_objects(directory, config)
     files = weight_files(directory)
     shapes = {name: shape for file in files for name, shape in _header(file).items()}
@@ -69,6 +69,24 @@ def _read_objects(directory: Path, config: Mapping[str, Any]) -> None:
     for name, content in contents.items():
         if "auto_map" in content:
             log.warning("%s names code of the model's own (auto_map), which is not run", name)
+
+
+def refuse_unknown(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration whose model type transformers has no causal language model of.
+
+    Raises:
+        UserError: names the type.
+    """
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in KNOWN:
+        raise UserError(
+            f"{path}: of model type {kind!r:.100} transformers {transformers.__version__} has no "
+            "causal language model; take a decoder that it has, with the config.json that "
+            "save_pretrained writes"
+        )
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -154,6 +172,7 @@ def _check_model(directory: Path) -> tuple[int, list[str]]:
 
     with reading(f"{directory / 'config.json'}: no model can be built of it"):
         module = pretrained(directory, torch.float32, "meta")
+        block_lists(module)
     rows: int = module.get_input_embeddings().weight.shape[0]
     return rows, [CONSTANT.pattern, *(module._keys_to_ignore_on_load_unexpected or [])]
 

@@ -8,23 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steerpaper.engine.batching import (
-    LEAST,
-    Prefix,
-    Prefixes,
-    empty_prefix,
-    filled,
-    padded,
-    run_batches,
-    width_of,
-)
+from steerpaper.engine.batching import Prefix, Prefixes, empty_prefix, filled, padded, run_batches
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition, untouched
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.sampling import draw
+from steerpaper.engine.widths import LEAST, width_of
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 
@@ -93,6 +86,8 @@ def sample_sequences(
         what = f"{one.name}: {len(one.prompt)} tokens and up to {decoding.max_new_tokens} new"
         longest = len(one.prompt) + decoding.max_new_tokens
         check_length(lm, longest, what, f"lower {decoding.key} or shorten the prompt")
+    longest = max((len(one.prompt) for one in requests), default=0) + decoding.max_new_tokens
+    lm = lm.for_length(longest)
     found: list[list[int]] = [[] for _ in requests]
     # where more of a prompt is steered than its last token, that differs from row to row: nothing
     # is shared

@@ -10,12 +10,15 @@ What is not steered is run without a graph: its keys and values, and block 0 of 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
@@ -143,6 +146,7 @@ def completion_gradients(
         the numbers of some completions, and float64 [completion, L, d] in nats.
     """
     prefilled = [0] * len(prompts) if prefilled is None else prefilled
+    lm = lm.for_length(max((len(prompts[p]) + len(ids) for p, ids in completions), default=0))
     kept = [
         untouched(len(prompt), behind, [positions])
         for prompt, behind in zip(prompts, prefilled, strict=True)
@@ -200,20 +204,33 @@ def _of_rows(
     last = torch.tensor([row.last for row in rows])
     number, start = torch.arange(len(rows), device=lm.device), last.to(lm.device)
     sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]
+    added: dict[int, Tensor] = {}
+
+    def add(hidden: Tensor, layer: int) -> Tensor:
+        if layer not in added:
+            added[layer] = torch.zeros_like(hidden).requires_grad_()
+        return hidden + added[layer]
+
+    # the weights have no gradient, so the graph begins here
+    edits: dict[Site, Change] = {sites[0]: lambda h: h.clone().requires_grad_()}
+    reads: dict[Site, Change] = {site: lambda h: h for site in sites}
+    if not lm.how.reuse:
+        # what is read of whole rows is no part of the graph; nothing that is added to them is
+        edits, reads = {site: partial(add, layer=site[0]) for site in sites}, {}
     with torch.enable_grad():
         residual, logprobs = forward(
             lm,
             ids,
             before.extend(mask),
             before.cache,
-            # the weights have no gradient, so the graph begins here
-            edits={sites[0]: lambda h: h.clone().requires_grad_()},
-            reads={site: lambda h: h for site in sites},
+            edits=edits,
+            reads=reads,
             logits=lambda x: sum_logprobs(x, number, start, targets, target_mask),
         )
         assert logprobs is not None
         # a row's log-probability depends on its own residual stream alone
-        slopes = torch.autograd.grad(logprobs.sum(), [residual[site] for site in sites])
+        along = [residual[site] if reads else added[site[0]] for site in sites]
+        slopes = torch.autograd.grad(logprobs.sum(), along)
     condition = Condition((0,), "", 1.0, positions=positions)
     place = torch.arange(width)[None] - last[:, None]
     steered = strengths([condition] * len(rows), place, [row.prefilled for row in rows])

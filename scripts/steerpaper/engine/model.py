@@ -1,33 +1,31 @@
-"""The language model: how it is loaded, on which device, and what proves that its parts are there.
+"""The language model: how it is loaded, on which device, and what is known of it.
 
 "residual stream after block l" is the output of block l, l = 0..L-1.
 """
 
 import atexit
+import inspect
 import logging
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from steerpaper.engine.families import Architecture, architecture
+from steerpaper.engine.finding import Architecture
 from steerpaper.engine.folder import read_config, reading, told
+from steerpaper.engine.how import PLAIN, How
+from steerpaper.engine.parts import BlockParts, parts_of
 from steerpaper.engine.pretrained import pretrained
 from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
-from steerpaper.finite import WAY_OUT
 from steerpaper.workflow.devices import hold
 from steerpaper.workflow.files import read_json
 
 log = logging.getLogger(__name__)
-
-# of the largest logit: bfloat16's steps make 1% at most
-OFF = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,11 @@ class LanguageModel:
         context: the longest sequence in tokens that the model can read, or None.
         pad: a token id to pad with; it is always masked.
         ends: the token ids that end a completion.
-        contiguous: a row's tokens must lie side by side (sliding-window attention counts columns).
-        device: where the weights are.
+        device: where token ids go.
         name: as the manifest has it, for messages.
         where: its architecture.
+        how: how it is run (see `engine.proof`).
+        takes: what its module can be given, by name.
     """
 
     nn: Any
@@ -57,10 +56,12 @@ class LanguageModel:
     context: int | None
     pad: int
     ends: frozenset[int]
-    contiguous: bool
     device: torch.device
     name: str
     where: Architecture
+    how: How
+    takes: frozenset[str]
+    _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -68,28 +69,58 @@ class LanguageModel:
         dtype: torch.dtype = next(self.nn._module.parameters()).dtype
         return dtype
 
-    @cached_property
+    @property
     def stretch(self) -> Stretch | None:
         """How rotary positions are stretched, if they are."""
-        return stretch_of(self.nn._module.config.get_text_config())
+        if "stretch" not in self._shared:
+            self._shared["stretch"] = stretch_of(self.nn._module.config.get_text_config())
+        stretch: Stretch | None = self._shared["stretch"]
+        return stretch
 
     @property
-    def longest(self) -> int | None:
-        """The longest sequence that can be run: of the context, or unstretched, or None."""
-        limits = [self.context, self.stretch.original if self.stretch and self.stretch.moves else 0]
-        return min((limit for limit in limits if limit), default=None)
+    def parts(self) -> BlockParts | None:
+        """Where its blocks keep heads and neurons, or None where these cannot be told apart."""
+        if "parts" not in self._shared:
+            config = self.nn._module.config.get_text_config()
+            self._shared["parts"] = parts_of(self.blocks[0]._module, config)
+        parts: BlockParts | None = self._shared["parts"]
+        return parts
 
-    @cached_property
+    @property
     def readout(self) -> Readout | None:
         """Makes logits in float32; None where the model's own are (see `engine.unembed`)."""
         if self.dtype == torch.float32:
             return None
-        module = self.nn._module
-        return readout_of(
-            module.get_submodule(self.where.final_norm),
-            module.get_submodule(self.where.unembedding),
-            module.config.get_text_config(),
-        )
+        if "readout" not in self._shared:
+            module, norm = self.nn._module, self.where.final_norm
+            self._shared["readout"] = readout_of(
+                module.get_submodule(norm) if norm else torch.nn.Identity(),
+                module.get_submodule(self.where.unembedding),
+                module.config.get_text_config(),
+            )
+        readout: Readout = self._shared["readout"]
+        return readout
+
+    def run(self, how: How) -> "LanguageModel":
+        """The same model, run in another way."""
+        return self if how == self.how else replace(self, how=how)
+
+    def for_length(self, length: int) -> "LanguageModel":
+        """The model as sequences of up to so many tokens need it.
+
+        Beyond the original length of rotary positions that move (see `engine.rope`), what was
+        computed of a beginning is not the whole's, nor is a row's what it is beside a longer one.
+        """
+        if not (self.stretch and self.stretch.moves and length > self.stretch.original):
+            return self
+        if "told" not in self._shared:
+            self._shared["told"] = True
+            log.warning(
+                "model %s: sequences of up to %d tokens; beyond %d its rotary positions (%s) "
+                "change with the length for all tokens: run %s, which is slower",
+                *(self.name, length, self.stretch.original, self.stretch.kind, PLAIN.told),
+            )
+        return self.run(PLAIN)
 
 
 def pick_device(device: str) -> torch.device:
@@ -149,22 +180,15 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def load(
-    directory: str | Path, *, device: str, dtype: str, threads: int, name: str | None = None
-) -> LanguageModel:
-    """Load a model folder in Hugging Face format and check that its parts are where expected.
+def open_folder(directory: str | Path, *, device: str, dtype: str, threads: int) -> tuple[Any, Any]:
+    """Load a model folder in Hugging Face format: its module, on its device, and its tokenizer.
 
     Raises:
-        UserError: unknown model type, device that is not there, unusable files, too little memory,
-            or parts that a tiny forward pass does not find where the architecture says.
+        UserError: a device that is not there, unusable files, or too little memory.
     """
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    where = architecture(directory)
     target = pick_device(device)
-
-    from nnsight import TransformersModel
-
     read_config(directory)
     tokenizer = load_tokenizer(directory)
     try:
@@ -180,36 +204,39 @@ def load(
                 "use a smaller model, a machine with more memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
-    with reading(f"{directory}: the model cannot be run"):
-        return wrap(
-            TransformersModel(module, task="text-generation", tokenizer=tokenizer),
-            tokenizer,
-            where,
-            name or Path(directory).name,
-        )
+    return module, tokenizer
 
 
-def wrap(nn: Any, tokenizer: Any, where: Architecture, name: str) -> LanguageModel:
-    """Make a `LanguageModel` of an nnsight model, and check it by a tiny forward pass."""
-    config = nn._module.config.get_text_config()
+def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) -> LanguageModel:
+    """Make a `LanguageModel` of a module of which it is known where its parts are."""
+    from nnsight import TransformersModel
+
+    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer)
+    config = module.config.get_text_config()
     blocks = list(part_of(nn, where.blocks, name))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    lm = LanguageModel(
+    return LanguageModel(
         nn=nn,
         tokenizer=tokenizer,
         blocks=blocks,
         n_layers=len(blocks),
         width=config.hidden_size,
-        context=getattr(config, "max_position_embeddings", None),
+        context=context_of(config),
         pad=pad or 0,
-        ends=_ends(nn._module, tokenizer),
-        contiguous=getattr(config, "sliding_window", None) is not None,
-        device=next(nn._module.parameters()).device,
+        ends=_ends(module, tokenizer),
+        device=next(module.parameters()).device,
         name=name,
         where=where,
+        how=how,
+        takes=frozenset(inspect.signature(type(module).forward).parameters),
     )
-    _check(lm, part_of(nn, where.final_norm, name), part_of(nn, where.unembedding, name))
-    return lm
+
+
+def context_of(config: Any) -> int | None:
+    """The longest sequence that a text model's configuration allows, or None."""
+    # as MPT calls it
+    longest = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", 0)
+    return longest or None
 
 
 def _ends(module: Any, tokenizer: Any) -> frozenset[int]:
@@ -235,60 +262,22 @@ def part_of(nn: Any, path: str, name: str) -> Any:
     return part
 
 
-def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
-    # two tokens, since a padding token may be a row of zeros
-    ids = torch.tensor([[0, 1]], device=lm.device)
-    saved: list[Tensor]
-    with lm.nn.trace({"input_ids": ids, "attention_mask": torch.ones_like(ids)}):
-        saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
-        for block in lm.blocks:
-            saved.append(block.output)
-        saved.append(final_norm.input)
-        saved.append(unembedding.output)
-        logits = lm.nn.output.logits.save()
-    for layer, residual in enumerate(saved[:-1]):
-        if not isinstance(residual, Tensor) or residual.shape != (1, 2, lm.width):
-            raise UserError(
-                f"model {lm.name}: block {layer} returns {_shape(residual)}, "
-                f"expected a tensor [1, 2, {lm.width}]"
-            )
-        if layer < lm.n_layers and not residual.isfinite().all():
-            raise UserError(
-                f"model {lm.name}: after block {layer} the residual stream is not finite in "
-                f"{str(lm.dtype).removeprefix('torch.')}: {WAY_OUT}"
-            )
-    if not torch.equal(saved[lm.n_layers - 1], saved[lm.n_layers]):
-        raise UserError(
-            f"model {lm.name}: the final norm does not read the last block's output, "
-            "so the residual stream is not where the architecture says"
-        )
-    if lm.readout:
-        _check_logits(lm, lm.readout(saved[lm.n_layers]), logits.float())
-
-
-def _check_logits(lm: LanguageModel, ours: Tensor, theirs: Tensor) -> None:
-    """Compare float32 logits with the model's own, which are on a coarser grid."""
-    off = float((ours - theirs).abs().max() / theirs.abs().max())
-    if off > OFF:
-        raise UserError(
-            f"model {lm.name}: its logits are not what final norm and unembedding give (off by "
-            f"{off:.0%} of the largest): it does something else to them, which must be added to "
-            "scripts/steerpaper/engine/unembed.py; or set dtype: float32"
-        )
-
-
-def _shape(value: Any) -> str:
-    return (
-        f"[{', '.join(map(str, value.shape))}]" if isinstance(value, Tensor) else str(type(value))
-    )
-
-
 def load_manifest(
-    manifest: str | Path, *, device: str, dtype: str, threads: int
+    engine: str | Path, *, device: str, dtype: str, threads: int
 ) -> tuple[LanguageModel, dict[str, Any]]:
-    """Load the model beside a manifest, and read the manifest."""
-    origin = read_json(manifest)
-    directory = Path(manifest).parent
-    lm = load(directory, device=device, dtype=dtype, threads=threads, name=origin["name"])
+    """Load the model that rule `engine` has proved, and read its manifest.
+
+    Args:
+        engine: that rule's file: where the model is, where its parts are, and how it is run.
+    """
+    proved = read_json(engine)
+    directory = Path(engine).parent / proved["model"]
+    origin = read_json(directory / "manifest.json")
+    module, tokenizer = open_folder(directory, device=device, dtype=dtype, threads=threads)
+    with reading(f"{directory}: the model cannot be run"):
+        where, how = Architecture(**proved["where"]), How(**proved["how"])
+        lm = wrap(module, tokenizer, where, how, origin["name"])
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
+    if how != How():
+        log.info("it is run %s", how.told)
     return lm, origin

@@ -158,6 +158,7 @@ def score_completions(
     for prompt, ids in completions:
         length = len(prompts[prompt]) + len(ids)
         check_length(lm, length, f"{names[prompt]} with what follows it", "shorten it or remove it")
+    lm = lm.for_length(max((len(prompts[p]) + len(ids) for p, ids in completions), default=0))
     prefilled = [0] * len(prompts) if prefilled is None else prefilled
     positions = {condition.positions for condition in conditions}
     kept = [

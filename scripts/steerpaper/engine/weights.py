@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from steerpaper.engine.batching import empty_prefix, run_batches
-from steerpaper.engine.forward import INSIDE, RESIDUAL, Change, Site, forward
+from steerpaper.engine.caches import Change, Site
+from steerpaper.engine.forward import INSIDE, RESIDUAL, forward
 from steerpaper.engine.model import LanguageModel
 from steerpaper.errors import UserError
 
@@ -20,21 +21,18 @@ def _module(lm: LanguageModel, layer: int, path: str) -> Any:
 
 
 def _parts(lm: LanguageModel) -> Any:
-    if lm.where.parts is None:
+    if lm.parts is None:
         raise UserError(
             f"model {lm.name}: its heads and neurons cannot be told apart: its blocks have norms "
             "after attention or MLP, fused projections or experts. Look-ups need a model of the "
             "GPT-2, GPT-NeoX, Llama, Mistral, Qwen2, Qwen3, Gemma 1 or SmolLM3 families"
         )
-    return lm.where.parts
+    return lm.parts
 
 
 def is_parallel(lm: LanguageModel) -> bool:
     """Do attention and MLP read the same residual, so that a block's heads miss its neurons?"""
-    parts = _parts(lm)
-    if parts.parallel is None:
-        return bool(lm.nn._module.config.use_parallel_residual)
-    return bool(parts.parallel)
+    return bool(_parts(lm).parallel)
 
 
 def head_count(lm: LanguageModel) -> int:

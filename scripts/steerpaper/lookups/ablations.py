@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import LEAST, empty_prefix, padded, run_batches, width_of
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward, heads_of_nothing
+from steerpaper.engine.batching import empty_prefix, padded, run_batches
+from steerpaper.engine.caches import Change, Site
+from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
+from steerpaper.engine.widths import LEAST, width_of
 from steerpaper.lookups.heads import NEURON
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
@@ -75,6 +77,7 @@ def ablate(
     """
     keep = heads_of_nothing(lm) if published else None
     prompts = sorted({ablation.prompt for ablation in ablations})
+    lm = lm.for_length(max(map(len, prompts), default=0))
     of_prompt: dict[tuple[int, ...], list[int]] = {prompt: [] for prompt in prompts}
     for number, ablation in enumerate(ablations):
         of_prompt[ablation.prompt].append(number)

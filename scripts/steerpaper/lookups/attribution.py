@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
-from steerpaper.engine.forward import Change, Site, heads_of_nothing
+from steerpaper.engine.caches import Change, Site
+from steerpaper.engine.forward import heads_of_nothing
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
 from steerpaper.engine.weights import (

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import Ids, read_rows, run_rows
-from steerpaper.engine.forward import Change, Site
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
 from steerpaper.progress import progress

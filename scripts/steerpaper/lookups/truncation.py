@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows, width_of
+from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
+from steerpaper.engine.widths import width_of
 from steerpaper.progress import progress
 
 Floats = NDArray[np.float32]

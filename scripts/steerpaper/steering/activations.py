@@ -47,6 +47,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
     Raises:
         UserError: an activation is not finite; it names the item and the block.
     """
+    lm = lm.for_length(max((item.length for item in items), default=0))
     prefixes = Prefixes(lm, [item.text for item in items])
     found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
     norms = np.zeros(found.shape[:-1], dtype=np.float32)

@@ -15,21 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import (
-    Prefix,
-    Prefixes,
-    kept_width,
-    padded,
-    run_batches,
-    width_of,
-)
+from steerpaper.engine.batching import Prefix, Prefixes, kept_width, padded, run_batches
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.generate import Request
 from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.intervene import directions_at, steer
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.score import sum_logprobs
+from steerpaper.engine.widths import width_of
 from steerpaper.errors import UserError
 from steerpaper.progress import progress
 from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER
@@ -221,6 +216,7 @@ def score_chains(
     Raises:
         UserError: a log-probability is not finite; it names the question and the block.
     """
+    lm = lm.for_length(max((_length(questions, chain) for chain in wanted), default=0))
     like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
     directions = {
         layer: directions_at({BEHAVIOR: vector}, [BEHAVIOR], layer, like)[0]
@@ -258,6 +254,13 @@ def score_chains(
                     _refuse(lm, questions[chain.question], chain, answer.tokens, directions)
                 found[answer.chain, answer.side] = logprob
     return found
+
+
+def _length(questions: Sequence[Question], chain: Chain) -> int:
+    """Tokens of a chain with its longer answer."""
+    question = questions[chain.question]
+    answer = max(len(question.matching), len(question.other))
+    return len(question.prompt) + len(chain.reasoning) + len(question.bridge) + answer
 
 
 def _refuse(

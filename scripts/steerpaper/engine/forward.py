@@ -17,9 +17,7 @@ from steerpaper.engine.replay import groups
 from steerpaper.engine.rope import check_stretch
 from steerpaper.engine.unembed import LateLogits, Logits
 
-INSIDE = ("heads", "mlp_norm", "mlp_gate", "mlp_in", "neurons")
-RESIDUAL = "residual"  # the residual stream after the block
-SITES = (*INSIDE, RESIDUAL)
+RESIDUAL = "residual"  # the residual stream after the block; places inside it: `engine.parts`
 
 
 class _SeenAll(Exception):  # noqa: N818
@@ -151,7 +149,9 @@ def _run(
     last = lm.n_layers - 1 if logits else deepest
     first = enter[0] + 1 if enter else 0
     # in the order in which the pass reaches them
-    reached = [(layer, name) for layer in range(first, last + 1) for name in SITES]
+    inside = any(name != RESIDUAL for _, name in (*reads, *edits))
+    names = (*lm.parts.order, RESIDUAL) if inside else (RESIDUAL,)
+    reached = [(layer, name) for layer in range(first, last + 1) for name in names]
     kept = [site for site in reached if site in reads]
     touched = [site for site in reached if site in reads or site in edits]
     # a pass that nothing reads runs whole, for its keys and values
@@ -159,20 +159,21 @@ def _run(
     if logits_of_last and "logits_to_keep" in lm.takes:
         options = {**options, "logits_to_keep": logits_of_last}
     given = {name: tensor for name, tensor in inputs.items() if name in lm.takes}
+    rows = len(inputs["input_ids"])
     saved: list[Tensor] = []
     with suppress(_SeenAll), lm.nn.trace(given, **options):
         for layer in range(first):
             lm.blocks[layer].skip(_returned(lm, enter[1]))  # type: ignore[index]
         for site in touched:
             if site in edits:
-                _write(lm, site, edits[site])
+                _write(lm, site, rows, edits[site])
             if site in reads:
-                saved.append(reads[site](_at(lm, site)))
+                saved.append(reads[site](_at(lm, site, rows)))
         if logits and not lm.readout:
             saved.append(logits(lm.nn.output.logits[:, -logits_of_last:]))
         else:
             if logits and lm.readout:
-                residual = _at(lm, (last, RESIDUAL))[:, -logits_of_last:]
+                residual = _at(lm, (last, RESIDUAL), rows)[:, -logits_of_last:]
                 saved.append(logits(LateLogits(lm.readout, residual)))
             elif whole:
                 # touching the block's output is what lets the pass reach it before it stops
@@ -192,7 +193,7 @@ def heads_of_nothing(lm: LanguageModel) -> Tensor:
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
         for layer in range(lm.n_layers):
             lm.blocks[layer].input[:] = 0
-            saved.append(_at(lm, (layer, "heads"))[0, 0].clone())
+            saved.append(_at(lm, (layer, "heads"), 1)[0, 0].clone())
     return torch.stack(saved)
 
 
@@ -202,33 +203,25 @@ def _returned(lm: LanguageModel, residual: Tensor) -> Any:
     return (residual, *[None] * (returns - 1)) if returns else residual
 
 
-def _at(lm: LanguageModel, site: Site) -> Tensor:
-    """The tensor at a site."""
+def _at(lm: LanguageModel, site: Site, rows: int) -> Tensor:
+    """The tensor at a site, [row, token, …]."""
     layer, name = site
     if name == RESIDUAL:
         output = lm.blocks[layer].output
         residual: Tensor = output[0] if lm.where.returns else output
         return residual
-    module = _module(lm, site)
-    found: Tensor = module.output if name in ("mlp_gate", "mlp_in") else module.input
+    parts = lm.parts
+    path, returned = parts.places()[name]
+    module = part_of(lm.blocks[layer], path, lm.name)
+    found: Tensor = module.output if returned else module.input
+    if found.dim() == 2:  # rows and tokens in one axis, as OPT's MLP has them
+        found = found.unflatten(0, (rows, -1))
+    if parts.fused and returned:
+        gate, past = found.chunk(2, dim=-1)
+        found = gate if name == "mlp_gate" else past
     return found
 
 
-def _write(lm: LanguageModel, site: Site, change: Change) -> None:
-    here = _at(lm, site)
+def _write(lm: LanguageModel, site: Site, rows: int, change: Change) -> None:
+    here = _at(lm, site, rows)
     here[:] = change(here)
-
-
-def _module(lm: LanguageModel, site: Site) -> Any:
-    """The module at whose input (of `mlp_gate` and `mlp_in`: output) a site inside a block is."""
-    layer, name = site
-    parts = lm.parts
-    assert parts is not None
-    paths = {
-        "heads": parts.heads_out,
-        "mlp_norm": parts.mlp_norm,
-        "mlp_gate": parts.mlp_gate,
-        "mlp_in": parts.mlp_in,
-        "neurons": parts.mlp_out,
-    }
-    return part_of(lm.blocks[layer], paths[name], lm.name)

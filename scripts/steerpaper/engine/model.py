@@ -16,7 +16,7 @@ import torch
 from steerpaper.engine.finding import Architecture
 from steerpaper.engine.folder import read_config, reading, told
 from steerpaper.engine.how import PLAIN, How
-from steerpaper.engine.parts import BlockParts, parts_of
+from steerpaper.engine.parts import BlockParts, find_parts
 from steerpaper.engine.pretrained import pretrained
 from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
@@ -78,12 +78,16 @@ class LanguageModel:
         return stretch
 
     @property
-    def parts(self) -> BlockParts | None:
-        """Where its blocks keep heads and neurons, or None where these cannot be told apart."""
+    def parts(self) -> BlockParts:
+        """Where its blocks keep heads and neurons.
+
+        Raises:
+            UserError: these cannot be told apart.
+        """
         if "parts" not in self._shared:
-            config = self.nn._module.config.get_text_config()
-            self._shared["parts"] = parts_of(self.blocks[0]._module, config)
-        parts: BlockParts | None = self._shared["parts"]
+            blocks = [block._module for block in self.blocks]
+            self._shared["parts"] = find_parts(self.name, self.nn._module, blocks)
+        parts: BlockParts = self._shared["parts"]
         return parts
 
     @property

@@ -45,7 +45,7 @@ def main(job: Job[Params]) -> None:
         rows = [
             ids[row["prompt_id"]][row["start"] : row["end"]] for row in prompts.to_dict("records")
         ]
-        attribution = head_attribution(
+        attribution, scales = head_attribution(
             lm,
             layer,
             prompts["neuron"].tolist(),
@@ -57,11 +57,13 @@ def main(job: Job[Params]) -> None:
         active = is_active(attribution.reshape(len(rows), -1)).reshape(attribution.shape)
         none = (~active.any(axis=(1, 2))).sum()
         log.info("block %d: %d prompts, %d with no active head", layer, len(rows), none)
-        tables.append(attribution_table(prompts, attribution, active))
+        tables.append(attribution_table(prompts, attribution, active, scales))
     if not tables:
         raise UserError("head attribution: no neuron has a prompt and a head before it")
     path = job.output["attribution"]
-    write_table(path, finite(path, pd.concat(tables, ignore_index=True), ["attribution"]))
+    table = pd.concat(tables, ignore_index=True)
+    numbers = [column for column in ("attribution", "heads_scale") if column in table]
+    write_table(path, finite(path, table, numbers))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.identities import check_parts
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
-    from steerpaper.engine.weights import check_parts
     from steerpaper.finite import finite
     from steerpaper.lookups.neurons import (
         choose_neurons,

@@ -5,16 +5,19 @@ pass of three tokens, and is compared with what the model's own modules gave the
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from steerpaper.engine.batching import empty_prefix, run_batches
 from steerpaper.engine.caches import Site
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.norms import Norm
-from steerpaper.engine.parts import TOKENS, Seen, first_tensor, refuse, run_tokens, watched
+from steerpaper.engine.parts import TOKENS, Seen, refuse, run_tokens, watched
 from steerpaper.engine.unembed import after_unembedding
 from steerpaper.engine.weights import (
     activation_function,
@@ -32,10 +35,11 @@ from steerpaper.engine.weights import (
     written,
 )
 
-# how far two ways may be from each other, by dtype, of the longest token's norm
+# how far two ways may be from each other, by dtype, as a share of a token's norm
 ALLOWED = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
-
-# a claim, what follows from the weights, what the model gives, and a tensor that was added to both
+# roundings of the residual stream that the difference of two of its states may be off by
+ROUNDINGS = 4
+# a claim, what follows from the weights, what the model gives, and what this was subtracted from
 Claim = tuple[str, Tensor, Tensor, Tensor | None]
 
 
@@ -45,23 +49,38 @@ def check_parts(lm: LanguageModel) -> None:
     Raises:
         UserError: it is not; names the block and what does not hold.
     """
-    heads, wide = head_count(lm), module_at(lm, 0, lm.parts.heads_out).weight.numel() // lm.width
+    heads, place = head_count(lm), lm.parts.heads_out
+    wide = module_at(lm, 0, place).weight.numel() // lm.width
     if wide % heads:
-        raise refuse(lm.name, f"{heads} heads cannot stand side by side in {wide} numbers")
+        raise refuse(lm.name, f"{heads} heads do not stand side by side in {wide} numbers")
     got, logits = _read(lm)
     for layer in range(lm.n_layers):
-        for claim, ours, theirs, under in _claims(lm, layer, got):
-            _hold(lm, f"block {layer}: {claim}", ours, theirs, under)
-    _check_logits(lm, got[lm.n_layers - 1, RESIDUAL], logits)
-    _check_heads(lm)
+        for claim in _claims(lm, layer, got):
+            _hold(lm, f"in block {layer}", claim)
+    if lm.readout is None:
+        _hold(lm, "after the last block", _of_logits(lm, got[lm.n_layers - 1, RESIDUAL], logits))
+    for layer, claim in enumerate(_apart(lm, heads)):
+        _hold(lm, f"in block {layer}", claim)
+
+
+def _hold(lm: LanguageModel, where: str, claim: Claim) -> None:
+    """Refuse a model of which a claim does not hold."""
+    what, *two, whole = claim
+    ours, theirs = (x.float() for x in two)
+    size = theirs.norm(dim=-1)
+    room = ALLOWED[lm.dtype] * (size + 0.01 * size.max())
+    if whole is not None:
+        room = room + ROUNDINGS * torch.finfo(lm.dtype).eps * whole.float().norm(dim=-1)
+    # what is not a number holds no claim
+    if ours.shape != theirs.shape or not bool(((ours - theirs).norm(dim=-1) <= room + 1e-6).all()):
+        raise refuse(lm.name, f"{where} it does not hold that {what}")
 
 
 def _read(lm: LanguageModel) -> tuple[Mapping[Site, Tensor], Tensor]:
-    """All places of all blocks, and the logits, on a pass of three tokens, without the axis of rows."""
+    """All places of all blocks, and the logits, of three tokens: [token, …]."""
     ids = torch.arange(TOKENS, device=lm.device)[None]
-    sites = [
-        (layer, name) for layer in range(lm.n_layers) for name in (*lm.parts.order, RESIDUAL)
-    ]
+    names = (*lm.parts.order, RESIDUAL)
+    sites = [(layer, name) for layer in range(lm.n_layers) for name in names]
 
     def run(_: list[int]) -> tuple[Mapping[Site, Tensor], Tensor | None]:
         return forward(
@@ -81,11 +100,137 @@ def _read(lm: LanguageModel) -> tuple[Mapping[Site, Tensor], Tensor]:
 
 def _claims(lm: LanguageModel, layer: int, got: Mapping[Site, Tensor]) -> Iterator[Claim]:
     """What must hold of a block."""
-    parts = lm.parts
-    x = {name: got[layer, name] for name in parts.order}
-    z = x["heads"]
-    heads = _written(
-        lm, heads_norm(lm, layer), z, heads_out(lm, layer).flatten(0, 1), layer, "heads"
-    )
-    heads = heads * _scale(heads_norm(lm, layer), x.get("heads_norm"))
-    yield "", heads, heads, None
+    parts, x = lm.parts, {name: got[layer, name] for name in lm.parts.order}
+    heads_weight = heads_out(lm, layer).flatten(0, 1)
+    heads = _written(lm, layer, parts.heads_out, heads_weight, heads_norm(lm, layer), x, "heads")
+    neurons_weight = neurons_out(lm, layer)
+    norm = neurons_norm(lm, layer)
+    neurons = _written(lm, layer, parts.mlp_out, neurons_weight, norm, x, "neurons")
+    read, after = x["mlp_norm"], got[layer, RESIDUAL]
+    # the first block's input stands nowhere
+    before = got[layer - 1, RESIDUAL] if layer else read - (0 if parts.parallel else heads)
+    if parts.parallel:
+        yield "the MLP reads the block's input", read, before, None
+    else:
+        yield "the MLP reads the block's input and what heads write", heads, read - before, read
+    what = "the block's output is its input and what heads and neurons write"
+    yield what, heads + neurons, after - before, after
+    gates = gates_in(lm, layer)
+    into = {"mlp_in": neurons_in(lm, layer)} | ({} if gates is None else {"mlp_gate": gates})
+    for name, weight in into.items():
+        bias = _bias(lm, layer, parts.places()[name][0])
+        if bias is not None and parts.fused:
+            bias = bias.chunk(2)[name == "mlp_in"]
+        ours = _read_by(mlp_norm(lm, layer), read, weight, bias)
+        yield "what goes into the neurons is read of the MLP's norm", ours, x[name], None
+    act = activation_function(lm, layer)
+    fired = act(x["mlp_in"]) if gates is None else act(x["mlp_gate"]) * x["mlp_in"]
+    yield "the neurons' activations follow from what goes into them", fired, x["neurons"], None
+
+
+def _bias(lm: LanguageModel, layer: int, path: str) -> Tensor | None:
+    bias: Tensor | None = getattr(module_at(lm, layer, path), "bias", None)
+    return bias
+
+
+def _written(
+    lm: LanguageModel,
+    layer: int,
+    path: str,
+    weight: Tensor,
+    norm: Norm,
+    x: Mapping[str, Tensor],
+    site: str,
+) -> Tensor:
+    """What heads or neurons write to the residual stream, biases too: [token, d].
+
+    Args:
+        path: their projection.
+        weight: of it, as `engine.weights` has it.
+        norm: behind it.
+        x: what stands at the block's places.
+        site: theirs.
+    """
+    total = x[site].to(weight.dtype) @ weight
+    bias = _bias(lm, layer, path)
+    if bias is not None:
+        total = total + written(lm, norm, bias)
+    if norm.scaled:
+        total = total * norm.scale(x[f"{site}_norm"])[:, None]
+    return total if norm.bias is None else total + lm.parts.multiplier * norm.bias
+
+
+def _read_by(norm: Norm, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What a projection gives for a residual stream that a norm stands before: [token, output].
+
+    Args:
+        x: [token, d].
+        weight: [output, d].
+    """
+    folded = norm.fold(weight)
+    read = (x.to(folded.dtype) @ folded.T) * norm.scale(x)[:, None]
+    for constant in (None if norm.bias is None else weight @ norm.bias, bias):
+        read = read if constant is None else read + constant
+    return read
+
+
+def _of_logits(lm: LanguageModel, residual: Tensor, logits: Tensor) -> Claim:
+    """That logits are what the final norm and the unembedding give."""
+    config = lm.nn._module.config.get_text_config()
+    bias = getattr(lm.nn._module.get_submodule(lm.where.unembedding), "bias", None)
+    ours = after_unembedding(config)(_read_by(final_norm(lm), residual, unembedding(lm), bias))
+    return "the logits are read of the final norm", ours, logits, None
+
+
+def _apart(lm: LanguageModel, heads: int) -> Iterator[Claim]:
+    """That what a head gives is a mean of values, of its own: every block, in order.
+
+    A head gives for the second of two tokens a sum of what it gives for either alone. Were the
+    slices no heads, no two numbers a slice would make this sum.
+    """
+    blocks, path = [block._module for block in lm.blocks], lm.parts.heads_out
+    before: list[Tensor] = []
+    both: list[Tensor] = []
+    alone: list[Tensor] = []
+
+    def look(_: int, seen: Seen) -> None:
+        before.append(seen.before[1])
+        both.append(seen.given[path][:2])
+
+    with watched(blocks, look):
+        run_tokens(lm.nn._module)
+    # every block once more, given the second token alone
+    with (
+        _given(blocks, before),
+        watched(blocks, lambda _, seen: alone.append(seen.given[path][0])),
+    ):
+        run_tokens(lm.nn._module)
+    for (first, second), third in zip(both, alone, strict=True):
+        values = torch.stack([first, third]).view(2, heads, -1).permute(1, 2, 0)
+        given = second.view(heads, -1, 1)
+        fitted = values @ torch.linalg.lstsq(values, given, driver="gelsd").solution
+        yield "its heads stand side by side in what goes into their projection", *(
+            x[..., 0] for x in (fitted, given)
+        ), None
+
+
+@contextmanager
+def _given(blocks: Any, states: list[Tensor]) -> Iterator[None]:
+    """Give every block one residual stream [d] at all tokens."""
+
+    def change(_module: Any, inputs: Any, named: Any, state: Tensor) -> Any:
+        def new(x: Any) -> Any:
+            return state.to(x).expand_as(x) if x is first else x
+
+        first = next(x for x in (*inputs, *named.values()) if isinstance(x, Tensor))
+        return tuple(map(new, inputs)), {key: new(x) for key, x in named.items()}
+
+    handles = [
+        block.register_forward_pre_hook(partial(change, state=state), with_kwargs=True)
+        for block, state in zip(blocks, states, strict=True)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

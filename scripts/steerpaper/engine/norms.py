@@ -94,7 +94,7 @@ def _candidates(module: nn.Module, width: int, dtype: torch.dtype) -> Iterator[N
     own = {name: w for name, w in module.named_parameters(recurse=False) if w.shape == (width,)}
     bias = own.pop("bias", None)
     weight = next(iter(own.values()), None)
-    gains = [None] if weight is None else [weight, weight + 1]
+    gains = [None] if weight is None else [weight, weight.float() + 1]
     named = [getattr(module, name, None) for name in ("variance_epsilon", "eps", "epsilon")]
     # torch's RMSNorm without a number adds the dtype's own
     epsilons = [one for one in named if isinstance(one, float)] or [

@@ -196,7 +196,7 @@ def _kept(x: Tensor) -> Tensor:
     return x.detach().float().cpu().reshape(-1, x.shape[-1]).clone()
 
 
-def first_tensor(inputs: Any, named: Any) -> Tensor | None:
+def _first_tensor(inputs: Any, named: Any) -> Tensor | None:
     """The first tensor that a module is given."""
     every = (*inputs, *named.values())
     return next((one for one in every if isinstance(one, Tensor)), None)
@@ -209,7 +209,7 @@ def watched(blocks: Sequence[nn.Module], look: Callable[[int, Seen], None]) -> I
 
     def watch(part: nn.Module, path: str, seen: Seen) -> None:
         def before(_module: nn.Module, inputs: Any, named: Any) -> None:
-            x = first_tensor(inputs, named)
+            x = _first_tensor(inputs, named)
             if x is not None and x.is_floating_point() and x.dim() > 1:
                 seen.given[path], seen.began[path] = _kept(x), seen.time()
 
@@ -224,7 +224,7 @@ def watched(blocks: Sequence[nn.Module], look: Callable[[int, Seen], None]) -> I
         seen = Seen()
 
         def before(_module: nn.Module, inputs: Any, named: Any) -> None:
-            x = first_tensor(inputs, named)
+            x = _first_tensor(inputs, named)
             assert x is not None
             seen.before = _kept(x)
 

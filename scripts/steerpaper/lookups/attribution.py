@@ -8,6 +8,9 @@ For the last token of a prompt, head h of block b and a neuron of block l,
 with z_h the head's output before its projection, w the neuron's input direction with the norm's
 gain (and a LayerNorm's centring) folded in, and s > 0 the norm's scale at that token. W_O[h] w is
 computed once a neuron and head, so that what a head writes [d] is never formed or stored.
+
+Where a norm stands behind the heads (Gemma 2, OLMo 2), its gain is folded into W_O[h], and its
+scale at that token, positive too, is multiplied in. Both scales are those of the pass as it was.
 """
 
 from collections.abc import Sequence
@@ -25,13 +28,12 @@ from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
 from steerpaper.engine.weights import (
     activation_function,
-    fold_norm,
     gates_in,
+    heads_norm,
     heads_out,
     is_parallel,
     mlp_norm,
     neurons_in,
-    norm_scale,
 )
 from steerpaper.progress import progress
 
@@ -96,7 +98,7 @@ def head_attribution(
     bos: bool | str,
     budget: int,
     published: bool = False,
-) -> Floats:
+) -> tuple[Floats, Floats | None]:
     """Attribution of every head before a neuron, at the last token of the neuron's prompt.
 
     The input direction is W_in[i]; for a gated MLP the local gradient act'(g) u w_gate + act(g)
@@ -109,7 +111,8 @@ def head_attribution(
         rows: token ids, without a beginning-of-sequence token.
 
     Returns:
-        [row, block, head], blocks from 0 (see `heads_before`).
+        attribution [row, block, head], blocks from 0 (see `heads_before`); and [row, block] the
+        scale of the norm behind a block's heads that is multiplied in, None where none stands there.
     """
     blocks = range(heads_before(lm, layer, published))
     start = beginning(lm.tokenizer, bos)
@@ -121,9 +124,7 @@ def head_attribution(
     readers = [
         torch.stack(
             [
-                contract(
-                    heads_out(lm, block).float(), fold_norm(lm, norm, matrix[distinct]).float()
-                )
+                contract(heads_out(lm, block).float(), norm.fold(matrix[distinct]).float())
                 for block in blocks
             ],
             dim=1,
@@ -136,11 +137,14 @@ def head_attribution(
     reader_of = torch.tensor([place[neuron] for neuron in neurons], device=lm.device)
     neuron_of = torch.tensor(list(neurons), device=lm.device)
     found = np.zeros((len(rows), *readers[0].shape[1:3]), dtype=np.float32)
+    behind = [heads_norm(lm, block) for block in blocks] if lm.parts.heads_norm else []
+    scales = np.zeros((len(rows), len(behind)), dtype=np.float32)
 
-    def look(items: list[int], ids: Tensor, mask: Tensor) -> Tensor:
+    def look(items: list[int], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         row, token = last_tokens(mask)
         mine, reader = neuron_of[items], reader_of[items]
         reads: dict[Site, Change] = {(block, "heads"): lambda x: x[row, token] for block in blocks}
+        reads |= {(block, "heads_norm"): lambda x: x[row, token] for block in range(len(behind))}
         reads[layer, "mlp_norm"] = lambda x: x[row, token]
         if gate is not None:
             reads[layer, "mlp_gate"] = lambda x: x[row, token, mine]
@@ -158,24 +162,38 @@ def head_attribution(
             parts = [
                 part * weight[:, None, None] for part, weight in zip(parts, weights, strict=True)
             ]
-        scale = norm_scale(norm, got[layer, "mlp_norm"])
-        return (sum(parts) * scale[:, None, None]).cpu()
+        total = sum(parts) * norm.scale(got[layer, "mlp_norm"])[:, None, None]
+        if not behind:
+            return total.cpu(), None
+        own = [one.scale(got[block, "heads_norm"]) for block, one in enumerate(behind)]
+        scale = torch.stack(own, dim=1)
+        return (total * scale[:, :, None]).cpu(), scale.cpu()
 
     batches = run_rows(lm, rows, budget, look, start)
-    for items, values in progress(batches, len(rows), f"head attribution, block {layer}"):
+    for items, (values, scale) in progress(
+        batches, len(rows), f"head attribution, block {layer}"
+    ):
         found[items] = values.numpy()
-    return found
+        if scale is not None:
+            scales[items] = scale.numpy()
+    return found, scales if behind else None
 
 
 def attribution_table(
-    prompts: pd.DataFrame, attribution: Floats, active: NDArray[np.bool_]
+    prompts: pd.DataFrame,
+    attribution: Floats,
+    active: NDArray[np.bool_],
+    scales: Floats | None = None,
 ) -> pd.DataFrame:
     """A row a neuron, prompt and head: the prompt's keys, head_layer, head, attribution, active.
+
+    With `scales` also heads_scale, that of the norm behind the heads of head_layer.
 
     Args:
         prompts: layer, neuron, split, prompt_id.
         attribution: [prompt, block, head].
         active: [prompt, block, head].
+        scales: [prompt, block].
     """
     n, blocks, heads = attribution.shape
     keys = prompts[["layer", "neuron", "split", "prompt_id"]]
@@ -184,4 +202,6 @@ def attribution_table(
     table["head"] = np.tile(np.arange(heads), n * blocks)
     table["attribution"] = attribution.ravel()
     table["active"] = active.ravel()
+    if scales is not None:
+        table["heads_scale"] = np.repeat(scales.ravel(), heads)
     return table

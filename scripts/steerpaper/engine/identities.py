@@ -17,7 +17,7 @@ from steerpaper.engine.caches import Site
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.norms import Norm
-from steerpaper.engine.parts import TOKENS, Seen, refuse, run_tokens, watched
+from steerpaper.engine.parts import TOKENS, Seen, refuse, run_tokens, tokens_of, watched
 from steerpaper.engine.unembed import after_unembedding
 from steerpaper.engine.weights import (
     activation_function,
@@ -59,8 +59,7 @@ def check_parts(lm: LanguageModel) -> None:
             _hold(lm, f"in block {layer}", claim)
     if lm.readout is None:
         _hold(lm, "after the last block", _of_logits(lm, got[lm.n_layers - 1, RESIDUAL], logits))
-    for layer, claim in enumerate(_apart(lm, heads)):
-        _hold(lm, f"in block {layer}", claim)
+    _check_heads(lm, heads)
 
 
 def _hold(lm: LanguageModel, where: str, claim: Claim) -> None:
@@ -78,7 +77,7 @@ def _hold(lm: LanguageModel, where: str, claim: Claim) -> None:
 
 def _read(lm: LanguageModel) -> tuple[Mapping[Site, Tensor], Tensor]:
     """All places of all blocks, and the logits, of three tokens: [token, …]."""
-    ids = torch.arange(TOKENS, device=lm.device)[None]
+    ids = tokens_of(lm.nn._module).to(lm.device)
     names = (*lm.parts.order, RESIDUAL)
     sites = [(layer, name) for layer in range(lm.n_layers) for name in names]
 
@@ -182,11 +181,33 @@ def _of_logits(lm: LanguageModel, residual: Tensor, logits: Tensor) -> Claim:
     return "the logits are read of the final norm", ours, logits, None
 
 
-def _apart(lm: LanguageModel, heads: int) -> Iterator[Claim]:
-    """That what a head gives is a mean of values, of its own: every block, in order.
+def _check_heads(lm: LanguageModel, heads: int) -> None:
+    """Check that slices of what goes into the heads' projection are heads, each one.
 
-    A head gives for the second of two tokens a sum of what it gives for either alone. Were the
-    slices no heads, no two numbers a slice would make this sum.
+    What a head gives for the second of two tokens is a mean of its values, so it is a sum of what
+    it gives for either token alone. A slice that is more than one head makes no such sum, and
+    slices that always make the same one are of one head.
+    """
+    alike = True
+    for layer, (values, given) in enumerate(_values(lm, heads)):
+        weights = torch.linalg.lstsq(values, given, driver="gelsd").solution
+        claim = "its heads stand side by side in what goes into their projection"
+        ours, theirs = (x[..., 0] for x in (values @ weights, given))
+        _hold(lm, f"in block {layer}", (claim, ours, theirs, None))
+        pairs = weights[: heads // 2 * 2, :, 0].unflatten(0, (-1, 2))
+        alike = alike and torch.allclose(pairs[:, 0], pairs[:, 1], atol=0.5 * ALLOWED[lm.dtype])
+    if alike and heads > 1:
+        raise refuse(
+            lm.name,
+            f"of the {heads} heads that its configuration has, neighbors attend alike in every "
+            "block, so that they are parts of fewer",
+        )
+
+
+def _values(lm: LanguageModel, heads: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """What heads give for the first and the second token alone, and for the second after the first.
+
+    Yields, for every block, [head, z, 2] and [head, z, 1].
     """
     blocks, path = [block._module for block in lm.blocks], lm.parts.heads_out
     before: list[Tensor] = []
@@ -207,11 +228,7 @@ def _apart(lm: LanguageModel, heads: int) -> Iterator[Claim]:
         run_tokens(lm.nn._module)
     for (first, second), third in zip(both, alone, strict=True):
         values = torch.stack([first, third]).view(2, heads, -1).permute(1, 2, 0)
-        given = second.view(heads, -1, 1)
-        fitted = values @ torch.linalg.lstsq(values, given, driver="gelsd").solution
-        yield "its heads stand side by side in what goes into their projection", *(
-            x[..., 0] for x in (fitted, given)
-        ), None
+        yield values, second.view(heads, -1, 1)
 
 
 @contextmanager

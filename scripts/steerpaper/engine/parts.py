@@ -127,10 +127,16 @@ def find_parts(name: str, module: nn.Module, blocks: Sequence[nn.Module]) -> Blo
     return found[0]
 
 
+def tokens_of(module: nn.Module) -> Tensor:
+    """Three token ids [1, 3] from within the vocabulary, at whose ends are special ones."""
+    config = module.config.get_text_config()  # type: ignore[operator, union-attr]
+    step = config.vocab_size // (TOKENS + 1)
+    return step * torch.arange(1, TOKENS + 1, device=next(module.parameters()).device)[None]
+
+
 def run_tokens(module: nn.Module) -> None:
-    """The model's own pass of three tokens."""
-    device = next(module.parameters()).device
-    ids = torch.arange(TOKENS, device=device)[None]
+    """The model's own pass of these tokens."""
+    ids = tokens_of(module)
     module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
 

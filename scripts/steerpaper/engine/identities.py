@@ -49,8 +49,8 @@ def check_parts(lm: LanguageModel) -> None:
     Raises:
         UserError: it is not; names the block and what does not hold.
     """
-    heads, place = head_count(lm), lm.parts.heads_out
-    wide = module_at(lm, 0, place).weight.numel() // lm.width
+    wide = module_at(lm, 0, lm.parts.heads_out).weight.numel() // lm.width
+    heads = head_count(lm)
     if wide % heads:
         raise refuse(lm.name, f"{heads} heads do not stand side by side in {wide} numbers")
     got, logits = _read(lm)

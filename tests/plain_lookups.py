@@ -185,7 +185,7 @@ def output_weight(module):
 
 
 def into(lm, layer, x):
-    """What goes into a block's neurons: the gate (None without) and what it multiplies, [neuron]."""
+    """What goes into a block's neurons, [neuron]: the gate (or None) and what it multiplies."""
     block, parts = lm.blocks[layer]._module, lm.parts
     if parts.mlp_gate == parts.mlp_in:
         return block.get_submodule(parts.mlp_in)(x).chunk(2, dim=-1)

@@ -4,7 +4,6 @@ Tiny models with wide random weights, biases and gains, so that what is left out
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import plain_lookups as plain
@@ -187,7 +186,7 @@ REFUSED = {
 
 @pytest.fixture(scope="module")
 def make(tokenizer_folder):
-    """Make a family's model, once. That it can be run as it is here tests/test_families.py proves."""
+    """Make a family's model, once. That it runs so is proved by `engine.proof`, not here."""
     import transformers
 
     torch.set_num_threads(1)

@@ -99,11 +99,15 @@ def test_a_pass_leaves_nothing_behind_for_the_garbage_collector(load_tiny, reads
 
 
 FALSE = {
-    "parallel": ({"parallel": True}, "in block 1 it does not hold that the MLP reads the block's"),
+    "parallel": ({"parallel": True}, "in block 0 it does not hold that the block's output is"),
     "multiplier": ({"multiplier": 0.5}, "in block 0 it does not hold that the block's output is"),
     "norm": ({"mlp_norm": ""}, "in block 0 it does not hold that what goes into the neurons is"),
     "swapped": (
-        {"mlp_in": "mlp.gate_proj", "mlp_gate": "mlp.up_proj"},
+        {
+            "mlp_in": "mlp.gate_proj",
+            "mlp_gate": "mlp.up_proj",
+            "order": ("heads", "mlp_norm", "mlp_in", "mlp_gate", "neurons"),
+        },
         "in block 0 it does not hold that the neurons' activations follow",
     ),
 }
@@ -140,7 +144,9 @@ def test_logits_that_are_not_read_of_the_final_norm_are_noticed(load_tiny):
     with torch.no_grad():
         lm.blocks[3]._module.input_layernorm.weight[:8] *= 2
     try:
-        with pytest.raises(UserError, match="after the last block .* logits are read of the final"):
+        with pytest.raises(
+            UserError, match=r"after the last block .* logits are read of the final"
+        ):
             check_parts(false)
     finally:
         with torch.no_grad():
@@ -151,7 +157,7 @@ class Shifted(torch.nn.Module):
     """No norm: what it subtracts is not the mean."""
 
     def forward(self, x):
-        return torch.nn.functional.layer_norm(x - x[..., :1], x.shape[-1:])+ x
+        return torch.nn.functional.layer_norm(x - x[..., :1], x.shape[-1:]) + x
 
 
 NORMS = {

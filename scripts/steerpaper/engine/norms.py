@@ -34,7 +34,7 @@ class Norm:
     epsilon: float = 0.0
 
     def scale(self, x: Tensor) -> Tensor:
-        """What it multiplies its input by, one positive number a token: float32 [...] of [..., d]."""
+        """What it multiplies its input by, one positive number a token: [...] of [..., d]."""
         x = x.float()
         if not self.scaled:
             return torch.ones_like(x[..., 0])

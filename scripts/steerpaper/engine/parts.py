@@ -56,7 +56,7 @@ class BlockParts:
         activation: the activation function.
         mlp_out: the projection from the neurons' activations to the residual stream.
         neurons_norm: the norm of what that gives.
-        entry: what reads the residual stream for the MLP: its norm, or the first of its projections.
+        entry: what reads the residual stream for the MLP: its norm, or its first projection.
         parallel: the MLP reads the block's input, without what its heads wrote.
         multiplier: see above; 1 in most families.
         order: the places inside a block (see `engine.forward`) as a pass reaches them.
@@ -131,7 +131,8 @@ def tokens_of(module: nn.Module) -> Tensor:
     """Three token ids [1, 3] from within the vocabulary, at whose ends are special ones."""
     config = module.config.get_text_config()  # type: ignore[operator, union-attr]
     step = config.vocab_size // (TOKENS + 1)
-    return step * torch.arange(1, TOKENS + 1, device=next(module.parameters()).device)[None]
+    device = next(module.parameters()).device
+    return torch.arange(1, TOKENS + 1, device=device)[None] * int(step)
 
 
 def run_tokens(module: nn.Module) -> None:
@@ -297,7 +298,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 
 def _changes(seen: Seen, path: str) -> bool:
-    """Whether a module gives something else of the same shape than it reads (a dropout does not)."""
+    """Whether a module gives something else of the shape of what it reads (no dropout does)."""
     one, other = seen.given[path], seen.returned[path]
     return one.shape == other.shape and not torch.equal(one, other)
 
@@ -312,7 +313,7 @@ def _normed(seen: Seen, path: str) -> tuple[str, Tensor]:
 
 
 def _multiplier(seen: Seen, written: Tensor, config: Any) -> float:
-    """What heads and neurons are multiplied by: what the configuration says, 1, or what fits best."""
+    """What heads and neurons are multiplied by: as the configuration says, 1, or what fits best."""
     added = seen.after - seen.before
     known = getattr(config, "residual_multiplier", None) or 1.0
     size = float(written.square().sum())

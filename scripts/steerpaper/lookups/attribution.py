@@ -13,7 +13,7 @@ Where a norm stands behind the heads (Gemma 2, OLMo 2), its gain is folded into 
 scale at that token, positive too, is multiplied in. Both scales are those of the pass as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.forward import heads_of_nothing
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.norms import Norm
 from steerpaper.engine.text import beginning
 from steerpaper.engine.weights import (
     activation_function,
@@ -89,6 +90,24 @@ def is_active(attribution: Floats) -> NDArray[np.bool_]:
     return active
 
 
+def _readers(
+    lm: LanguageModel, norm: Norm, matrices: Sequence[Tensor], blocks: Iterable[int]
+) -> list[Tensor]:
+    """What reads the heads of all blocks, per input matrix: [neuron, block, head, z].
+
+    Args:
+        norm: before the neurons.
+        matrices: their input directions, [neuron, d].
+    """
+    return [
+        torch.stack(
+            [contract(heads_out(lm, block).float(), norm.fold(matrix).float()) for block in blocks],
+            dim=1,
+        )
+        for matrix in matrices
+    ]
+
+
 def head_attribution(
     lm: LanguageModel,
     layer: int,
@@ -111,8 +130,8 @@ def head_attribution(
         rows: token ids, without a beginning-of-sequence token.
 
     Returns:
-        attribution [row, block, head], blocks from 0 (see `heads_before`); and [row, block] the
-        scale of the norm behind a block's heads that is multiplied in, None where none stands there.
+        attribution [row, block, head], blocks from 0 (see `heads_before`); and the scale of the
+        norm behind a block's heads that is multiplied in [row, block], None without such norms.
     """
     blocks = range(heads_before(lm, layer, published))
     start = beginning(lm.tokenizer, bos)
@@ -120,17 +139,7 @@ def head_attribution(
     norm, function = mlp_norm(lm, layer), activation_function(lm, layer)
     gate = None if published else gates_in(lm, layer)
     matrices = [neurons_in(lm, layer)] if gate is None else [gate, neurons_in(lm, layer)]
-    # per input matrix, what reads the heads of all blocks: [neuron, block, head, z]
-    readers = [
-        torch.stack(
-            [
-                contract(heads_out(lm, block).float(), norm.fold(matrix[distinct]).float())
-                for block in blocks
-            ],
-            dim=1,
-        )
-        for matrix in matrices
-    ]
+    readers = _readers(lm, norm, [matrix[distinct] for matrix in matrices], blocks)
     # TransformerLens moves the value bias, and the first norm's, out of the heads into the block
     always = heads_of_nothing(lm)[: len(blocks)].float() if published else None
     place = {neuron: number for number, neuron in enumerate(distinct)}
@@ -170,9 +179,7 @@ def head_attribution(
         return (total * scale[:, :, None]).cpu(), scale.cpu()
 
     batches = run_rows(lm, rows, budget, look, start)
-    for items, (values, scale) in progress(
-        batches, len(rows), f"head attribution, block {layer}"
-    ):
+    for items, (values, scale) in progress(batches, len(rows), f"head attribution, block {layer}"):
         found[items] = values.numpy()
         if scale is not None:
             scales[items] = scale.numpy()

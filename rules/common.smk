@@ -65,7 +65,7 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 MODEL = f"results/models/{config['model']['name']}"
 # what a job that runs the model is given: where the model is, and how it is run
-ENGINE = f"{MODEL}/manifest.json"
+ENGINE = f"{RESULTS}/engine.json"
 
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]

@@ -37,7 +37,7 @@ def prompts_job(folder, raw, model):
     others = {key: f"{folder}/out/{key}.jsonl" for key in ("open", "reasoning", "system_prompts")}
     others["about"] = str(folder / "out/about.json")
     return Job(
-        input={"raw": str(raw), "about": [], "model": str(model / "manifest.json")},
+        input={"raw": str(raw), "about": [], "model": str(model / "engine.json")},
         output={"prompts": prompts, **others},
         params={
             "contrasts": ["answers", "letters"],

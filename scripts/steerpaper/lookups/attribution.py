@@ -163,7 +163,7 @@ def head_attribution(
 
     batches = run_rows(lm, rows, budget, look, start)
     for items, values in progress(batches, len(rows), f"head attribution, block {layer}"):
-        found[items] = values.numpy()
+        found[items] = values[: len(items)].numpy()
     return found
 
 

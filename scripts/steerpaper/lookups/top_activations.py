@@ -130,8 +130,9 @@ def top_activations(
     for first, piece in _pieces(prompts, max(PLANNED, budget // 8)):
         batches = run_rows(lm, piece, budget, look, start)
         for items, (maximum, position) in progress(batches, len(piece), "activations"):
-            prompt = np.broadcast_to(np.array(items) + first, maximum.shape)
-            top = merge_top(top, Top(maximum.numpy(), prompt, position.numpy()))
+            mine = slice(len(items))
+            prompt = np.broadcast_to(np.array(items) + first, maximum[:, mine].shape)
+            top = merge_top(top, Top(maximum[:, mine].numpy(), prompt, position[:, mine].numpy()))
     return top
 
 

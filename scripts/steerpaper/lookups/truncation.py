@@ -85,7 +85,7 @@ def last_activations(
 
         batches = run_rows(lm, [rows[row] for row in mine], budget, look, start)
         for items, values in progress(batches, len(mine), f"truncation, block {layer}"):
-            found[[mine[item] for item in items]] = values.numpy()
+            found[[mine[item] for item in items]] = values[: len(items)].numpy()
     return found
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import Prefix, Prefixes, kept_width, padded, run_batches
+from steerpaper.engine.batching import Prefix, Prefixes, filled, kept_width, padded, run_batches
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import RESIDUAL, forward
@@ -359,7 +359,8 @@ def _score_answers(
     widths = [width_of(len(answer.tokens)) for answer in answers]
 
     def run(batch: list[int]) -> Tensor:
-        chosen, width = [answers[entry] for entry in batch], widths[batch[0]]
+        width = widths[batch[0]]
+        chosen = [answers[entry] for entry in filled(batch, width)]
         ids, mask = (
             part.to(lm.device) for part in padded([a.tokens for a in chosen], lm.pad, width)
         )
@@ -383,7 +384,7 @@ def _score_answers(
             ),
         )
         assert logprobs is not None
-        return logprobs.cpu()
+        return logprobs[: len(batch)].cpu()
 
     for batch, logprobs in run_batches(widths, budget, run):
         yield [answers[entry] for entry in batch], logprobs

@@ -19,6 +19,9 @@ rule model:
                 if file.is_file()
             )
             if config["model"]["source"] == "path"
+            else [local(path)]
+            if config["model"]["source"] == "gguf"
+            and (path := config["model"]["gguf"].get("path"))
             else []
         ),
     output:

@@ -174,8 +174,9 @@ class Prefix:
             new.lazy_initialization(old.keys, old.values)
             # layers that will not run keep their length only, which the model's mask reads
             take = layer >= from_layer
-            new.keys = old.keys.index_select(0, rows) if take else old.keys
-            new.values = old.values.index_select(0, rows) if take else old.values
+            mine = rows.to(old.keys.device)
+            new.keys = old.keys.index_select(0, mine) if take else old.keys
+            new.values = old.values.index_select(0, mine) if take else old.values
             cache.layers.append(new)
         return Prefix(cache, self.mask.index_select(0, rows))
 

@@ -20,6 +20,7 @@ from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.offloaded import weights_kept_out
 from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
@@ -200,7 +201,7 @@ def _of_rows(
     last = torch.tensor([row.last for row in rows])
     number, start = torch.arange(len(rows), device=lm.device), last.to(lm.device)
     sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]
-    with torch.enable_grad():
+    with torch.enable_grad(), weights_kept_out(lm.nn._module):
         residual, logprobs = forward(
             lm,
             ids,
@@ -217,8 +218,10 @@ def _of_rows(
     condition = Condition((0,), "", 1.0, positions=positions)
     place = torch.arange(width)[None] - last[:, None]
     steered = strengths([condition] * len(rows), place, [row.prefilled for row in rows])
-    steered = steered.to(lm.device, torch.float64)
     # one after the other: a sum's order may follow from the number of rows beside it
-    sums = [(slope.double() * steered).cumsum(dim=1)[:, -1] for slope in slopes]
-    found: Gradients = torch.stack(sums, dim=1).cpu().numpy()
+    sums = [
+        (slope.double() * steered.to(slope.device, torch.float64)).cumsum(dim=1)[:, -1].cpu()
+        for slope in slopes
+    ]
+    found: Gradients = torch.stack(sums, dim=1).numpy()
     return found

@@ -3,10 +3,10 @@
 "residual stream after block l" is the output of block l, l = 0..L-1.
 """
 
-import atexit
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from steerpaper.engine.families import Architecture, architecture
 from steerpaper.engine.folder import read_config, reading, told
-from steerpaper.engine.pretrained import pretrained
+from steerpaper.engine.offloaded import device_of, input_device
+from steerpaper.engine.placing import Placing, pick_devices, placed
 from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
 from steerpaper.finite import WAY_OUT
-from steerpaper.workflow.devices import hold
 from steerpaper.workflow.files import read_json
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class LanguageModel:
         pad: a token id to pad with; it is always masked.
         ends: the token ids that end a completion.
         contiguous: a row's tokens must lie side by side (sliding-window attention counts columns).
-        device: where the weights are.
+        device: where its inputs go and its logits come from.
         name: as the manifest has it, for messages.
         where: its architecture.
     """
@@ -64,9 +64,17 @@ class LanguageModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are in."""
-        dtype: torch.dtype = next(self.nn._module.parameters()).dtype
-        return dtype
+        """What the weights are in, or were before they were quantized."""
+        every = (weight.dtype for weight in self.nn._module.parameters())
+        return next(dtype for dtype in every if dtype.is_floating_point)
+
+    def device_of(self, layer: int) -> torch.device:
+        """Where a block runs, and so where the residual stream after it is."""
+        return device_of(self.blocks[layer]._module, self.device)
+
+    def like(self, layer: int) -> Tensor:
+        """An empty tensor of the device and type of the residual stream after a block."""
+        return torch.empty(0, dtype=self.dtype, device=self.device_of(layer))
 
     @cached_property
     def stretch(self) -> Stretch | None:
@@ -92,55 +100,6 @@ class LanguageModel:
         )
 
 
-def pick_device(device: str) -> torch.device:
-    """Resolve the configuration's `device`; a CUDA device is this process's own until it ends.
-
-    Raises:
-        UserError: the device is asked for and this machine has none.
-    """
-    have = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        device = next(name for name, there in have.items() if there)
-    if not have[device]:
-        raise UserError(
-            f"device: '{device}' is asked for, but torch {torch.__version__} finds none on this "
-            "machine; set device: auto or cpu, or install a build of torch for your GPU"
-        )
-    return own_gpu() if device == "cuda" else torch.device(device)
-
-
-@cache
-def own_gpu() -> torch.device:
-    """Take one of the CUDA devices, for this process alone.
-
-    It is addressed by CUDA's number among the devices that CUDA shows: what CUDA_VISIBLE_DEVICES
-    holds (numbers, UUIDs, MIG names) is left to CUDA, which has read it by now.
-    """
-    devices = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
-    number = hold([str(device.uuid) for device in devices])
-    log.info(
-        "GPU cuda:%d (%s, %s), one of %d",
-        *(number, devices[number].name, devices[number].uuid, len(devices)),
-    )
-    device = torch.device("cuda", number)
-    torch.cuda.set_device(device)
-    atexit.register(_log_peak_memory, device)
-    return device
-
-
-def _log_peak_memory(device: torch.device) -> None:
-    log.info(
-        "peak memory of %s: %.0f MB in tensors, %.0f MB reserved",
-        device,
-        torch.cuda.max_memory_allocated(device) / 1e6,
-        torch.cuda.max_memory_reserved(device) / 1e6,
-    )
-
-
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device or the machine has no memory left."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
@@ -150,9 +109,20 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def load(
-    directory: str | Path, *, device: str, dtype: str, threads: int, name: str | None = None
+    directory: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    threads: int,
+    name: str | None = None,
+    quantize: str | None = None,
+    placing: Mapping[str, Any] | None = None,
 ) -> LanguageModel:
     """Load a model folder in Hugging Face format and check that its parts are where expected.
+
+    Args:
+        quantize: `4bit`, `8bit` or None (see `engine.placing`).
+        placing: how much of the machine it takes, by the names of `Placing`.
 
     Raises:
         UserError: unknown model type, device that is not there, unusable files, too little memory,
@@ -161,23 +131,24 @@ def load(
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     where = architecture(directory)
-    target = pick_device(device)
+    share = Placing(**(placing or {}))
+    devices = pick_devices(device, share.gpus)
 
     from nnsight import TransformersModel
 
     read_config(directory)
     tokenizer = load_tokenizer(directory)
     try:
-        module = pretrained(directory, getattr(torch, dtype))
-        # weights are never differentiated: a pass that is keeps nothing for theirs
-        module.to(target).eval().requires_grad_(False)
+        module = placed(directory, getattr(torch, dtype), devices, share, where.blocks, quantize)
     except UserError:
         raise
     except Exception as error:  # whatever transformers raises at files that came as data
         if out_of_memory(error):
             raise UserError(
-                f"{directory}: out of memory while the model is loaded onto {target} in {dtype}; "
-                "use a smaller model, a machine with more memory or a dtype of fewer bytes"
+                f"{directory}: out of memory while the model is loaded onto "
+                f"{', '.join(map(str, devices))} in {dtype}; raise gpus_per_job, set offload.to: "
+                "cpu or disk (docs/clusters.md), or use a smaller model, a machine with more "
+                "memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
     with reading(f"{directory}: the model cannot be run"):
@@ -204,7 +175,7 @@ def wrap(nn: Any, tokenizer: Any, where: Architecture, name: str) -> LanguageMod
         pad=pad or 0,
         ends=_ends(nn._module, tokenizer),
         contiguous=getattr(config, "sliding_window", None) is not None,
-        device=next(nn._module.parameters()).device,
+        device=input_device(nn._module),
         name=name,
         where=where,
     )
@@ -268,7 +239,7 @@ def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
 
 def _check_logits(lm: LanguageModel, ours: Tensor, theirs: Tensor) -> None:
     """Compare float32 logits with the model's own, which are on a coarser grid."""
-    off = float((ours - theirs).abs().max() / theirs.abs().max())
+    off = float((ours.to(theirs.device) - theirs).abs().max() / theirs.abs().max())
     if off > OFF:
         raise UserError(
             f"model {lm.name}: its logits are not what final norm and unembedding give (off by "
@@ -284,11 +255,29 @@ def _shape(value: Any) -> str:
 
 
 def load_manifest(
-    manifest: str | Path, *, device: str, dtype: str, threads: int
+    manifest: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    threads: int,
+    quantize: str | None = None,
+    placing: Mapping[str, Any] | None = None,
 ) -> tuple[LanguageModel, dict[str, Any]]:
-    """Load the model beside a manifest, and read the manifest."""
+    """Load the model beside a manifest, and read the manifest.
+
+    Args:
+        device, dtype, threads, quantize, placing: as `load` takes them.
+    """
     origin = read_json(manifest)
     directory = Path(manifest).parent
-    lm = load(directory, device=device, dtype=dtype, threads=threads, name=origin["name"])
+    lm = load(
+        directory,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        name=origin["name"],
+        quantize=quantize,
+        placing=placing,
+    )
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
     return lm, origin

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import LEAST, empty_prefix, padded, run_batches, width_of
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward, heads_of_nothing
+from steerpaper.engine.forward import RESIDUAL, Change, Site, forward, heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
 from steerpaper.lookups.heads import NEURON
@@ -131,14 +131,15 @@ def _ablate_batch(
         ) -> tuple[list[int], Tensor]:
             chosen = [here[entry][1] for entry in batch]
             row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
-            before = clean[site[0] - 1, RESIDUAL][row] if site[0] else None
+            before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] else None
             own = [ablations[number] for number in chosen]
             kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
             lost, ablated = _without(
-                lm, ids[row], mask[row], site, own, clean[site][row], before, kept
+                lm, ids[row], mask[row], site, own, picked(clean[site], row), before, kept
             )
             token = torch.tensor([ablation.token for ablation in own], device=lm.device)
-            return chosen, torch.stack([logprobs[row, token], ablated, lost]).double().cpu()
+            parts = [logprobs[row, token], ablated, lost.to(lm.device)]
+            return chosen, torch.stack(parts).double().cpu()
 
         found += [result for _, result in run_batches([width] * len(here), budget, run)]
     return found
@@ -162,13 +163,13 @@ def _without(
         before: [row, token, d] the residual stream after the block before; None for block 0.
         kept: [width of the site] what takes the place of what is taken out; None for zero.
     """
-    kept = torch.zeros_like(there[0]) if kept is None else kept
+    kept = torch.zeros_like(there[0]) if kept is None else kept.to(there.device)
     token = torch.tensor([ablation.token for ablation in ablations], device=lm.device)
-    unit = torch.tensor([ablation.unit for ablation in ablations], device=lm.device)
+    unit = torch.tensor([ablation.unit for ablation in ablations], device=there.device)
     # [row, width of the site] true where the row's own unit is
     wide = there.shape[-1]
     size = wide // head_count(lm) if site[1] == "heads" else 1
-    own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
+    own = torch.arange(wide, device=there.device)[None] // size == unit[:, None]
     _, ablated = forward(
         lm,
         ids,

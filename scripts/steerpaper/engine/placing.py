@@ -316,13 +316,14 @@ def placed(
         UserError: it does not fit, or weights that are not the model's.
         Exception: whatever transformers raises at files that it cannot use.
     """
-    where: dict[str, str] = {}
     if quantize is None and len(devices) == 1 and placing.to is None:
         module = pretrained(directory, dtype).to(devices[0])
     else:
         parts = parts_of(pretrained(directory, dtype, "meta"), blocks, quantize)
         where = lay_out(parts, devices, placing, room_of(devices, placing, parts))
         _log_places(parts, where)
+        # what it warns of is said above
+        logging.getLogger("accelerate.big_modeling").setLevel(logging.ERROR)
         module = pretrained(
             directory,
             dtype,

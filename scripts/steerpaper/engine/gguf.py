@@ -3,7 +3,8 @@
 Whatever its quantization, the numbers become float32: what follows is a model like any other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from steerpaper.workflow.files import sha256
 
 MAGIC = b"GGUF"
 KEY = "model.gguf"
+# what rotary frequencies are divided by, one number each: transformers leaves it out
+DIVISORS = "rope_freqs.weight"
 
 
 def from_gguf(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
@@ -72,10 +75,13 @@ def check_gguf(file: Path, said: str) -> None:
     with reading(f"{said}: what it says of itself cannot be read"):
         fields = {
             key: field.contents()
-            for key in ("general.type", "general.architecture", "split.count")
+            for key in reader.fields
+            if key in ("general.type", "general.architecture", "split.count")
+            or key.endswith(".rope.scaling.type")
             if (field := reader.get_field(key)) is not None
         }
     _check_kind(fields, said)
+    _check_positions(fields, {tensor.name for tensor in reader.tensors}, said)
     lacking = [key for key in ("model", "tokens") if reader.get_field(f"tokenizer.ggml.{key}") is None]
     if lacking:
         raise UserError(
@@ -88,7 +94,7 @@ def check_gguf(file: Path, said: str) -> None:
         except NotImplementedError as error:
             raise UserError(
                 f"{said}: tensor {tensor.name} is of type {kind.name}, which the package gguf "
-                f"{_version()} cannot dequantize; take a file of another quantization"
+                f"{version('gguf')} cannot dequantize; take a file of another quantization"
             ) from error
 
 
@@ -106,7 +112,7 @@ def _check_kind(fields: Mapping[str, Any], said: str) -> None:
             "llama-gguf-split --merge) and give the one file"
         )
     name = fields.get("general.architecture")
-    known = {*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_ARCHS}
+    known = {*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_ARCHS} - {"general", "tokenizer"}
     # by the names that GGUF has for them
     spelled = {str(name), str(name).replace("moe", "_moe"), str(name).replace("-", "_")}
     if not known & spelled:
@@ -117,10 +123,20 @@ def _check_kind(fields: Mapping[str, Any], said: str) -> None:
         )
 
 
-def _version() -> str:
-    from importlib.metadata import version
+def _check_positions(fields: Mapping[str, Any], tensors: Set[str], said: str) -> None:
+    """Refuse rotary positions that are scaled as transformers does not read it from GGUF.
 
-    return version("gguf")
+    It would leave the scaling out: another model, without a word.
+    """
+    name = fields.get("general.architecture")
+    scaling = fields.get(f"{name}.rope.scaling.type", "none")
+    kind = "by two sets of factors" if any("rope_factors" in one for one in tensors) else scaling
+    if kind != "none" and name != "gpt-oss":
+        raise UserError(
+            f"{said}: its rotary positions are scaled ({kind!r:.100}), which transformers leaves "
+            "out when it reads GGUF; take the model that it was made from (model.source: hub or "
+            "path)"
+        )
 
 
 def convert_gguf(gguf: Path, directory: Path) -> None:
@@ -146,6 +162,16 @@ def convert_gguf(gguf: Path, directory: Path) -> None:
     # the loaded model remembers that it was quantized and cannot be saved: a clean one can
     config = AutoConfig.from_pretrained(gguf.parent, trust_remote_code=False, **options)
     config.dtype = torch.float32
+    if (divisors := _divisors(gguf)) is not None:
+        # the kind whose factors stand in config.json: the same for short and for long sequences
+        config.rope_parameters = {
+            **config.rope_parameters,
+            "rope_type": "longrope",
+            "short_factor": divisors,
+            "long_factor": divisors,
+            "attention_factor": 1.0,
+            "original_max_position_embeddings": config.max_position_embeddings,
+        }
     with torch.device("meta"):
         clean = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     # the numbers themselves, no second copy of them
@@ -154,3 +180,11 @@ def convert_gguf(gguf: Path, directory: Path) -> None:
     clean.save_pretrained(directory)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, trust_remote_code=False, **options)
     tokenizer.save_pretrained(directory)
+
+
+def _divisors(gguf: Path) -> list[float] | None:
+    """What a file's rotary frequencies are divided by (Llama 3.1 and later), or None."""
+    from gguf import GGUFReader
+
+    found = [one for one in GGUFReader(gguf).tensors if one.name == DIVISORS]
+    return [float(number) for number in found[0].data] if found else None

@@ -299,6 +299,31 @@ def test_jobs_that_run_at_once_have_a_device_each_and_none_waits(locks, tmp_path
     assert not any("waiting" in (tmp_path / f"log.{n}").read_text() for n in range(6))
 
 
+ASKING = """
+include: {snakefile!r}
+
+rule asking:
+    output: "gpus"
+    resources: gpu=GPUS
+    shell: "echo {{resources.gpu}} > {{output}}"
+"""
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(("gpus", "limit"), [(1, 1), (3, 1), (2, 4)])
+def test_a_job_asks_for_as_many_gpus_as_it_needs_whatever_the_limit_of_all(tmp_path, gpus, limit):
+    """Snakemake would cut them to the limit, and ask a cluster for fewer."""
+    (tmp_path / "Snakefile").write_text(ASKING.format(snakefile=str(ROOT / "Snakefile")))
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"gpus_per_job": gpus}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "asking", "--cores", "1", "--directory", tmp_path]
+    command += ["--snakefile", tmp_path / "Snakefile", "--resources", f"gpu={limit}"]
+    command += ["--workflow-profile", "none"]
+    process = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "gpus").read_text() == f"{gpus}\n"
+
+
 # Python runs a module of this name when it starts; here it makes two simulated GPUs of the CPU
 TWO_GPUS = """
 import sys

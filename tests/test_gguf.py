@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import gguf
 import numpy as np
@@ -71,25 +74,47 @@ def test_a_converted_model_runs_and_has_the_files_tokenizer(tmp_path):
     assert lm.tokenizer.bos_token == "<s>"
 
 
-def test_a_file_of_the_hub_is_fetched_at_its_commit(tmp_path, monkeypatch):
+FETCH = """
+import json, sys
+from pathlib import Path
+from steerpaper.engine.fetch import fetch_model
+from steerpaper.errors import UserError
+for name, where in json.loads(sys.argv[1]).items():
+    try:
+        said = fetch_model(Path(name) / "m", name="m", source="gguf", where=where)
+    except UserError as error:
+        said = str(error)
+    print(json.dumps(said))
+"""
+
+
+def test_a_file_of_the_hub_is_fetched_at_its_commit(tmp_path):
     source = tmp_path / "repository"
     (source / "sub").mkdir(parents=True)
     write_gguf(source / "sub/tiny-Q4_0.gguf", kind="Q4_0")
     (source / "other-Q8_0.gguf").write_bytes(b"GGUF")
     where = {"id": "me/tiny-GGUF", "revision": COMMIT, "file": "sub/tiny-Q4_0.gguf"}
+    asked = {"there": where, "not": {**where, "file": "x.gguf"}}
     with serving() as shelf:
         shelf.repositories["models", "me/tiny-GGUF", COMMIT] = source
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", shelf.at)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-        manifest = fetch_model(tmp_path / "models/m", name="m", source="gguf", where=where)
-        assert not [path for path in shelf.asked if "other" in path]
-        with pytest.raises(UserError, match=r"model\.gguf\.file: me/tiny-GGUF has no file x\.gguf"):
-            fetch_model(
-                tmp_path / "models/n", name="n", source="gguf", where={**where, "file": "x.gguf"}
-            )
+        process = subprocess.run(
+            [sys.executable, "-c", FETCH, json.dumps(asked)],
+            cwd=tmp_path,
+            # the hub's client reads where the hub is when it is imported
+            env=os.environ
+            | {"HF_ENDPOINT": shelf.at, "HF_HOME": str(tmp_path / "home")}
+            | {"PYTHONPATH": str(ROOT / "scripts")},
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+        assert not [path for path in shelf.asked if path.endswith("other-Q8_0.gguf")]
+    manifest, missing = map(json.loads, process.stdout.splitlines())
     assert (manifest["id"], manifest["revision"]) == ("me/tiny-GGUF", COMMIT)
     assert manifest["gguf"] == "tiny-Q4_0.gguf"
-    assert not (tmp_path / "models/n").exists()
+    assert (tmp_path / "there/m/model.safetensors").is_file()
+    assert missing == "model.gguf.file: me/tiny-GGUF has no file x.gguf"
+    assert not list((tmp_path / "not").iterdir())
 
 
 def test_divided_rotary_frequencies_are_kept(tmp_path):

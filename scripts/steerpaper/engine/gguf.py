@@ -105,7 +105,7 @@ def _check_kind(fields: Mapping[str, Any], said: str) -> None:
 
     kind = fields.get("general.type", "model")
     if kind != "model":
-        raise UserError(f"{said}: holds a {kind!r:.100}, no model")
+        raise UserError(f"{said}: holds {kind!r:.100}, no model")
     if fields.get("split.count", 1) > 1:
         raise UserError(
             f"{said}: is one of {fields['split.count']} parts; merge them (llama.cpp's "

@@ -38,6 +38,11 @@ def input_device(module: nn.Module) -> torch.device:
     return device_of(module, next(module.parameters()).device)
 
 
+def is_quantized(model: nn.Module) -> bool:
+    """Whether a whole model's matrices were quantized when it was loaded."""
+    return getattr(model, "hf_quantizer", None) is not None
+
+
 def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
     """A module's own parameter to read: fetched where it waits, plain numbers where quantized."""
     weight: Tensor = getattr(module, name)
@@ -48,7 +53,8 @@ def weight_of(module: nn.Module, name: str = "weight") -> Tensor:
         from transformers.integrations.bitsandbytes import dequantize_bnb_weight
 
         plain: Tensor = dequantize_bnb_weight(weight, getattr(module, "state", None))
-        return plain
+        computed: torch.dtype = module.compute_dtype  # type: ignore[assignment]
+        return plain.to(computed)
     return weight
 
 

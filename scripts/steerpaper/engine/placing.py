@@ -331,6 +331,9 @@ def placed(
             offload_folder=_folder() if "disk" in where.values() else None,
             quantization_config=quantization(quantize, dtype, devices[0]),
         )
+        for one in module.modules():
+            if type(one).__name__ == "Linear8bitLt":
+                one.compute_dtype = dtype  # as those of 4 bits say it of themselves
         if devices[0].type == "cpu":
             _wait_on_host(module, [name for name, place in where.items() if place == "host"])
     # weights are never differentiated: a pass that is keeps nothing for theirs
@@ -408,6 +411,8 @@ def quantization(quantize: str | None, dtype: torch.dtype, device: torch.device)
     from transformers import BitsAndBytesConfig
 
     if quantize == "8bit":
+        # it says at every product that it computes in float16
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype

@@ -12,7 +12,7 @@ from torch import Tensor
 from steerpaper.engine.batching import empty_prefix, run_batches
 from steerpaper.engine.forward import INSIDE, RESIDUAL, Change, Site, forward
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.offloaded import weight_of
+from steerpaper.engine.offloaded import is_quantized, weight_of
 from steerpaper.errors import UserError
 
 
@@ -156,7 +156,7 @@ def check_parts(lm: LanguageModel) -> None:
             "the neurons' activations follow from what they read": (neurons, x["neurons"]),
             "the neurons read the norm": (seen, x["mlp_in"].diff(dim=1)),
         }
-        tolerance = 1e-3 if after.dtype == torch.float32 else 0.1
+        tolerance = 0.1 if after.dtype != torch.float32 or is_quantized(lm.nn._module) else 1e-3
         for claim, (one, other) in same.items():
             size = other.abs().max().clamp(min=1e-6)
             # two blocks may lie on two devices

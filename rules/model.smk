@@ -19,6 +19,9 @@ rule model:
                 if file.is_file()
             )
             if config["model"]["source"] == "path"
+            else [local(path)]
+            if config["model"]["source"] == "gguf"
+            and (path := config["model"]["gguf"].get("path"))
             else []
         ),
     output:
@@ -75,7 +78,7 @@ rule engine:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(60),
     params:

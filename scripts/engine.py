@@ -23,6 +23,7 @@ def main(job: Job[Params]) -> None:
         manifest.parent,
         **job.params["run"],
         threads=job.threads,
+        placing=job.placing,
         name=read_json(manifest)["name"],
     )
     # its own file: last digits must not make anything again

@@ -23,6 +23,11 @@ RESIDUAL = "residual"  # the residual stream after the block
 SITES = (*INSIDE, RESIDUAL)
 
 
+def picked(tensor: Tensor, *index: Tensor) -> Tensor:
+    """A tensor's entries at an index of tensors, which may lie on another device."""
+    return tensor[tuple(one.to(tensor.device) for one in index)]
+
+
 class _SeenAll(Exception):  # noqa: N818
     """Ends a pass that has seen all that is asked for.
 
@@ -175,7 +180,7 @@ def _run(
             saved.append(logits(lm.nn.output.logits[:, -logits_of_last:]))
         else:
             if logits and lm.readout:
-                residual = _at(lm, (last, RESIDUAL))[:, -logits_of_last:]
+                residual = _at(lm, (last, RESIDUAL))[:, -logits_of_last:].to(lm.device)
                 saved.append(logits(LateLogits(lm.readout, residual)))
             elif whole:
                 # touching the block's output is what lets the pass reach it before it stops
@@ -195,7 +200,7 @@ def heads_of_nothing(lm: LanguageModel) -> Tensor:
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
         for layer in range(lm.n_layers):
             lm.blocks[layer].input[:] = 0
-            saved.append(_at(lm, (layer, "heads"))[0, 0].clone())
+            saved.append(_at(lm, (layer, "heads"))[0, 0].clone().to(lm.device))
     return torch.stack(saved)
 
 

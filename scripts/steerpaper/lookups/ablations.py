@@ -16,7 +16,7 @@ from torch import Tensor
 
 from steerpaper.engine.batching import empty_prefix, filled, padded, run_batches
 from steerpaper.engine.caches import Change, Site
-from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing
+from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
 from steerpaper.engine.widths import columns_for, width_of
@@ -136,15 +136,15 @@ def _ablate_batch(
             full = filled(batch, width)
             chosen = [here[entry][1] for entry in full]
             row = torch.tensor([here[entry][0] for entry in full], device=lm.device)
-            before = clean[site[0] - 1, RESIDUAL][row] if site[0] else None
+            before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] else None
             own = [ablations[number] for number in chosen]
             kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
             lost, ablated = _without(
-                lm, ids[row], mask[row], site, own, clean[site][row], before, kept
+                lm, ids[row], mask[row], site, own, picked(clean[site], row), before, kept
             )
             token = torch.tensor([ablation.token for ablation in own], device=lm.device)
-            found = torch.stack([logprobs[row, token], ablated, lost])[:, : len(batch)]
-            return chosen[: len(batch)], found.double().cpu()
+            parts = [logprobs[row, token], ablated, lost.to(lm.device)]
+            return chosen[: len(batch)], torch.stack(parts)[:, : len(batch)].double().cpu()
 
         found += [result for _, result in run_batches([width] * len(here), budget, run)]
     return found
@@ -168,13 +168,13 @@ def _without(
         before: [row, token, d] the residual stream after the block before; None for block 0.
         kept: [width of the site] what takes the place of what is taken out; None for zero.
     """
-    kept = torch.zeros_like(there[0]) if kept is None else kept
+    kept = torch.zeros_like(there[0]) if kept is None else kept.to(there.device)
     token = torch.tensor([ablation.token for ablation in ablations], device=lm.device)
-    unit = torch.tensor([ablation.unit for ablation in ablations], device=lm.device)
+    unit = torch.tensor([ablation.unit for ablation in ablations], device=there.device)
     # [row, width of the site] true where the row's own unit is
     wide = there.shape[-1]
     size = wide // head_count(lm) if site[1] == "heads" else 1
-    own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
+    own = torch.arange(wide, device=there.device)[None] // size == unit[:, None]
     _, ablated = forward(
         lm,
         ids,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
 from steerpaper.engine.caches import Change, Site
-from steerpaper.engine.forward import heads_of_nothing
+from steerpaper.engine.forward import heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
 from steerpaper.engine.weights import (
@@ -112,6 +112,8 @@ def head_attribution(
         [row, block, head], blocks from 0 (see `heads_before`).
     """
     blocks = range(heads_before(lm, layer, published))
+    # what a neuron reads is gathered where it is
+    where = lm.device_of(layer)
     start = beginning(lm.tokenizer, bos)
     distinct = sorted(set(neurons))
     norm, function = mlp_norm(lm, layer), activation_function(lm, layer)
@@ -122,7 +124,8 @@ def head_attribution(
         torch.stack(
             [
                 contract(
-                    heads_out(lm, block).float(), fold_norm(lm, norm, matrix[distinct]).float()
+                    heads_out(lm, block).float().to(where),
+                    fold_norm(lm, norm, matrix[distinct]).float(),
                 )
                 for block in blocks
             ],
@@ -131,22 +134,24 @@ def head_attribution(
         for matrix in matrices
     ]
     # TransformerLens moves the value bias, and the first norm's, out of the heads into the block
-    always = heads_of_nothing(lm)[: len(blocks)].float() if published else None
+    always = heads_of_nothing(lm)[: len(blocks)].float().to(where) if published else None
     place = {neuron: number for number, neuron in enumerate(distinct)}
-    reader_of = torch.tensor([place[neuron] for neuron in neurons], device=lm.device)
+    reader_of = torch.tensor([place[neuron] for neuron in neurons], device=where)
     neuron_of = torch.tensor(list(neurons), device=lm.device)
     found = np.zeros((len(rows), *readers[0].shape[1:3]), dtype=np.float32)
 
     def look(items: list[int], ids: Tensor, mask: Tensor) -> Tensor:
         row, token = last_tokens(mask)
         mine, reader = neuron_of[items], reader_of[items]
-        reads: dict[Site, Change] = {(block, "heads"): lambda x: x[row, token] for block in blocks}
-        reads[layer, "mlp_norm"] = lambda x: x[row, token]
+        reads: dict[Site, Change] = {
+            (block, "heads"): lambda x: picked(x, row, token) for block in blocks
+        }
+        reads[layer, "mlp_norm"] = lambda x: picked(x, row, token)
         if gate is not None:
-            reads[layer, "mlp_gate"] = lambda x: x[row, token, mine]
-            reads[layer, "mlp_in"] = lambda x: x[row, token, mine]
+            reads[layer, "mlp_gate"] = lambda x: picked(x, row, token, mine)
+            reads[layer, "mlp_in"] = lambda x: picked(x, row, token, mine)
         got = read_rows(lm, ids, mask, reads)
-        z = torch.stack([got[block, "heads"] for block in blocks], dim=1)
+        z = torch.stack([got[block, "heads"].to(where) for block in blocks], dim=1)
         z = z.float()
         if always is not None:
             z = z - always

@@ -114,7 +114,8 @@ def top_activations(
     """
     start = beginning(lm.tokenizer, bos)
     index = {
-        layer: torch.tensor(list(chosen), device=lm.device) for layer, chosen in neurons.items()
+        layer: torch.tensor(list(chosen), device=lm.device_of(layer))
+        for layer, chosen in neurons.items()
     }
     top = no_top(sum(map(len, neurons.values())), k)
 
@@ -123,7 +124,8 @@ def top_activations(
             (layer, "neurons"): partial(_columns, columns=chosen) for layer, chosen in index.items()
         }
         got = read_rows(lm, ids, mask, reads)
-        activation = torch.cat([got[layer, "neurons"] for layer in neurons], dim=-1)
+        found = [got[layer, "neurons"].to(lm.device) for layer in neurons]
+        activation = torch.cat(found, dim=-1)
         maximum, position = maximum_over_tokens(activation[:, len(start) :], mask[:, len(start) :])
         return maximum.T.cpu(), position.T.cpu()
 

@@ -42,7 +42,7 @@ def project(
         float64 [token] for every text.
     """
     unit = torch.as_tensor(direction / np.linalg.norm(direction), dtype=torch.float32)
-    unit = unit.to(lm.device)
+    unit = unit.to(lm.device_of(layer))
     site = (layer, RESIDUAL)
 
     def look(items: list[int], ids: Tensor, mask: Tensor) -> Tensor:

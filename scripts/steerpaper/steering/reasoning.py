@@ -217,9 +217,8 @@ def score_chains(
         UserError: a log-probability is not finite; it names the question and the block.
     """
     lm = lm.for_length(max((_length(questions, chain) for chain in wanted), default=0))
-    like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
     directions = {
-        layer: directions_at({BEHAVIOR: vector}, [BEHAVIOR], layer, like)[0]
+        layer: directions_at({BEHAVIOR: vector}, [BEHAVIOR], layer, lm.like(layer))[0]
         for layer in sorted(layers)
     }
     prefixes = Prefixes(lm, [question.prompt[:-1] for question in questions])

@@ -19,6 +19,9 @@ rule model:
                 if file.is_file()
             )
             if config["model"]["source"] == "path"
+            else [local(path)]
+            if config["model"]["source"] == "gguf"
+            and (path := config["model"]["gguf"].get("path"))
             else []
         ),
     output:
@@ -44,3 +47,46 @@ rule model:
         "Fetching the model {params.settings[name]} ({params.settings[source]})"
     script:
         "../scripts/model.py"
+
+
+def engine_code():
+    """What says where the model's parts are and how it is run: the proof, and what all jobs share.
+
+    What only some jobs use of what the proof tries would make the others run again.
+    """
+    shared = code_of("lookups/neurons")
+    proof = ("engine.py", "steerpaper/engine/proof.py")
+    return {
+        path: digest
+        for path, digest in code_of("engine").items()
+        if path in shared or path in proof
+    }
+
+
+rule engine:
+    """Find the model's parts, and prove on it that it is run as its own plain pass computes."""
+    input:
+        model=f"{MODEL}/manifest.json",
+    output:
+        engine=ENGINE,
+        checks=f"{RESULTS}/engine_checks.json",
+    log:
+        f"{LOGS}/engine.log",
+    benchmark:
+        f"{BENCHMARKS}/engine.tsv"
+    conda:
+        MODEL_ENV
+    threads: config["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=scaled(3000),
+        runtime=scaled(60),
+    params:
+        settings=dict(
+            run=RUN_MODEL,
+        ),
+        code=engine_code(),
+    message:
+        "Proving how the model can be run"
+    script:
+        "../scripts/engine.py"

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import json
 
 from conftest import ROOT
 
@@ -24,7 +23,7 @@ def find_neurons(folder, model):
     """The first stage, which has no batches and no shards: its tables by name."""
     tables = {name: str(folder / f"{name}.parquet") for name in ("neurons", "rejected", "tokens")}
     stage(
-        "lookups.neurons", {"model": str(model / "manifest.json")}, tables, **NEURONS, seed=1, **RUN
+        "lookups.neurons", {"model": str(model / "engine.json")}, tables, **NEURONS, seed=1, **RUN
     )
     return tables
 
@@ -37,7 +36,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
     folder.mkdir()
     run = {**RUN, "budget": budget}
     prompts = {split: str(folder / f"corpus.{split}.jsonl") for split in ("train", "test")}
-    common = {**prompts, "model": str(model / "manifest.json"), **neurons}
+    common = {**prompts, "model": str(model / "engine.json"), **neurons}
 
     def at(name):
         return str(folder / name)
@@ -126,9 +125,3 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
 def digests(folder):
     """Every file's digest, by name."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-def name_model(folder):
-    """Write the manifest that the stages know a tiny model by."""
-    (folder / "manifest.json").write_text(json.dumps({"name": "tiny", "revision": "test"}))
-    return folder

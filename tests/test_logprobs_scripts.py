@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from tiny_models import name_model
 
 from steerpaper.errors import UserError
 from steerpaper.plots.fixed_completions import logprob_shift
@@ -50,7 +51,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
     """A folder with what the scripts start from: model, prompts, activations, block."""
     folder = tmp_path_factory.mktemp("study")
     shutil.copytree(model_folders["llama"], folder / "model")
-    (folder / "model/manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    name_model(folder / "model")
     lm, generator = load_tiny("llama"), np.random.default_rng(0)
     items = read_items(ROOT / "data/behaviors/optimism.jsonl")[:4]
     options = {"behavior": "optimism", "split": "test", "system": None, "seed": 3}
@@ -78,7 +79,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
 
 def run(study, script, inputs, outputs, params, budget=400):
     job = Job(
-        input={"model": f"{study}/model/manifest.json"} | inputs,
+        input={"model": f"{study}/model/engine.json"} | inputs,
         output={key: str(study / name) for key, name in outputs.items()},
         params=params,
         wildcards={"behavior": "optimism", "contrast": "answers"},
@@ -271,7 +272,7 @@ def scored(study, script, name, outputs, params, budget, **wildcards):
     vectors = [make_vectors(study, contrast)[1] for contrast in CONTRASTS]
     job = Job(
         input={
-            "model": f"{study}/model/manifest.json",
+            "model": f"{study}/model/engine.json",
             "prompts": [f"{study}/{contrast}.jsonl" for contrast in CONTRASTS],
             "vectors": vectors,
             "blocks": [f"{study}/block.json"] * 2,

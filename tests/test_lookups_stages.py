@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT
-from lookups_stages import digests, find_neurons, name_model, study
+from lookups_stages import digests, find_neurons, study
+from tiny_models import name_model
 
 import steerpaper.finite
 from steerpaper.errors import UserError

@@ -15,6 +15,7 @@ from makers import INTERVAL
 from many_tables import prompt_kinds as tables_of
 from scipy import stats
 from test_figures import said
+from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.text import choices, load_tokenizer
@@ -178,7 +179,7 @@ def place(tmp_path_factory, model_folders):
             return folders[name, contrast]
         folder = tmp_path_factory.mktemp(f"{name}-{contrast}")
         shutil.copytree(model_folders[name], folder / "model")
-        (folder / "model/manifest.json").write_text('{"name": "tiny", "revision": "0"}')
+        name_model(folder / "model")
         (folder / "block.json").write_text(json.dumps({"layer": 1, "layers": LAYERS}))
         (folder / "about.json").write_text(json.dumps({"system_prompts": BOTH}))
         tokenizer = load_tokenizer(folder / "model")
@@ -203,7 +204,7 @@ def run(folder, script, inputs, output, params, budget=400):
     }
     path = folder / output
     job = Job(
-        input={"model": str(folder / "model/manifest.json")}
+        input={"model": str(folder / "model/engine.json")}
         | {
             name: [str(folder / one[0])] if isinstance(one, list) else str(folder / one)
             for name, one in inputs.items()

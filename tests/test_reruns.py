@@ -32,6 +32,8 @@ RECORDS = {"provenance", "archive", "report"}
 NOTHING = {
     "threads",
     "batch_tokens",
+    "gpus_per_job",
+    *(f"offload.{key}" for key in ("to", "gpu_memory", "cpu_memory")),
     "steering.prompts.csv",  # asks for more files
     *(
         f"{section}.endpoint.{key}"
@@ -53,6 +55,10 @@ STUDY = "study"
 OTHERS = {
     "model.name": "other",
     "model.source": None,
+    "model.quantize": "4bit",
+    "offload.to": "disk",
+    "offload.gpu_memory": 3.5,
+    "offload.cpu_memory": 3.5,
     "model.wheel.package": "other",
     "model.wheel.version": "0.1.3",
     "model.wheel.sha256": "0" * 64,

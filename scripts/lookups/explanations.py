@@ -33,6 +33,7 @@ def make_judge(job: Job[Params]) -> Judge:
             **params["run"],
             date=params["date"],
             threads=job.threads,
+            placing=job.placing,
             budget=job.batch_tokens,
             max_new_tokens=params["max_new_tokens"],
             section=section,

@@ -49,6 +49,7 @@ def make_judge(job: Job[Params], rater: JudgeSettings, how: Mapping[str, Any]) -
             **params["run"],
             date=params["date"],
             threads=job.threads,
+            placing=job.placing,
             budget=job.batch_tokens,
             max_new_tokens=params["max_new_tokens"],
             section="steering.ratings",

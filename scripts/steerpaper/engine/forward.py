@@ -16,8 +16,14 @@ from steerpaper.engine.model import LanguageModel, part_of
 from steerpaper.engine.replay import groups
 from steerpaper.engine.rope import check_stretch
 from steerpaper.engine.unembed import LateLogits, Logits
+from steerpaper.engine.widths import LEAST
 
 RESIDUAL = "residual"  # the residual stream after the block; places inside it: `engine.parts`
+
+
+def picked(tensor: Tensor, *index: Tensor) -> Tensor:
+    """A tensor's entries at an index of tensors, which may lie on another device."""
+    return tensor[tuple(one.to(tensor.device) for one in index)]
 
 
 class _SeenAll(Exception):  # noqa: N818
@@ -96,8 +102,10 @@ def _anew(
         wanted = mine[0][asked], mine[1][asked]
         options: dict[str, Any] = {"use_cache": False}
         if logits and not lm.readout and "logits_to_keep" in lm.takes:
-            options["logits_to_keep"], at = wanted[1].unique(return_inverse=True)
-            wanted = wanted[0], at
+            # products of fewer rows are summed in another order
+            begin = max(0, min(int(wanted[1].min()), group.ids.shape[1] - LEAST))
+            options["logits_to_keep"] = group.ids.shape[1] - begin
+            wanted = wanted[0], wanted[1] - begin
         got, values = _run(
             lm,
             {"input_ids": group.ids, "attention_mask": group.mask, **_positions(group.mask)},
@@ -173,7 +181,7 @@ def _run(
             saved.append(logits(lm.nn.output.logits[:, -logits_of_last:]))
         else:
             if logits and lm.readout:
-                residual = _at(lm, (last, RESIDUAL), rows)[:, -logits_of_last:]
+                residual = _at(lm, (last, RESIDUAL), rows)[:, -logits_of_last:].to(lm.device)
                 saved.append(logits(LateLogits(lm.readout, residual)))
             elif whole:
                 # touching the block's output is what lets the pass reach it before it stops
@@ -193,7 +201,7 @@ def heads_of_nothing(lm: LanguageModel) -> Tensor:
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
         for layer in range(lm.n_layers):
             lm.blocks[layer].input[:] = 0
-            saved.append(_at(lm, (layer, "heads"), 1)[0, 0].clone())
+            saved.append(_at(lm, (layer, "heads"), 1)[0, 0].clone().to(lm.device))
     return torch.stack(saved)
 
 
@@ -210,13 +218,11 @@ def _at(lm: LanguageModel, site: Site, rows: int) -> Tensor:
         output = lm.blocks[layer].output
         residual: Tensor = output[0] if lm.where.returns else output
         return residual
-    parts = lm.parts
-    path, returned = parts.places()[name]
-    module = part_of(lm.blocks[layer], path, lm.name)
+    module, returned = _module(lm, site)
     found: Tensor = module.output if returned else module.input
     if found.dim() == 2:  # rows and tokens in one axis, as OPT's MLP has them
         found = found.unflatten(0, (rows, -1))
-    if parts.fused and returned:
+    if lm.parts.fused and returned:
         gate, past = found.chunk(2, dim=-1)
         found = gate if name == "mlp_gate" else past
     return found
@@ -225,3 +231,10 @@ def _at(lm: LanguageModel, site: Site, rows: int) -> Tensor:
 def _write(lm: LanguageModel, site: Site, rows: int, change: Change) -> None:
     here = _at(lm, site, rows)
     here[:] = change(here)
+
+
+def _module(lm: LanguageModel, site: Site) -> tuple[Any, bool]:
+    """The module at which a site inside a block is, and whether it is what that returns."""
+    layer, name = site
+    path, returned = lm.parts.places()[name]
+    return part_of(lm.blocks[layer], path, lm.name), returned

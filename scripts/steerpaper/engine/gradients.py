@@ -23,6 +23,7 @@ from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.offloaded import weights_kept_out
 from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
@@ -217,7 +218,7 @@ def _of_rows(
     if not lm.how.reuse:
         # what is read of whole rows is no part of the graph; nothing that is added to them is
         edits, reads = {site: partial(add, layer=site[0]) for site in sites}, {}
-    with torch.enable_grad():
+    with torch.enable_grad(), weights_kept_out(lm.nn._module):
         residual, logprobs = forward(
             lm,
             ids,
@@ -234,8 +235,10 @@ def _of_rows(
     condition = Condition((0,), "", 1.0, positions=positions)
     place = torch.arange(width)[None] - last[:, None]
     steered = strengths([condition] * len(rows), place, [row.prefilled for row in rows])
-    steered = steered.to(lm.device, torch.float64)
     # one after the other: a sum's order may follow from the number of rows beside it
-    sums = [(slope.double() * steered).cumsum(dim=1)[:, -1] for slope in slopes]
-    found: Gradients = torch.stack(sums, dim=1).cpu().numpy()
+    sums = [
+        (slope.double() * steered.to(slope.device, torch.float64)).cumsum(dim=1)[:, -1].cpu()
+        for slope in slopes
+    ]
+    found: Gradients = torch.stack(sums, dim=1).numpy()
     return found

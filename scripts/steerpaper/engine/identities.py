@@ -17,6 +17,7 @@ from steerpaper.engine.caches import Site
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.norms import Norm
+from steerpaper.engine.offloaded import is_quantized, weight_of
 from steerpaper.engine.parts import TOKENS, Seen, refuse, run_tokens, tokens_of, watched
 from steerpaper.engine.unembed import after_unembedding
 from steerpaper.engine.weights import (
@@ -49,11 +50,10 @@ def check_parts(lm: LanguageModel) -> None:
     Raises:
         UserError: it is not; names the block and what does not hold.
     """
-    wide = module_at(lm, 0, lm.parts.heads_out).weight.numel() // lm.width
-    heads = head_count(lm)
+    got, logits = _read(lm)
+    heads, wide = head_count(lm), got[0, "heads"].shape[-1]
     if wide % heads:
         raise refuse(lm.name, f"{heads} heads do not stand side by side in {wide} numbers")
-    got, logits = _read(lm)
     for layer in range(lm.n_layers):
         for claim in _claims(lm, layer, got):
             _hold(lm, f"in block {layer}", claim)
@@ -67,12 +67,18 @@ def _hold(lm: LanguageModel, where: str, claim: Claim) -> None:
     what, *two, whole = claim
     ours, theirs = (x.float() for x in two)
     size = theirs.norm(dim=-1)
-    room = ALLOWED[lm.dtype] * (size + 0.01 * size.max())
+    room = _allowed(lm) * (size + 0.01 * size.max())
     if whole is not None:
         room = room + ROUNDINGS * torch.finfo(lm.dtype).eps * whole.float().norm(dim=-1)
     # what is not a number holds no claim
     if ours.shape != theirs.shape or not bool(((ours - theirs).norm(dim=-1) <= room + 1e-6).all()):
         raise refuse(lm.name, f"{where} it does not hold that {what}")
+
+
+def _allowed(lm: LanguageModel) -> float:
+    """How far two ways may be from each other: quantized matrices make products in another way."""
+    quantized = is_quantized(lm.nn._module)
+    return max(ALLOWED[lm.dtype], ALLOWED[torch.bfloat16] if quantized else 0)
 
 
 def _read(lm: LanguageModel) -> tuple[Mapping[Site, Tensor], Tensor]:
@@ -107,7 +113,9 @@ def _claims(lm: LanguageModel, layer: int, got: Mapping[Site, Tensor]) -> Iterat
     neurons = _written(lm, layer, parts.mlp_out, neurons_weight, norm, x, "neurons")
     read, after = x["mlp_norm"], got[layer, RESIDUAL]
     # the first block's input stands nowhere
-    before = got[layer - 1, RESIDUAL] if layer else read - (0 if parts.parallel else heads)
+    before = read if parts.parallel else read - heads
+    if layer:  # two blocks may lie on two devices
+        before = got[layer - 1, RESIDUAL].to(read.device)
     if parts.parallel:
         yield "the MLP reads the block's input", read, before, None
     else:
@@ -128,8 +136,11 @@ def _claims(lm: LanguageModel, layer: int, got: Mapping[Site, Tensor]) -> Iterat
 
 
 def _bias(lm: LanguageModel, layer: int, path: str) -> Tensor | None:
-    bias: Tensor | None = getattr(module_at(lm, layer, path), "bias", None)
-    return bias
+    return _bias_of(module_at(lm, layer, path))
+
+
+def _bias_of(module: Any) -> Tensor | None:
+    return weight_of(module, "bias") if getattr(module, "bias", None) is not None else None
 
 
 def _written(
@@ -176,7 +187,8 @@ def _read_by(norm: Norm, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
 def _of_logits(lm: LanguageModel, residual: Tensor, logits: Tensor) -> Claim:
     """That logits are what the final norm and the unembedding give."""
     config = lm.nn._module.config.get_text_config()
-    bias = getattr(lm.nn._module.get_submodule(lm.where.unembedding), "bias", None)
+    residual = residual.to(lm.device)
+    bias = _bias_of(lm.nn._module.get_submodule(lm.where.unembedding))
     ours = after_unembedding(config)(_read_by(final_norm(lm), residual, unembedding(lm), bias))
     return "the logits are read of the final norm", ours, logits, None
 
@@ -195,7 +207,7 @@ def _check_heads(lm: LanguageModel, heads: int) -> None:
         ours, theirs = (x[..., 0] for x in (values @ weights, given))
         _hold(lm, f"in block {layer}", (claim, ours, theirs, None))
         pairs = weights[: heads // 2 * 2, :, 0].unflatten(0, (-1, 2))
-        alike = alike and torch.allclose(pairs[:, 0], pairs[:, 1], atol=0.5 * ALLOWED[lm.dtype])
+        alike = alike and torch.allclose(pairs[:, 0], pairs[:, 1], atol=0.5 * _allowed(lm))
     if alike and heads > 1:
         raise refuse(
             lm.name,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from steerpaper.engine.offloaded import device_of, weight_of
+
 # how far a norm may be from its module, by dtype, of the largest number of a token
 ALLOWED = {torch.float32: 1e-3, torch.float16: 0.01, torch.bfloat16: 0.03}
 # what norms that do not say so add to the mean square
@@ -49,7 +51,7 @@ class Norm:
         <norm(x), w> = scale(x) · <x, fold(w)> + <bias, w>.
         """
         if self.gain is not None:
-            directions = directions * self.gain
+            directions = directions * self.gain.to(directions.device)
         return directions - directions.mean(dim=-1, keepdim=True) if self.centred else directions
 
     def passed(self, vectors: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ class Norm:
         """
         if self.centred:
             vectors = vectors - vectors.mean(dim=-1, keepdim=True)
-        return vectors if self.gain is None else vectors * self.gain
+        return vectors if self.gain is None else vectors * self.gain.to(vectors.device)
 
 
 NONE = Norm(scaled=False)
@@ -70,9 +72,10 @@ def norm_of(module: nn.Module, width: int, dtype: torch.dtype, device: torch.dev
 
     Args:
         dtype: what it is given.
-        device: where it is given that, if it has no weights.
+        device: where it is given that, if it has no weights that say so.
     """
-    device = next((weight.device for weight in module.parameters()), device)
+    own = next((weight.device for weight in module.parameters()), device)
+    device = device_of(module, own)
     # with a mean, and so small once that what is added to the mean square shows
     drawn = torch.randn(4, width, generator=torch.Generator().manual_seed(0)) + 0.5
     x = (drawn * torch.tensor([1.0, 2e-3, 30.0, 1.0])[:, None]).to(device, dtype)
@@ -91,7 +94,11 @@ def norm_of(module: nn.Module, width: int, dtype: torch.dtype, device: torch.dev
 
 def _candidates(module: nn.Module, width: int, dtype: torch.dtype) -> Iterator[Norm]:
     """What a module with such weights may compute, a LayerNorm's and an RMSNorm's forms."""
-    own = {name: w for name, w in module.named_parameters(recurse=False) if w.shape == (width,)}
+    own = {
+        name: weight_of(module, name)
+        for name, weight in module.named_parameters(recurse=False)
+        if weight.shape == (width,)
+    }
     bias = own.pop("bias", None)
     weight = next(iter(own.values()), None)
     gains = [None] if weight is None else [weight, weight.float() + 1]

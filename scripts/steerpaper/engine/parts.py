@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from steerpaper.engine.finding import residual_of
+from steerpaper.engine.offloaded import input_device
 from steerpaper.errors import UserError
 
 # what parts are called; first come the paths from the block to what holds them
@@ -131,8 +132,7 @@ def tokens_of(module: nn.Module) -> Tensor:
     """Three token ids [1, 3] from within the vocabulary, at whose ends are special ones."""
     config = module.config.get_text_config()  # type: ignore[operator, union-attr]
     step = config.vocab_size // (TOKENS + 1)
-    device = next(module.parameters()).device
-    return torch.arange(1, TOKENS + 1, device=device)[None] * int(step)
+    return torch.arange(1, TOKENS + 1, device=input_device(module))[None] * int(step)
 
 
 def run_tokens(module: nn.Module) -> None:

@@ -38,7 +38,7 @@ TEXT = (
 )
 # how far two ways may be from each other, by dtype, in standard deviations of the plain logits over
 # the vocabulary, a token that is scored; and of the residual stream's norm
-ALLOWED = {torch.float32: 3e-4, torch.float16: 0.02, torch.bfloat16: 0.1}
+ALLOWED = {torch.float32: 5e-5, torch.float16: 0.02, torch.bfloat16: 0.1}
 SHARED, OWN, ANSWER = 20, (5, 11), (1, 6)  # tokens: of all prompts, of each, of its completions
 # the longest window that a shared beginning is made longer than
 LONGEST = 8192
@@ -72,23 +72,24 @@ class Check:
         return self.difference <= self.allowed
 
 
-def load(
-    directory: str | Path, *, device: str, dtype: str, threads: int, name: str | None = None
-) -> LanguageModel:
+def load(directory: str | Path, *, name: str | None = None, **how: Any) -> LanguageModel:
     """Load a model folder, find its parts, and prove how it can be run.
+
+    Args:
+        how: as `open_folder` takes it: device, dtype, threads and more.
 
     Raises:
         UserError: as `open_folder`, `find` and `prove`.
     """
-    return load_proved(directory, device=device, dtype=dtype, threads=threads, name=name)[0]
+    return load_proved(directory, name=name, **how)[0]
 
 
 def load_proved(
-    directory: str | Path, *, device: str, dtype: str, threads: int, name: str | None = None
+    directory: str | Path, *, name: str | None = None, **how: Any
 ) -> tuple[LanguageModel, list[Check]]:
     """`load`, and what was compared."""
     name = name or Path(directory).name
-    module, tokenizer = open_folder(directory, device=device, dtype=dtype, threads=threads)
+    module, tokenizer = open_folder(directory, **how)
     with reading(f"{directory}: the model cannot be run"):
         lm = wrap(module, tokenizer, find(module, name), How(), name)
         return prove(lm)

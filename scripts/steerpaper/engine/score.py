@@ -287,9 +287,9 @@ class _Scorer:
         lm, (layers, intervention) = self._lm, group
         chosen = [self._conditions[number] for number in numbers]
         push = {
-            layer: directions_at(self._vectors, [c.direction for c in chosen], layer, entered)[
-                :, None
-            ]
+            layer: directions_at(
+                self._vectors, [c.direction for c in chosen], layer, lm.like(layer)
+            )[:, None]
             for layer in layers
         }
         n_rows = len(batch.ids)
@@ -305,16 +305,18 @@ class _Scorer:
                 [batch.prefilled[r] for r in row.tolist()],
             )
             edit = {
-                layer: steer(intervention, push[layer][condition], strength) for layer in layers
+                layer: steer(intervention, vectors[condition.to(vectors.device)], strength)
+                for layer, vectors in push.items()
             }
             first = layers[0]
+            residual = entered[row.to(entered.device)]
             copy = batch.before.select(row, from_layer=first + 1)
             _, logprobs = forward(
                 lm,
                 batch.ids[row],
                 copy.extend(batch.mask[row]),
                 copy.cache,
-                enter=(first, edit[first](entered[row])),
+                enter=(first, edit[first](residual)),
                 edits={(layer, RESIDUAL): edit[layer] for layer in layers[1:]},
                 logits=lambda x: sum_logprobs(
                     x, hits, batch.start[scores], batch.targets[scores], batch.target_mask[scores]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.norms import NONE, Norm, norm_of
+from steerpaper.engine.offloaded import weight_of
 from steerpaper.engine.parts import refuse
 
 
@@ -31,7 +32,7 @@ def head_count(lm: LanguageModel) -> int:
 
 def _in_by_out(module: Any) -> Tensor:
     """A projection's weight as [input, output]; GPT-2's Conv1D keeps it so, a Linear transposed."""
-    weight: Tensor = module.weight
+    weight = weight_of(module)
     return weight.T if isinstance(module, torch.nn.Linear) else weight
 
 
@@ -122,5 +123,4 @@ def final_norm(lm: LanguageModel) -> Norm:
 
 def unembedding(lm: LanguageModel) -> Tensor:
     """W_U [V, d]."""
-    weight: Tensor = lm.nn._module.get_submodule(lm.where.unembedding).weight
-    return weight
+    return weight_of(lm.nn._module.get_submodule(lm.where.unembedding))

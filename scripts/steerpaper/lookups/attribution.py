@@ -23,7 +23,7 @@ from torch import Tensor
 
 from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
 from steerpaper.engine.caches import Change, Site
-from steerpaper.engine.forward import heads_of_nothing
+from steerpaper.engine.forward import heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.norms import Norm
 from steerpaper.engine.text import beginning
@@ -101,7 +101,10 @@ def _readers(
     """
     return [
         torch.stack(
-            [contract(heads_out(lm, block).float(), norm.fold(matrix).float()) for block in blocks],
+            [
+                contract(heads_out(lm, block).float().to(matrix.device), norm.fold(matrix).float())
+                for block in blocks
+            ],
             dim=1,
         )
         for matrix in matrices
@@ -134,6 +137,8 @@ def head_attribution(
         norm behind a block's heads that is multiplied in [row, block], None without such norms.
     """
     blocks = range(heads_before(lm, layer, published))
+    # what a neuron reads is gathered where it is
+    where = lm.device_of(layer)
     start = beginning(lm.tokenizer, bos)
     distinct = sorted(set(neurons))
     norm, function = mlp_norm(lm, layer), activation_function(lm, layer)
@@ -141,9 +146,9 @@ def head_attribution(
     matrices = [neurons_in(lm, layer)] if gate is None else [gate, neurons_in(lm, layer)]
     readers = _readers(lm, norm, [matrix[distinct] for matrix in matrices], blocks)
     # TransformerLens moves the value bias, and the first norm's, out of the heads into the block
-    always = heads_of_nothing(lm)[: len(blocks)].float() if published else None
+    always = heads_of_nothing(lm)[: len(blocks)].float().to(where) if published else None
     place = {neuron: number for number, neuron in enumerate(distinct)}
-    reader_of = torch.tensor([place[neuron] for neuron in neurons], device=lm.device)
+    reader_of = torch.tensor([place[neuron] for neuron in neurons], device=where)
     neuron_of = torch.tensor(list(neurons), device=lm.device)
     found = np.zeros((len(rows), *readers[0].shape[1:3]), dtype=np.float32)
     behind = [heads_norm(lm, block) for block in blocks] if lm.parts.heads_norm else []
@@ -152,14 +157,18 @@ def head_attribution(
     def look(items: list[int], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         row, token = last_tokens(mask)
         mine, reader = neuron_of[items], reader_of[items]
-        reads: dict[Site, Change] = {(block, "heads"): lambda x: x[row, token] for block in blocks}
-        reads |= {(block, "heads_norm"): lambda x: x[row, token] for block in range(len(behind))}
-        reads[layer, "mlp_norm"] = lambda x: x[row, token]
+        reads: dict[Site, Change] = {
+            (block, "heads"): lambda x: picked(x, row, token) for block in blocks
+        }
+        reads |= {
+            (block, "heads_norm"): lambda x: picked(x, row, token) for block in range(len(behind))
+        }
+        reads[layer, "mlp_norm"] = lambda x: picked(x, row, token)
         if gate is not None:
-            reads[layer, "mlp_gate"] = lambda x: x[row, token, mine]
-            reads[layer, "mlp_in"] = lambda x: x[row, token, mine]
+            reads[layer, "mlp_gate"] = lambda x: picked(x, row, token, mine)
+            reads[layer, "mlp_in"] = lambda x: picked(x, row, token, mine)
         got = read_rows(lm, ids, mask, reads)
-        z = torch.stack([got[block, "heads"] for block in blocks], dim=1)
+        z = torch.stack([got[block, "heads"].to(where) for block in blocks], dim=1)
         z = z.float()
         if always is not None:
             z = z - always
@@ -174,15 +183,15 @@ def head_attribution(
         total = sum(parts) * norm.scale(got[layer, "mlp_norm"])[:, None, None]
         if not behind:
             return total.cpu(), None
-        own = [one.scale(got[block, "heads_norm"]) for block, one in enumerate(behind)]
+        own = [one.scale(got[block, "heads_norm"]).to(where) for block, one in enumerate(behind)]
         scale = torch.stack(own, dim=1)
         return (total * scale[:, :, None]).cpu(), scale.cpu()
 
     batches = run_rows(lm, rows, budget, look, start)
     for items, (values, scale) in progress(batches, len(rows), f"head attribution, block {layer}"):
-        found[items] = values.numpy()
+        found[items] = values[: len(items)].numpy()
         if scale is not None:
-            scales[items] = scale.numpy()
+            scales[items] = scale[: len(items)].numpy()
     return found, scales if behind else None
 
 

@@ -96,8 +96,9 @@ def best_congruence(
 
 def model_congruence(lm: LanguageModel, layers: Sequence[int]) -> Best:
     """`best_congruence` of a model's neurons."""
-    blocks = (neurons_out(lm, layer).float() for layer in range(lm.n_layers))
-    return best_congruence(blocks, read_directions(lm), layers)
+    read = read_directions(lm)
+    blocks = (neurons_out(lm, layer).float().to(read.device) for layer in range(lm.n_layers))
+    return best_congruence(blocks, read, layers)
 
 
 def token_texts(tokenizer: Any, vocabulary: int) -> list[str]:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
 from steerpaper.workflow.runs import join
@@ -36,6 +36,7 @@ class Run(TypedDict):
 
     device: str
     dtype: str
+    quantize: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Job(Generic[Params]):
         log: its log file.
         batch_tokens: tokens a forward pass may hold. No result depends on it, so it is no
             parameter: a change re-runs nothing.
+        placing: how much of the machine the model takes, by the names of `engine.placing.Placing`;
+            as little a parameter.
         rule: its rule's name.
         code: digests of what the script does, by module.
         made: by input, the settings that its files must have been made with.
@@ -63,6 +66,7 @@ class Job(Generic[Params]):
     threads: int
     log: str
     batch_tokens: int = 1024
+    placing: dict[str, Any] = field(default_factory=dict)
     rule: str = ""
     code: dict[str, str] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
@@ -97,6 +101,7 @@ def _current_job() -> Job[Any]:
         threads=snakemake.threads,
         log=str(snakemake.log[0]),
         batch_tokens=snakemake.config["batch_tokens"],
+        placing={"gpus": snakemake.config["gpus_per_job"], **snakemake.config["offload"]},
         rule=snakemake.rule,
         code=snakemake.params.get("code", {}),
         made=snakemake.params.get("made", {}),

@@ -119,11 +119,11 @@ def like(name, behaviors):
     info = INFOS[name]
     settings = info.params[1]
     log = Path(info.log.paths[0])
-    chunk = dict(
-        rule=getattr(rules, name).rule.name,
-        script=Path(info.script).name,
-        behaviors=behaviors,
-        log=str(log.relative_to(RESULTS)),
+    chunk = {
+        "rule": getattr(rules, name).rule.name,
+        "script": Path(info.script).name,
+        "behaviors": behaviors,
+        "log": str(log.relative_to(RESULTS)),
         **{
             kind: {
                 key: isinstance(value, list)
@@ -132,7 +132,7 @@ def like(name, behaviors):
             }
             for kind, files in (("input", info.input), ("output", info.output))
         },
-    )
+    }
     how = vars(settings.get("how", SimpleNamespace()))
     return settings | dict(how=SimpleNamespace(**how, chunk=chunk))
 

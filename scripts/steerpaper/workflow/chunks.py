@@ -20,7 +20,7 @@ from typing import Any
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import read_json, sha256, whole, write_json
 from steerpaper.workflow.job import Job, about, files_read, paths_of
-from steerpaper.workflow.records import checked, portable, record_of
+from steerpaper.workflow.records import Record, checked, portable, record_of
 
 Cuts = dict[str, list[list[str]]]
 # of a rule with wildcards: its settings and its code; None where there is no such rule
@@ -72,30 +72,34 @@ def made_as_told(study: Path, told: Told) -> Callable[[str], bool]:
     """A function that says of a file whether it was made as the configuration says.
 
     That is: it is there, its record has the settings and the code that its rule has now, and so
-    has all that it was made from, down to the raw data, which is known by settings.
+    has all that it was made from, down to the raw data, which has no record: settings hold what it
+    says.
     """
+    records: dict[str, Record | None] = {}
     seen: dict[str, bool] = {}
+
+    def record(path: str) -> Record | None:
+        if path not in records:
+            records[path] = record_of(study, path)
+        return records[path]
 
     def is_made(path: str) -> bool:
         if path not in seen:
             seen[path] = False  # no file is made of itself
-            seen[path] = found(path)
+            seen[path] = found(path, record(path))
         return seen[path]
 
-    def found(path: str) -> bool:
-        if not Path(path).exists():
+    def found(path: str, made: Record | None) -> bool:
+        if made is None or not Path(path).exists():
             return False
-        record = record_of(study, path)
-        if record is None:
-            return True
-        now = told(record["rule"], record["wildcards"])
-        if now is None or any(_plain(now[key]) != record[key] for key in ("settings", "code")):
+        now = told(made["rule"], made["wildcards"])
+        if now is None or any(_plain(now[key]) != made[key] for key in ("settings", "code")):
             return False
-        return all(is_made(read) and is_same(read, held) for read, held in record["inputs"].items())
+        return all(is_read(path, held) for path, held in made["inputs"].items())
 
-    def is_same(path: str, held: str) -> bool:
-        record = record_of(study, path)
-        return record is None or record["digest"] == held
+    def is_read(path: str, held: str) -> bool:
+        made = record(path)
+        return made is None or (made["digest"] == held and is_made(path))
 
     return is_made
 

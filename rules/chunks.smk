@@ -53,6 +53,11 @@ def told_of_rule(name, wildcards):
     return None
 
 
+def is_chunk(one):
+    """Does a rule do for several behaviours what another does for one?"""
+    return one.script is not None and Path(str(one.script)).name == "chunk.py"
+
+
 def listed(value):
     """A named file, or several, as a list."""
     return value if isinstance(value, list) else [value]
@@ -181,9 +186,12 @@ for _chunk, (_name, _behaviors) in CHUNKS.items():
         output:
             **together(INFOS[_name].output.kwpaths, _behaviors),
         log:
-            f"{LOGS}/{_chunk}/" + Path(INFOS[_name].log.paths[0]).name.replace("{behavior}", "job"),
+            f"{LOGS}/{_chunk}/"
+            + Path(INFOS[_name].log.paths[0]).name.replace("{behavior}", "job"),
         benchmark:
-            f"{BENCHMARKS}/{_chunk}/" + Path(INFOS[_name].log.paths[0]).stem.replace("{behavior}", "job") + ".tsv"
+            f"{BENCHMARKS}/{_chunk}/"
+            + Path(INFOS[_name].log.paths[0]).stem.replace("{behavior}", "job")
+            + ".tsv"
         conda:
             MODEL_ENV
         threads: config["threads"]

@@ -60,9 +60,7 @@ rule best_block:
     input:
         **(CHANCE if STEERING["layer"] == "auto" else {}),
         shards=lambda wildcards: (
-            []
-            if wildcards.behavior in WITHOUT_DEV
-            else shards_alike(wildcards)
+            [] if wildcards.behavior in WITHOUT_DEV else shards_alike(wildcards)
         ),
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
     output:

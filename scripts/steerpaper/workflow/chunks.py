@@ -212,11 +212,12 @@ def logged_to(path: str) -> Iterator[None]:
     root.addHandler(handler)
     try:
         yield
-    except UserError as error:
-        handler.stream.write(f"ERROR: {error}\n")
-        raise
-    except Exception:
-        traceback.print_exc(file=handler.stream)
+    except Exception as error:
+        with open(path, "a", encoding="utf-8") as out:
+            if isinstance(error, UserError):
+                out.write(f"ERROR: {error}\n")
+            else:
+                traceback.print_exc(file=out)
         raise
     finally:
         root.removeHandler(handler)

@@ -124,9 +124,7 @@ def about(job: Job[Any]) -> dict[str, Any]:
 
 def files_read(job: Job[Any]) -> list[str]:
     """A job's inputs; of a model its manifest alone, which has the digests of its files."""
-    return [
-        path for key, value in job.input.items() if key != "files" for path in paths_of(value)
-    ]
+    return [path for key, value in job.input.items() if key != "files" for path in paths_of(value)]
 
 
 def recorded(main: Callable[[Job[Any]], None], job: Job[Any]) -> None:

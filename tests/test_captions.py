@@ -273,3 +273,16 @@ def test_of_several_measures_captions_show_the_first(environment, finished_study
     caption = caption_of(environment, figure, one)
     assert not unfilled(caption)
     assert caption_of(environment, figure, both) == caption
+
+
+def test_an_interval_is_called_a_bootstrap_nowhere_since_below_20_items_it_is_none():
+    """Where the word stands, it says what is drawn with replacement: the choice of the block."""
+    found = {
+        path.relative_to(ROOT).as_posix(): re.findall(r".{0,60}bootstrap.{0,30}", path.read_text())
+        for path in (ROOT / "report").rglob("*")
+        if path.suffix in {".yaml", ".rst", ".css"}
+    }
+    found = {path: lines for path, lines in found.items() if lines}
+    assert found.keys() == {"report/captions/layer_sweep.rst"}
+    (line,) = found["report/captions/layer_sweep.rst"]
+    assert "percent(row.stability)" in line and "of bootstrap draws choose it" in line

@@ -59,7 +59,7 @@ def benchmarks_table(
     none), with Wilson's interval; `change` is its difference from the unsteered model over the same
     questions (Bonett and Price 2012).
 
-    `p_correct` is the mean over questions of p(correct) / Σ p(choice), with a bootstrap interval:
+    `p_correct` is the mean over questions of p(correct) / Σ p(choice), with an interval over them:
     what CAA prints for MMLU and TruthfulQA (nrimsky/CAA at 25dcd48, plot_results.py, lines 57-66),
     there of two choices; its printed average is the unweighted mean over categories
     (`plot_tqa_mmlu_results_for_layer`, from line 122), here the row "mean of categories".

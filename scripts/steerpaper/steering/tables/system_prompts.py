@@ -41,8 +41,9 @@ def propensity_table(
 ) -> pd.DataFrame:
     """Mean propensity by system prompt × multiplier: Panickssery et al. 2023, figures of section 5.
 
-    The paper's number is the mean over test items of p(matching) / (p(matching) + p(other)),
-    whatever measure the study's other tables hold.
+    The mean over test items of p(matching) / (p(matching) + p(other)), as their code has it
+    (nrimsky/CAA at 25dcd48, plot_results.py, lines 57-66), whatever measure the study's other
+    tables hold.
 
     Args:
         scores, block: as `system_prompts_table` takes them.

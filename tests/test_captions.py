@@ -285,4 +285,5 @@ def test_an_interval_is_called_a_bootstrap_nowhere_since_below_20_items_it_is_no
     found = {path: lines for path, lines in found.items() if lines}
     assert found.keys() == {"report/captions/layer_sweep.rst"}
     (line,) = found["report/captions/layer_sweep.rst"]
-    assert "percent(row.stability)" in line and "of bootstrap draws choose it" in line
+    assert "percent(row.stability)" in line
+    assert "of bootstrap draws choose it" in line

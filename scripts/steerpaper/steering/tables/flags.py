@@ -32,5 +32,18 @@ def vector_flags(steered: pd.DataFrame, block: Mapping[str, Any]) -> list[str]:
     norms = steered["norm"].dropna()
     if not len(norms):
         return []
-    stands_out = block.get("stands_out", True)
-    return [*zero(norms.min()), *([] if stands_out else ["no block stands out"])]
+    return [*zero(norms.min()), *_among_many(block)]
+
+
+def block_flags(block: Mapping[str, Any]) -> list[str]:
+    """Flags of what the chosen block's vector does, of tables that do not hold its norm.
+
+    Args:
+        block: of `choose.best_block`, with `norm_share`.
+    """
+    share = block.get("norm_share")
+    return [*zero(float("nan") if share is None else float(share)), *_among_many(block)]
+
+
+def _among_many(block: Mapping[str, Any]) -> list[str]:
+    return [] if block.get("stands_out", True) else ["no block stands out"]

@@ -25,7 +25,7 @@ from steerpaper.plots.style import dagger, flag_marks, panels, readable
 from steerpaper.stats import Interval, mean_interval
 from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER, UNSTEERED
 from steerpaper.steering.cost import knowledge_rows
-from steerpaper.steering.scores import norm_at, score_prompts, with_norms
+from steerpaper.steering.scores import norm_at, score_prompts, with_beyond, with_norms
 from steerpaper.steering.tables.completions import label_shares
 from steerpaper.steering.tables.cost import cost_table
 from steerpaper.steering.tables.fixed_completions import logprobs_table
@@ -152,6 +152,48 @@ def test_texts_beyond_the_positions_that_a_model_was_trained_at_are_flagged(load
         items = table[table["direction"] == UNSTEERED]
         flags = effect_flags(items, table[table["direction"] != UNSTEERED], BLOCK)
         assert flags == ("beyond context scaling" if beyond else "")
+
+
+def test_of_a_model_that_is_not_stretched_no_file_has_another_column(load_tiny):
+    table = pd.DataFrame({"item": ["a", "a", "b", "b"]})
+    assert with_beyond(table, load_tiny("llama"), [5, 9]) is table
+    one = copy.copy(load_tiny("llama"))
+    one.__dict__["stretch"] = Stretch("linear", 8)
+    assert with_beyond(table, one, [5, 9])["beyond_scaling"].tolist() == [False, False, True, True]
+    assert list(with_beyond(table.iloc[:0], one, [])) == ["item"]
+
+
+def beyond_of(table, rows):
+    """Scores of which some rows are of texts beyond the positions that were not stretched."""
+    return table.assign(beyond_scaling=rows)
+
+
+BEYOND = {
+    "logprobs": lambda: logprobs_table(
+        {"calm": [beyond_of(fixed().assign(contrast="letters"), fixed()["prompt_id"] == "p3")]},
+        {("calm", "letters"): BLOCK},
+        interval=INTERVAL,
+    ),
+    "completion_labels": lambda: label_shares(
+        beyond_of(sampled(), sampled()["multiplier"] == 1),
+        {"markers": {"matching": ["hope"], "other": []}, "negators": None},
+        {},
+        interval=INTERVAL,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_completions_beyond_a_models_own_positions_are_flagged_where_they_stand(name):
+    table = BEYOND[name]()
+    found = table["flags"] == "beyond context scaling"
+    assert found.tolist() == (table["multiplier"].eq(1) | (name == "logprobs")).tolist()
+
+
+def test_a_chain_of_thought_may_be_longer_than_the_unsteered_one():
+    items, own = items_of(), steered().assign(beyond_scaling=[False, True])
+    assert effect_flags(items, own, BLOCK) == "beyond context scaling"
+    assert effect_flags(items, own.head(1), BLOCK) == ""
 
 
 def test_shares_of_few_questions_are_flagged():

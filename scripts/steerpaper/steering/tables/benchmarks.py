@@ -16,7 +16,7 @@ from steerpaper.stats import (
     share_difference_interval,
     share_interval,
 )
-from steerpaper.steering.tables.flags import vector_flags
+from steerpaper.steering.tables.flags import beyond_flags, vector_flags
 from steerpaper.steering.tables.rows import groups, labelled
 
 ALL = ""  # the category of a row over all questions
@@ -143,7 +143,12 @@ def _rows(
             **_estimate(change, number, "change", "change_low", "change_high"),
             **_estimate(p_correct, number, "p_correct", "p_correct_low", "p_correct_high"),
             "chance": chance,
-            "flags": joined(*few(len(asked)), *low_letters(mass), *vector_flags(group, block)),
+            "flags": joined(
+                *few(len(asked)),
+                *low_letters(mass),
+                *beyond_flags(group),
+                *vector_flags(group, block),
+            ),
         }
 
 

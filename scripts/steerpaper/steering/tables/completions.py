@@ -8,7 +8,7 @@ import pandas as pd
 from steerpaper.flags import few, joined, unparsed
 from steerpaper.stats import Interval, share_difference_interval, share_interval
 from steerpaper.steering.labels import MATCHING, OTHER, label_by_markers
-from steerpaper.steering.tables.flags import block_flags
+from steerpaper.steering.tables.flags import beyond_flags, block_flags
 from steerpaper.steering.tables.page import completions_page
 
 
@@ -115,5 +115,5 @@ def _shares(group: pd.DataFrame, block: Mapping[str, Any], interval: Interval) -
             row[name + ending] = float(value)
     row["unparsed"] = len(group) - len(known)
     doubtful = [*few(row["n_prompts"]), *unparsed(row["unparsed"], len(group))]
-    row["flags"] = joined(*doubtful, *block_flags(block))
+    row["flags"] = joined(*doubtful, *beyond_flags(known), *block_flags(block))
     return row

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steerpaper.flags import few, joined
+from steerpaper.flags import beyond_scaling, few, joined
 from steerpaper.stats import (
     Floats,
     Interval,
@@ -76,17 +76,22 @@ def of_behavior(
         if part["side"].isin(LETTERS).any():
             made.append(logprob_table(by_letter(part), LETTERS, LETTER_DIFFERENCE, interval))
         table = with_control_bands(pd.concat(made, ignore_index=True), interval)
-        table = table.assign(flags=_flags(table, blocks[str(contrast)]))
+        flags = _flags(table, blocks[str(contrast)], beyond_scaling(part["beyond"] > 0))
+        table = table.assign(flags=flags)
         tables.append(labelled(table, contrast=str(contrast), form=str(form)))
     return pd.concat(tables, ignore_index=True)
 
 
-def _flags(table: pd.DataFrame, block: Mapping[str, Any]) -> list[str]:
-    """Flags of every row; what is said of the chosen block is said of no other, nor unsteered."""
+def _flags(table: pd.DataFrame, block: Mapping[str, Any], of_all: Sequence[str]) -> list[str]:
+    """Flags of every row; what is said of the chosen block is said of no other, nor unsteered.
+
+    Args:
+        of_all: those of all completions.
+    """
     chosen = "+".join(map(str, block["layers"]))
     of_block = block_flags(block)
     return [
-        joined(*few(n), *(of_block if layers == chosen and multiplier else []))
+        joined(*few(n), *of_all, *(of_block if layers == chosen and multiplier else []))
         for n, layers, multiplier in table[["n_prompts", "layers", "multiplier"]].to_numpy()
     ]
 
@@ -100,7 +105,7 @@ def prompt_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
     Returns:
         contrast, form, prompt_id, side, label and the condition, with the sums weight
-        (completions), distinct, logprob and change.
+        (completions), distinct, logprob, change and beyond (rows that are beyond_scaling).
     """
     keys = ["contrast", "form", "prompt_id", "side", "label", *CONDITION]
     sums = []
@@ -110,6 +115,7 @@ def prompt_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
             side=part["side"].fillna(""),
             weight=count,
             distinct=1,
+            beyond=part["beyond_scaling"].astype(int) if "beyond_scaling" in part else 0,
             logprob=part["logprob"] * count,
             change=part["change"] * count,
         )

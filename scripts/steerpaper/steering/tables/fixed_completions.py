@@ -1,6 +1,6 @@
 """Fixed completions under steering, summed up: how much likelier each side's become."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ DIFFERENCE, LETTER_DIFFERENCE = "difference", "A − B"
 
 def logprobs_table(
     logprobs: Mapping[str, Iterable[pd.DataFrame]],
-    blocks: Mapping[Hashable, Mapping[str, Any]],
+    blocks: Mapping[tuple[str, str], Mapping[str, Any]],
     *,
     interval: Interval,
 ) -> pd.DataFrame:
@@ -42,13 +42,9 @@ def logprobs_table(
     """
     tables = []
     for name, parts in logprobs.items():
-        own = {str(key[1]): one for key, one in blocks.items() if _is_of(key, name)}
+        own = {contrast: one for (behavior, contrast), one in blocks.items() if behavior == name}
         tables.append(labelled(of_behavior(parts, own, interval=interval), behavior=name))
     return pd.concat(tables, ignore_index=True)
-
-
-def _is_of(key: Any, name: str) -> bool:
-    return bool(key[0] == name)
 
 
 def of_behavior(

@@ -21,6 +21,7 @@ from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
 from steerpaper.finite import WAY_OUT
+from steerpaper.workflow import garbage
 from steerpaper.workflow.devices import hold
 from steerpaper.workflow.files import read_json
 
@@ -291,4 +292,5 @@ def load_manifest(
     directory = Path(manifest).parent
     lm = load(directory, device=device, dtype=dtype, threads=threads, name=origin["name"])
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
+    garbage.resume()
     return lm, origin

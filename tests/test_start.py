@@ -95,7 +95,7 @@ for folder in sys.argv[2:]:
         digest.update(np.ascontiguousarray(value).tobytes())
     for value in np.atleast_1d(item_gradients(lm, items, "response", 64)):
         digest.update(np.ascontiguousarray(value).tobytes())
-    requests = [Request(item.text, None, k, item.id) for k, item in enumerate(items)]
+    requests = [Request(item.text, None, (1, k), item.id) for k, item in enumerate(items)]
     texts = complete(lm, requests, vectors, Decoding(5, 1.0, 0.9, 64, "max_new_tokens"))
     digest.update(json.dumps([list(map(int, ids)) for ids in texts]).encode())
     found[folder] = digest.hexdigest()

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from conftest import ROOT
 from steerpaper.stats import Interval
 from steerpaper.steering.estimators import estimates
 from steerpaper.steering.first_order import random_signs
-from steerpaper.steering.tables.geometry import geometry_tables
+from steerpaper.steering.tables.geometry import cosine_behaviors, geometry_tables
 from steerpaper.steering.vectors import random_direction, shuffled_direction
 from steerpaper.workflow.files import SlicedTensors, read_tensors, write_tensors
 from steerpaper.workflow.job import Job
@@ -154,15 +155,26 @@ geometry_tables(activations, vectors, prompts, interval=Interval(1, 200, 0.95), 
 """.replace("{{", "{").replace("}}", "}")
 
 
+def bytes_of_a_pair():
+    """What a row of the cosines of every two behaviours takes while the table is made."""
+    vectors = {(f"b{k}", "answers"): np.ones((20, 2), np.float32) for k in range(10)}
+    tracemalloc.start()
+    table = cosine_behaviors(vectors)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most / len(table)
+
+
 def test_geometry_of_a_hundred_behaviors_at_70_billion_s_width_stays_below_4_gb(tmp_path):
     activations_of(tmp_path / "activations.safetensors")
     sparse_tensors(
         tmp_path / "vectors.safetensors", {"mean_difference": (BLOCKS, WIDTH)}, {"n": ITEMS}
     )
     few, more = (peak(GEOMETRY % behaviors, tmp_path) for behaviors in (1, 3))
-    # both contrasts of a hundred behaviours
+    # both contrasts of a hundred behaviours, and a row for every two of them, at every block
     each = (more - few) / 2
-    assert few + 199 * each < 4000, (few, each)
+    rows = 2 * 100**2 * BLOCKS * bytes_of_a_pair() / 1e6
+    assert few + 199 * each + rows < 4000, (few, each, rows)
     # one behaviour's file, mapped, and not a copy of it in float64
     assert few < 1000
 

@@ -23,6 +23,7 @@ from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
+from steerpaper.workflow import garbage
 from steerpaper.workflow.files import read_json
 
 log = logging.getLogger(__name__)
@@ -273,4 +274,5 @@ def load_manifest(
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
     if how != How():
         log.info("it is run %s", how.told)
+    garbage.resume()
     return lm, origin

@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
+from steerpaper.workflow import garbage
 from steerpaper.workflow.runs import join
 
 log = logging.getLogger("steerpaper")
@@ -178,6 +179,9 @@ def run(
     # libraries read this when they are imported; main() imports what is heavy after it is set
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(job.threads)
+    if isinstance(job.params, dict) and job.params.get("run"):
+        # until the model is loaded (engine.model.load_manifest)
+        garbage.wait()
     Path(job.log).parent.mkdir(parents=True, exist_ok=True)
     join(job.log)
     logging.basicConfig(

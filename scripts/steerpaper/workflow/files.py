@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -146,6 +146,45 @@ def read_table_parts(
     with pq.ParquetFile(path) as source:
         for part in source.iter_batches(batch_size=PART, columns=columns and list(columns)):
             yield part.to_pandas()
+
+
+class Sliced(Protocol):
+    """A tensor on disk, or an array: indexed alike, and what is not asked for is not read."""
+
+    def __getitem__(self, which: Any, /) -> NDArray[Any]: ...
+
+
+class SlicedTensors(Mapping[str, Sliced]):
+    """The tensors of a safetensors file; of each only those slices that are asked for are read.
+
+    Of an array, `tensors[key][:, 3:4]` is the same.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Read the file's header alone."""
+        self._path = str(path)
+        with safe_open(self._path, framework="numpy") as source:
+            self._keys = list(source.keys())
+            self.metadata = json.loads((source.metadata() or {}).get(METADATA, "{}"))
+
+    def __getitem__(self, key: str) -> Sliced:
+        if key not in self._keys:
+            raise KeyError(key)
+        # opened anew each time, so that what was read before is let go of
+        with safe_open(self._path, framework="numpy") as source:
+            found: Sliced = source.get_slice(key)
+            return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def in_parts(path: str | Path) -> Any:
+    """A large file, read in parts: a table's rows, a safetensors file's slices."""
+    return SlicedTensors(path) if Path(path).suffix == ".safetensors" else read_table_parts(path)
 
 
 def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, Any]]:

@@ -33,7 +33,7 @@ def row(name, lm):
         check_parts(lm)
         lookups = "yes"
     except UserError as error:
-        lookups = "no: " + str(error).split("cannot be told apart: ")[1].split(";")[0]
+        lookups = "no: " + str(error).split("told apart: ")[1].split(". Steering")[0]
     return f"| {name} | {way} | {lookups} |"
 
 

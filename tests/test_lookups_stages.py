@@ -109,6 +109,30 @@ def test_prompts_longer_than_allowed_after_truncation_are_left_out_and_counted(
     assert counts["too_long"].sum() > 0
 
 
+def test_the_authors_choices_reach_every_stage(tmp_path, llama, corpus_file):
+    model, tables = llama
+    folder = study(tmp_path / "study", model, corpus_file, tables, ratio=1.0, published=True)
+    truncated = pd.read_parquet(folder / "truncated.parquet")
+    # fewer tokens than the limit, where ours may have as many
+    assert 0 < (truncated["end"] - truncated["start"]).max() < 30
+    attribution = pd.read_parquet(folder / "head_attribution.parquet")
+    # heads of the blocks before the neuron's own, four a block
+    heads = truncated["layer"].map(lambda layer: 4 * layer).sum()
+    assert len(attribution) == heads
+    assert (attribution["head_layer"] < attribution["layer"]).all()
+    # the explainer is told the token, with which every prompt ends, and sees all train prompts
+    explained = [
+        json.loads(row) for row in (folder / "explanations.jsonl").read_text().splitlines()
+    ]
+    neurons = pd.read_parquet(tables["neurons"]).set_index(["layer", "neuron"])["token"]
+    shown = [row for row in explained if row["question"]]
+    assert shown
+    for row in shown:
+        token = json.dumps(neurons[row["layer"], row["neuron"]], ensure_ascii=False)
+        assert f"It helps to predict the token {token}" in row["question"]
+    assert pd.read_parquet(folder / "head_ablation.parquet")["ablated_logprob"].notna().all()
+
+
 def check(**lookups):
     import yaml
 

@@ -66,7 +66,8 @@ def main(job: Job[Params]) -> None:
     )
     table = truncated_table(lm.tokenizer, top, ids, lengths, activations)
     finite(job.output["truncated"], table, ["truncated_activation"])
-    # the paper's prompts have fewer tokens than the limit
+    # the authors keep prompts of fewer tokens than the limit (src/datahandlers.py at f97f993, line
+    # 25, remove_prompts_longer_than)
     longest = job.params["max_tokens"] - job.params["published"]
     short = table["end"] - table["start"] <= longest
     counts = truncation_counts(neurons, table, short)

@@ -30,6 +30,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.completions import sample_plan
     from steerpaper.steering.conditions import chosen_layers
+    from steerpaper.steering.scores import with_beyond
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params = job.params
@@ -59,7 +60,10 @@ def main(job: Job[Params]) -> None:
         {**row, "text": lm.tokenizer.decode(ids, skip_special_tokens=True)}
         for (row, _), ids in zip(plan, completions, strict=True)
     ]
-    write_table(job.output["samples"], pd.DataFrame(rows))
+    lengths = [
+        len(request.prompt) + len(ids) for (_, request), ids in zip(plan, completions, strict=True)
+    ]
+    write_table(job.output["samples"], with_beyond(pd.DataFrame(rows), lm, lengths))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def main(job: Job[Params]) -> None:
         logprob_rows,
         prefilled,
     )
+    from steerpaper.steering.scores import with_beyond
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,
@@ -69,11 +70,14 @@ def main(job: Job[Params]) -> None:
                 named = completions["prompt_id"].tolist()
                 place = {name: k for k, name in enumerate(dict.fromkeys(named))}
                 prompts = [asked[contrast, form][prompt] for prompt in place]
-                sequences = completions["ids"].tolist()
+                continued = [
+                    (place[k], ids.tolist())
+                    for k, ids in zip(named, completions["ids"], strict=True)
+                ]
                 batches = score_completions(
                     lm,
                     [ids for ids, _ in prompts],
-                    [(place[k], ids.tolist()) for k, ids in zip(named, sequences, strict=True)],
+                    continued,
                     vectors[contrast],
                     wanted[contrast],
                     budget=job.batch_tokens,
@@ -84,6 +88,8 @@ def main(job: Job[Params]) -> None:
                 for batch, values in progress(batches, len(completions), "completions"):
                     logprobs[batch] = values
                 rows = logprob_rows(completions, wanted[contrast], logprobs)
+                lengths = [len(prompts[k][0]) + len(ids) for k, ids in continued]
+                rows = with_beyond(rows, lm, lengths)
                 append(finite(job.output["logprobs"], rows, ["logprob"]))
 
 

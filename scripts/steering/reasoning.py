@@ -36,7 +36,7 @@ def main(job: Job[Params]) -> None:
         reasoning_plan,
         score_chains,
     )
-    from steerpaper.steering.scores import norm_at, write_scores
+    from steerpaper.steering.scores import norm_at, with_beyond, write_scores
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, room = job.params, job.params["max_new_tokens"]
@@ -64,7 +64,8 @@ def main(job: Job[Params]) -> None:
     table = chain_table(lm.tokenizer, rows, made, scores, layers, params["seed"])
     norm = norm_at(vectors[BEHAVIOR], layers)
     table["norm"] = np.where(table["steered"] == "none", np.nan, norm)
-    write_scores(job.output["chains"], table)
+    lengths = [questions[one.question].length + len(one.reasoning) for one in wanted]
+    write_scores(job.output["chains"], with_beyond(table, lm, lengths))
 
 
 if __name__ == "__main__":

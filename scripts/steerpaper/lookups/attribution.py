@@ -83,7 +83,8 @@ def is_active(attribution: Floats) -> NDArray[np.bool_]:
         [prompt, head]; a prompt may have none.
     """
     exact = attribution.astype(np.float64)
-    # the sample's deviation, as torch.std and so the authors have it
+    # the sample's deviation, as torch.std and so the authors have it (notebooks/
+    # 4_head_attribution.ipynb at f97f993, cell 4)
     deviation = exact.std(axis=1, ddof=1) if exact.shape[1] > 1 else np.zeros(len(exact))
     threshold = exact.mean(axis=1) + DEVIATIONS * deviation
     active: NDArray[np.bool_] = exact > threshold[:, None]

@@ -2,7 +2,7 @@
 
 The suffix ends at the token where the neuron fires most and keeps a share (80% in the paper) of the
 activation. Longer suffixes need not fire more, so all lengths are tried from 1 on until one keeps
-the share. The authors bisect (src/neuron_texts.py, lines 129 to 150, at commit f97f993), which may
+the share. The authors bisect (src/neuron_texts.py, lines 130 to 151, at commit f97f993), which may
 pass the shortest by; `published` does so too. A suffix is only ever taken after it was run and
 found to keep the share.
 """

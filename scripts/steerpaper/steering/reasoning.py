@@ -40,6 +40,12 @@ class Question:
     matching: list[int]
     other: list[int]
 
+    @property
+    def length(self) -> int:
+        """Tokens of all that stands around the reasoning, with the longer answer."""
+        answer = max(len(self.matching), len(self.other))
+        return len(self.prompt) + len(self.bridge) + answer
+
 
 @dataclass(frozen=True)
 class Chain:
@@ -74,8 +80,7 @@ def questions_of(
         question = Question(
             row["id"], row["ids"], row["bridge_ids"], row["matching_ids"], row["other_ids"]
         )
-        longest = sum(map(len, (question.prompt, question.bridge))) + room
-        longest += max(len(question.matching), len(question.other))
+        longest = question.length + room
         if context and longest > context:
             raise UserError(
                 f"{row['source']}: {longest} tokens with reasoning and answer, but the model reads "

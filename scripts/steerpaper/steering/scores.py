@@ -1,7 +1,7 @@
 """Scores of prompts under steering, as tables."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,28 @@ def score_prompts(
     """
     asked = choices(prompts)
     unsteered, steered = score(lm, asked, vectors, wanted, budget=budget)
-    original = lm.stretch.original if lm.stretch else math.inf
-    beyond = [one.length > original for one in asked]
     table = score_rows(prompts, wanted, unsteered, steered)
-    table["beyond_scaling"] = np.repeat(beyond, 1 + len(wanted))
+    table["beyond_scaling"] = np.repeat(beyond(lm, [one.length for one in asked]), 1 + len(wanted))
     return with_norms(table, vectors, wanted)
+
+
+def beyond(lm: LanguageModel, lengths: Iterable[int]) -> list[bool]:
+    """Which sequences are longer than the positions that were not stretched, by their tokens."""
+    original = lm.stretch.original if lm.stretch else math.inf
+    return [length > original for length in lengths]
+
+
+def with_beyond(table: pd.DataFrame, lm: LanguageModel, lengths: Sequence[int]) -> pd.DataFrame:
+    """A table with `beyond_scaling`, which a model whose positions are not stretched needs not.
+
+    Args:
+        table: equally many rows of each sequence, one sequence after the other.
+        lengths: of the sequences, in tokens.
+    """
+    if lm.stretch is None or table.empty:
+        return table
+    rows = len(table) // len(lengths)
+    return table.assign(beyond_scaling=np.repeat(beyond(lm, lengths), rows))
 
 
 def norm_at(vector: Floats, layers: Sequence[int]) -> float:

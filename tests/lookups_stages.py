@@ -114,7 +114,8 @@ def study(
     outputs = {"heads": ablated["head_ablation"], "neurons": ablated["neuron_ablation"]}
     stage("lookups.ablations", common, outputs, bos=True, published=published, seed=1, **run)
     row = rows_of(ROOT / "report/tables.yaml")["lookups_tables"]
-    known = {**common, **ablated, "corpus": prompts["train"]}
+    # tables know the model by its manifest
+    known = {**common, **ablated, "corpus": prompts["train"], "model": str(model / "manifest.json")}
     known["published"] = str(ROOT / "data/published/neo-2024.csv")
     inputs = {name: known[name] for name in row["from"]}
     stage(

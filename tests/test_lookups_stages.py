@@ -24,7 +24,7 @@ def corpus_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["llama", "gpt2", "gpt_neox"])
+@pytest.fixture(params=["llama", "gpt2", "gpt_neox", "gemma2"])
 def model(request, model_folders):
     return name_model(model_folders[request.param])
 
@@ -81,6 +81,20 @@ def test_files_fit_together_and_say_what_they_hold(tmp_path, llama, corpus_file)
     for line, row in zip(lines, truncated.itertuples(), strict=True):
         assert line["ids"] == corpus[row.prompt_id][row.start : row.end]
         assert line["text"] == row.text
+
+
+def test_the_scale_of_a_norm_behind_the_heads_stands_beside_their_attribution(
+    tmp_path, model_folders, corpus_file
+):
+    model = name_model(model_folders["gemma2"])
+    folder = study(tmp_path / "study", model, corpus_file, find_neurons(tmp_path, model))
+    table = pd.read_parquet(folder / "head_attribution.parquet")
+    key = ["layer", "neuron", "split", "prompt_id", "head_layer"]
+    assert (table["heads_scale"] > 0).all()
+    # one a prompt and block, whatever the head
+    alike = table.groupby(key)["heads_scale"].agg(["min", "max"])
+    assert (alike["min"] == alike["max"]).all()
+    assert table["heads_scale"].nunique() > 10
 
 
 def test_prompts_longer_than_allowed_after_truncation_are_left_out_and_counted(

@@ -15,10 +15,10 @@ from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.gradients import item_gradients
 from steerpaper.engine.identities import check_parts
-from steerpaper.engine.model import load
 from steerpaper.engine.offloaded import hook_of, weight_of, weights_kept_out
 from steerpaper.engine.placing import Parts, Placing, lay_out, parts_of, quantization
 from steerpaper.engine.pretrained import pretrained
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import Choice
 from steerpaper.errors import UserError
@@ -151,7 +151,7 @@ def test_samples_are_the_same(both):
     assert one == other
 
 
-WITH_PARTS = ["llama", "gpt2", "gpt_neox"]
+WITH_PARTS = ["llama", "gpt2", "gpt_neox", "gemma2"]
 
 
 @pytest.mark.parametrize("name", WITH_PARTS)
@@ -170,14 +170,11 @@ def test_lookups_are_the_same(name, way, load_tiny, load_placed):
     close(tops[0].activation, tops[1].activation)
     assert (tops[0].prompt == tops[1].prompt).all()
     for published in (False, True):
-        close(
-            *(
-                head_attribution(
-                    lm, 3, [0, 60, 0], rows, bos=True, budget=256, published=published
-                )[0]
-                for lm in both
-            )
-        )
+        found = [
+            head_attribution(lm, 3, [0, 60, 0], rows, bos=True, budget=256, published=published)
+            for lm in both
+        ]
+        close(*(attribution for attribution, _ in found))
         wanted = [
             Ablation(tuple(row), site, layer, 1, 17)
             for row in rows

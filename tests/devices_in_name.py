@@ -150,20 +150,18 @@ def devices_in_name():
 
 def load_over(folder, devices, dtype="float32"):
     """Load a model folder as on a machine with so many GPUs, laid over all of them."""
-    from steerpaper.engine import model, placing
+    from steerpaper.engine import loading, model
 
     def fake(directory, dtype, place=None, **options):
         if not isinstance(place, dict):
             return real(directory, dtype, place)
         return lay_over(real(directory, dtype), place)
 
-    real = placing.pretrained
+    real = loading.pretrained
     there = tuple(map(device, range(devices)))
     with (
-        mock.patch.object(model, "pick_devices", lambda *_: there),
-        mock.patch.object(placing, "room_of", lambda *_: [80e9] * devices),
-        mock.patch.object(placing, "pretrained", fake),
+        mock.patch.object(model, "pick_devices", return_value=there),
+        mock.patch.object(loading, "room_of", return_value=[80e9] * devices),
+        mock.patch.object(loading, "pretrained", fake),
     ):
-        return model.load(
-            folder, device="cuda", dtype=dtype, threads=1, placing={"gpus": devices}
-        )
+        return model.load(folder, device="cuda", dtype=dtype, threads=1, placing={"gpus": devices})

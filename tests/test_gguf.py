@@ -151,6 +151,11 @@ def test_the_configuration_takes_a_path_or_a_file_of_the_hub():
     hub = {"id": "me/tiny-GGUF", "revision": COMMIT, "file": "sub/tiny.gguf"}
     assert model(**hub) == hub
     assert model(path="my.gguf") == {"path": "my.gguf"}
-    for wrong in ({}, {"id": "me/tiny-GGUF"}, {**hub, "path": "my.gguf"}, {**hub, "file": "../x.gguf"}):
+    for wrong in (
+        {},
+        {"id": "me/tiny-GGUF"},
+        {**hub, "path": "my.gguf"},
+        {**hub, "file": "../x.gguf"},
+    ):
         with pytest.raises(UserError, match=r"model\.gguf"):
             model(**wrong)

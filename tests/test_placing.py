@@ -21,9 +21,10 @@ from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import forward
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.gradients import item_gradients
+from steerpaper.engine.loading import quantization
 from steerpaper.engine.model import load
 from steerpaper.engine.offloaded import hook_of, weight_of, weights_kept_out
-from steerpaper.engine.placing import Parts, Placing, lay_out, parts_of, quantization
+from steerpaper.engine.placing import Parts, Placing, lay_out, parts_of
 from steerpaper.engine.pretrained import pretrained
 from steerpaper.engine.score import score
 from steerpaper.engine.text import Choice
@@ -73,9 +74,7 @@ def sharded(tmp_path_factory, model_folders):
 
 def some_of(folder, name):
     """GB that all but two of a tiny model's four blocks take."""
-    found = parts_of(
-        pretrained(folder, torch.float32, "meta"), BLOCKS.get(name, "model.layers")
-    )
+    found = parts_of(pretrained(folder, torch.float32, "meta"), BLOCKS.get(name, "model.layers"))
     return (found.ends + 3.5 * max(found.blocks.values())) / 1e9
 
 

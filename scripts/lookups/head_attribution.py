@@ -32,7 +32,9 @@ def main(job: Job[Params]) -> None:
     from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.workflow.files import read_table, write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads, placing=job.placing)
+    lm, _ = load_manifest(
+        job.input["model"], **job.params["run"], threads=job.threads, placing=job.placing
+    )
     truncated = read_table(job.input["truncated"])
     ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
     published = job.params["published"]

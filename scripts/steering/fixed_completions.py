@@ -33,7 +33,9 @@ def main(job: Job[Params]) -> None:
 
     params, samples = job.params, job.params["samples"]
     about = read_json(job.input["about"])
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads, placing=job.placing)
+    lm, _ = load_manifest(
+        job.input["model"], **params["run"], threads=job.threads, placing=job.placing
+    )
     decoding = Decoding(
         params["max_new_tokens"],
         params["temperature"],

@@ -25,7 +25,9 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_jsonl
 
     params = job.params
-    lm, manifest = load_manifest(job.input["model"], **params["run"], threads=job.threads, placing=job.placing)
+    lm, manifest = load_manifest(
+        job.input["model"], **params["run"], threads=job.threads, placing=job.placing
+    )
     for contrast, dev, test, path in zip(
         params["contrasts"],
         job.input["dev"],

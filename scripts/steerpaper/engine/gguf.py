@@ -39,7 +39,10 @@ def from_gguf(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
         file = folder / where["file"]
         if not file.is_file():
             raise UserError(f"{KEY}.file: {where['id']} has no file {where['file']}")
-        origin, said = {"id": where["id"], "revision": where["revision"]}, f"{KEY}.file: {file.name}"
+        origin, said = (
+            {"id": where["id"], "revision": where["revision"]},
+            f"{KEY}.file: {file.name}",
+        )
     check_gguf(file, said)
     with reading(f"{said}: cannot be converted"):
         convert_gguf(file, part)
@@ -82,7 +85,9 @@ def check_gguf(file: Path, said: str) -> None:
         }
     _check_kind(fields, said)
     _check_positions(fields, {tensor.name for tensor in reader.tensors}, said)
-    lacking = [key for key in ("model", "tokens") if reader.get_field(f"tokenizer.ggml.{key}") is None]
+    lacking = [
+        key for key in ("model", "tokens") if reader.get_field(f"tokenizer.ggml.{key}") is None
+    ]
     if lacking:
         raise UserError(
             f"{said}: has no tokenizer (tokenizer.ggml.{lacking[0]}); take a file that was made "

@@ -27,9 +27,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.steering.projection import project_answers, scale
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
-    lm, _ = load_manifest(
-        job.input["model"], **job.params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     tables = []
     for prompts, block, vectors, activations in zip(
         job.input["prompts"],

@@ -10,7 +10,7 @@ gain (and a LayerNorm's centring) folded in, and s > 0 the norm's scale at that 
 computed once a neuron and head, so that what a head writes [d] is never formed or stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -118,19 +118,8 @@ def head_attribution(
     norm, function = mlp_norm(lm, layer), activation_function(lm, layer)
     gate = None if published else gates_in(lm, layer)
     matrices = [neurons_in(lm, layer)] if gate is None else [gate, neurons_in(lm, layer)]
-    # per input matrix, what reads the heads of all blocks: [neuron, block, head, z]
     readers = [
-        torch.stack(
-            [
-                contract(
-                    heads_out(lm, block).float().to(where),
-                    fold_norm(lm, norm, matrix[distinct]).float(),
-                )
-                for block in blocks
-            ],
-            dim=1,
-        )
-        for matrix in matrices
+        _readers(lm, blocks, fold_norm(lm, norm, matrix[distinct]).float()) for matrix in matrices
     ]
     # TransformerLens moves the value bias, and the first norm's, out of the heads into the block
     always = heads_of_nothing(lm)[: len(blocks)].float().to(where) if published else None
@@ -169,6 +158,19 @@ def head_attribution(
     for items, values in progress(batches, len(rows), f"head attribution, block {layer}"):
         found[items] = values.numpy()
     return found
+
+
+def _readers(lm: LanguageModel, blocks: Iterable[int], read: Tensor) -> Tensor:
+    """What reads the heads of some blocks, brought to where the neurons are.
+
+    Args:
+        read: [neuron, d] what the neurons read the residual stream in.
+
+    Returns:
+        [neuron, block, head, z].
+    """
+    written = (heads_out(lm, block).float().to(read.device) for block in blocks)
+    return torch.stack([contract(heads, read) for heads in written], dim=1)
 
 
 def attribution_table(

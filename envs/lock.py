@@ -4,8 +4,8 @@ One resolution for all platforms and Python versions from 3.11 on, in two files:
 
 lock.txt       everything, with hashes; torch's CPU build for Linux is accepted beside the
                registry's builds, which on Linux are CUDA builds
-lock.cuda.txt  the CUDA libraries that the latter need, and bitsandbytes, which is of use beside them
-               alone; installed only where torch is such a build
+lock.cuda.txt  the CUDA libraries that the latter need, and bitsandbytes, which is of use beside
+               them alone; installed only where torch is such a build
 
 Then run envs/environments.py, which takes the conda environments out of the lock.
 """

@@ -1,22 +1,30 @@
-"""Where weights lie changes no result: offload to host memory and disk, against one device."""
+"""Where weights lie changes no result: several devices, host memory, disk, against one device.
+
+Two and three devices are such in name only (tests/devices_in_name.py); tests/test_gpus.py has GPUs.
+"""
 
 import json
 import logging
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from devices_in_name import device, devices_in_name, load_over
 from safetensors.torch import load_file, save_file
 from tiny_models import configurations
+from transformers import DynamicCache
 
 from steerpaper.engine import offloaded
 from steerpaper.engine.condition import Condition
+from steerpaper.engine.forward import forward
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.gradients import item_gradients
 from steerpaper.engine.identities import check_parts
+from steerpaper.engine.loading import quantization
 from steerpaper.engine.offloaded import hook_of, weight_of, weights_kept_out
-from steerpaper.engine.placing import Parts, Placing, lay_out, parts_of, quantization
+from steerpaper.engine.placing import Parts, Placing, lay_out, parts_of
 from steerpaper.engine.pretrained import pretrained
 from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
@@ -33,6 +41,7 @@ from steerpaper.steering.projection import project
 CPU = torch.device("cpu")
 BLOCKS = {"gpt2": "transformer.h", "gpt_neox": "gpt_neox.layers"}
 # by what two of a tiny model's four blocks need, and one block's room for those that wait, in GB
+SEVERAL = {"two devices": 2, "three devices": 3}
 PLACINGS = {
     "disk": lambda some: {"to": "disk"},
     "some on disk": lambda some: {"to": "disk", "cpu_memory": some},
@@ -75,6 +84,9 @@ def load_placed(sharded):
     loaded = {}
 
     def load_once(name, way):
+        if way in SEVERAL:
+            # within its own test's mode
+            return load_over(sharded[name], SEVERAL[way])
         if (name, way) not in loaded:
             options = {"device": "cpu", "dtype": "float32", "threads": 1}
             placing = PLACINGS[way](some_of(sharded[name], name))
@@ -84,18 +96,28 @@ def load_placed(sharded):
     return load_once
 
 
-@pytest.fixture(params=list(PLACINGS))
+@pytest.fixture(params=[*PLACINGS, *SEVERAL])
 def way(request):
-    return request.param
+    """Where weights lie; devices in name are there for the whole test."""
+    with devices_in_name() if request.param in SEVERAL else nullcontext():
+        yield request.param
 
 
 @pytest.fixture(params=list(configurations()))
 def both(request, way, load_tiny, load_placed):
-    """A model on one device, and the same placed: parts of it wait elsewhere."""
+    """A model on one device, and the same placed: parts of it lie or wait elsewhere."""
+    if way == "three devices" and request.param != "qwen2":
+        pytest.skip("two devices in name are enough for it")
     placed = load_placed(request.param, way)
-    waiting = sum(weight.device.type == "meta" for weight in placed.nn._module.parameters())
-    of_all = sum(1 for _ in placed.nn._module.parameters())
-    assert 0 < waiting < of_all, "nothing waits, or even what is no block does"
+    places = {weight.device for weight in placed.nn._module.parameters()}
+    blocks = {placed.device_of(layer) for layer in range(4)}
+    if way in SEVERAL:
+        # a large embedding may fill the first
+        assert blocks <= places == {device(number) for number in range(SEVERAL[way])}
+        assert len(blocks) > 1
+    else:
+        assert blocks == {CPU}
+        assert places == {CPU, torch.device("meta")}, "nothing waits, or even what is no block"
     return load_tiny(request.param), placed
 
 
@@ -156,6 +178,8 @@ WITH_PARTS = ["llama", "gpt2", "gpt_neox", "gemma2"]
 
 @pytest.mark.parametrize("name", WITH_PARTS)
 def test_lookups_are_the_same(name, way, load_tiny, load_placed):
+    if way == "three devices" and name != "gpt_neox":
+        pytest.skip("two devices in name are enough for it")
     both = load_tiny(name), load_placed(name, way)
     rows = [item.text[1:] for item in ITEMS]
     neurons = {1: [3, 5], 3: [0, 60]}
@@ -166,7 +190,9 @@ def test_lookups_are_the_same(name, way, load_tiny, load_placed):
         assert (best[0].token[layer] == best[1].token[layer]).all()
         close(best[0].congruence[layer], best[1].congruence[layer])
     close(best[0].token_congruence, best[1].token_congruence)
-    tops = [top_activations(lm, neurons, rows, k=2, bos=True, budget=256) for lm in both]
+    # what rows begin with alike they fire on alike: backwards no two do
+    backwards = [row[::-1] for row in rows]
+    tops = [top_activations(lm, neurons, backwards, k=2, bos=True, budget=256) for lm in both]
     close(tops[0].activation, tops[1].activation)
     assert (tops[0].prompt == tops[1].prompt).all()
     for published in (False, True):
@@ -254,6 +280,29 @@ def test_a_graph_keeps_no_weight_that_waits(load_placed, monkeypatch):
     assert wanted.items() <= dict(referred).items()
     assert wanted.keys() <= {*fetched}
     assert all(type(one.__dict__.get("_hf_hook")).__name__ != "_Noting" for one in module.modules())
+
+
+@pytest.mark.parametrize(("devices", "crossings"), [(2, 1), (3, 2)])
+def test_the_residual_stream_moves_once_to_every_further_device(sharded, devices, crossings):
+    with devices_in_name() as mode:
+        lm = load_over(sharded["qwen2"], devices)
+        mode.moved.clear()
+        row = torch.tensor([[1, 9, 8, 7]], device=lm.device)
+        mask = torch.ones_like(row)
+        forward(lm, row, mask, DynamicCache(), logits=lambda x: x[:, -1].cpu())
+        residual = [move[:2] for move in mode.moved if move[2] == (1, 4, lm.width)]
+        assert residual == [(f"lazy:{k}", f"lazy:{k + 1}") for k in range(crossings)]
+        # keys and values stay where their block is
+        assert not [move for move in mode.moved if move[2] == (1, 2, 4, 8)]
+
+
+def test_devices_in_name_do_not_let_two_devices_meet():
+    with devices_in_name():
+        one, other = torch.ones(3, device=device(0)), torch.ones(3, device=device(1))
+        for wrong in (other, torch.ones(3)):
+            with pytest.raises(RuntimeError, match="tensors on"):
+                one + wrong
+        assert (one + other.to(one.device)).tolist() == [2.0] * 3
 
 
 # the plan, without any device

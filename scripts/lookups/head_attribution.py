@@ -32,9 +32,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.workflow.files import read_table, write_table
 
-    lm, _ = load_manifest(
-        job.input["model"], **job.params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     truncated = read_table(job.input["truncated"])
     ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
     published = job.params["published"]

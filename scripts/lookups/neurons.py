@@ -34,9 +34,7 @@ def main(job: Job[Params]) -> None:
     )
     from steerpaper.workflow.files import write_table
 
-    lm, _ = load_manifest(
-        job.input["model"], **job.params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     layers = resolve_layers(job.params["layers"], lm.n_layers, "lookups.layers")
     check_parts(lm)
     best = model_congruence(lm, layers)

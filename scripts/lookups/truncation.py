@@ -36,9 +36,7 @@ def main(job: Job[Params]) -> None:
     )
     from steerpaper.workflow.files import read_table, write_jsonl, write_table
 
-    lm, _ = load_manifest(
-        job.input["model"], **job.params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     neurons = read_table(job.input["neurons"])
     top = read_table(job.input["activations"])
     ids = ids_of([job.input[split] for split in SPLITS], top["prompt_id"])

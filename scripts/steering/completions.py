@@ -34,9 +34,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params = job.params
-    lm, _ = load_manifest(
-        job.input["model"], **params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     prompts = read_jsonl(job.input["prompts"])[: params["questions"]]
     plan = sample_plan(

@@ -45,9 +45,7 @@ def main(job: Job[Params]) -> None:
     )
 
     params = job.params
-    lm, _ = load_manifest(
-        job.input["model"], **params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     wanted, vectors = {}, {}
     # token ids, and how many of them stand behind the user's turn
     asked: dict[tuple[str, str], dict[str, tuple[list[int], int]]] = {}

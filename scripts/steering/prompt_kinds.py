@@ -33,9 +33,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, behavior = job.params, job.wildcards["behavior"]
-    lm, _ = load_manifest(
-        job.input["model"], **params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     steering, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     prompts: dict[str, dict[str, list[dict[str, Any]]]] = {}

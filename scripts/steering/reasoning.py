@@ -40,9 +40,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, room = job.params, job.params["max_new_tokens"]
-    lm, _ = load_manifest(
-        job.input["model"], **params["run"], threads=job.threads, placing=job.placing
-    )
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     rows = balanced_part(read_jsonl(job.input["prompts"]), params["prompts"])

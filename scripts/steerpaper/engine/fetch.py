@@ -163,15 +163,18 @@ def _listed(directory: Path) -> dict[str, str] | None:
     return None
 
 
+def _place(where: Mapping[str, str]) -> str:
+    """What says where a model is: a wheel's file, a file's path or its name there, or an id."""
+    return next(where[key] for key in ("gguf", "path", "file", "id") if key in where)
+
+
 @contextmanager
 def _named_by_its_source(part: Path, source: str, where: Mapping[str, str] | str) -> Iterator[None]:
     """Name the folder that is filled by where it comes from, in messages: it is gone afterwards."""
     try:
         yield
     except UserError as error:
-        keys = {"wheel": ("gguf",), "hub": ("id",), "gguf": ("path", "file")}.get(source, ())
-        named = next((where[key] for key in keys if key in where), "")
-        said = where if isinstance(where, str) else f"model.{source}: {named}"
+        said = where if isinstance(where, str) else f"model.{source}: {_place(where)}"
         text = str(error).replace(str(part), said).replace(f"{part.parent}{os.sep}", "")
         raise UserError(text) from error
 

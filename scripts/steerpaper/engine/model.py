@@ -5,7 +5,7 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from torch import Tensor
 from steerpaper.engine.finding import Architecture
 from steerpaper.engine.folder import read_config, reading, told
 from steerpaper.engine.how import PLAIN, How
+from steerpaper.engine.loading import placed
 from steerpaper.engine.offloaded import device_of, input_device
 from steerpaper.engine.parts import BlockParts, find_parts
-from steerpaper.engine.placing import Placing, pick_devices, placed
+from steerpaper.engine.placing import Placing, pick_devices
 from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
@@ -67,7 +68,7 @@ class LanguageModel:
     @property
     def dtype(self) -> torch.dtype:
         """What the weights are in, or were before they were quantized."""
-        every = (weight.dtype for weight in self.nn._module.parameters())
+        every: Iterator[torch.dtype] = (one.dtype for one in self.nn._module.parameters())
         return next(dtype for dtype in every if dtype.is_floating_point)
 
     def device_of(self, layer: int) -> torch.device:

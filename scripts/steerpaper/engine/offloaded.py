@@ -129,8 +129,8 @@ def weights_kept_out(model: nn.Module) -> Iterator[None]:
         found = there.get(tensor.untyped_storage().data_ptr())
         if found is None:
             return tensor
-        view = tensor.size(), tensor.stride(), int(tensor.storage_offset())
-        return _Reference(*found, *view, tensor.device)
+        size, stride, offset = tensor.size(), tensor.stride(), int(tensor.storage_offset())
+        return _Reference(*found, size, stride, offset, tensor.device)
 
     def unpack(kept: Tensor | _Reference) -> Tensor:
         return kept.fetched() if isinstance(kept, _Reference) else kept

@@ -74,6 +74,11 @@ class Job(Generic[Params]):
     how: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def machine(self) -> dict[str, Any]:
+        """How much of the machine a model takes, as `load` takes it."""
+        return {"threads": self.threads, "placing": self.placing}
+
+    @property
     def config_digest(self) -> str:
         """Hex digest of the configuration values that this job was given."""
         return hashlib.sha256(json.dumps(self.params, sort_keys=True).encode()).hexdigest()

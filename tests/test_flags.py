@@ -23,9 +23,10 @@ from steerpaper.flags import FLAGS, few, flags_table, joined
 from steerpaper.plots import conditions
 from steerpaper.plots.style import dagger, flag_marks, panels, readable
 from steerpaper.stats import Interval, mean_interval
+from steerpaper.steering.beyond import with_beyond
 from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER, UNSTEERED
 from steerpaper.steering.cost import knowledge_rows
-from steerpaper.steering.scores import norm_at, score_prompts, with_beyond, with_norms
+from steerpaper.steering.scores import norm_at, score_prompts, with_norms
 from steerpaper.steering.tables.completions import label_shares
 from steerpaper.steering.tables.cost import cost_table
 from steerpaper.steering.tables.fixed_completions import logprobs_table

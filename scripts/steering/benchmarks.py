@@ -22,8 +22,9 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
     from steerpaper.steering.benchmarks import benchmark_rows, longest, score_choices
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
-    from steerpaper.steering.scores import with_beyond, with_norms
+    from steerpaper.steering.scores import with_norms
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params = job.params

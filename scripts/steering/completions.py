@@ -28,9 +28,9 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.completions import sample_plan
     from steerpaper.steering.conditions import chosen_layers
-    from steerpaper.steering.scores import with_beyond
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params = job.params

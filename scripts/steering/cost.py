@@ -25,9 +25,10 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.score import score
     from steerpaper.engine.text import choices
     from steerpaper.finite import finite
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
-    from steerpaper.steering.scores import with_beyond, with_norms
+    from steerpaper.steering.scores import with_norms
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params, budget = job.params, job.batch_tokens

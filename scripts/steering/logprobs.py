@@ -28,6 +28,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.score import score_completions
     from steerpaper.finite import finite
     from steerpaper.progress import progress
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.fixed_completions import (
         COMPLETION,
@@ -35,7 +36,6 @@ def main(job: Job[Params]) -> None:
         logprob_rows,
         prefilled,
     )
-    from steerpaper.steering.scores import with_beyond
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,

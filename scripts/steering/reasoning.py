@@ -28,6 +28,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.reasoning import (
         chain_table,
@@ -36,7 +37,7 @@ def main(job: Job[Params]) -> None:
         reasoning_plan,
         score_chains,
     )
-    from steerpaper.steering.scores import norm_at, with_beyond, write_scores
+    from steerpaper.steering.scores import norm_at, write_scores
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, room = job.params, job.params["max_new_tokens"]

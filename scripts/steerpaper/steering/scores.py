@@ -1,7 +1,6 @@
 """Scores of prompts under steering, as tables."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.finite import finite
+from steerpaper.steering.beyond import beyond
 from steerpaper.steering.conditions import score_rows
 from steerpaper.steering.vectors import Floats
 from steerpaper.workflow.files import write_table
@@ -44,25 +44,6 @@ def score_prompts(
     table = score_rows(prompts, wanted, unsteered, steered)
     table["beyond_scaling"] = np.repeat(beyond(lm, [one.length for one in asked]), 1 + len(wanted))
     return with_norms(table, vectors, wanted)
-
-
-def beyond(lm: LanguageModel, lengths: Iterable[int]) -> list[bool]:
-    """Which sequences are longer than the positions that were not stretched, by their tokens."""
-    original = lm.stretch.original if lm.stretch else math.inf
-    return [length > original for length in lengths]
-
-
-def with_beyond(table: pd.DataFrame, lm: LanguageModel, lengths: Sequence[int]) -> pd.DataFrame:
-    """A table with `beyond_scaling`, which a model whose positions are not stretched needs not.
-
-    Args:
-        table: equally many rows of each sequence, one sequence after the other.
-        lengths: of the sequences, in tokens.
-    """
-    if lm.stretch is None or table.empty:
-        return table
-    rows = len(table) // len(lengths)
-    return table.assign(beyond_scaling=np.repeat(beyond(lm, lengths), rows))
 
 
 def norm_at(vector: Floats, layers: Sequence[int]) -> float:

@@ -78,7 +78,8 @@ def run_batches(
             if len(batch) == 1:
                 raise UserError(
                     f"out of memory with one sequence of {widths[batch[0]]} tokens; "
-                    "use a machine with more memory, a smaller model or shorter prompts"
+                    "use a machine with more memory, more GPUs a job (gpus_per_job), offload with "
+                    "a lower gpu_memory, a smaller model or shorter prompts"
                 ) from error
             log.warning("out of memory with %d sequences: halved and retried", len(batch))
             torch.cuda.empty_cache()

@@ -1,0 +1,197 @@
+"""A model that runs elsewhere: passes are recorded here, sent, and run there (`model.remote`).
+
+Of this model there is no weight here: its module is on torch's meta device, which has names and
+shapes. A pass that is asked for is recorded with all that is done on its way (`engine.recorded`),
+run there (`engine.there`), and what is asked for comes back and nothing else. Keys and values do
+not travel: whole rows are run.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from greenlet import getcurrent, greenlet
+from torch import Tensor, nn
+
+from steerpaper.engine.caches import Change, Site
+from steerpaper.engine.finding import Architecture
+from steerpaper.engine.recorded import Tape, recording
+from steerpaper.engine.unembed import Readout, after_unembedding
+
+Result = TypeVar("Result")
+# steps, tensors, the numbers of what is asked for
+Program = tuple[Any, Any, list[int]]
+# runs programs, and gives what each asks for
+Send = Callable[[Sequence[Program]], list[list[Tensor]]]
+# a place where something stands there: path from the model, input or output, and what of it
+Place = tuple[str, str, str]
+# tokens, padding included, of passes that go in one request where several are asked for at once
+TOGETHER = 2**17
+
+
+class TooLarge(MemoryError):
+    """Where the model is, a request takes more memory or time than there is."""
+
+
+class Remote:
+    """Where a model's passes run.
+
+    Attributes:
+        readout: makes float32 logits of a recorded residual stream.
+    """
+
+    def __init__(self, module: nn.Module, architecture: Architecture, send: Send) -> None:
+        """Say how it is reached.
+
+        Args:
+            module: the model's, weights or not.
+        """
+        self._send = send
+        self._tape: Tape | None = None
+        self._hub: Any = None
+        config = module.config.get_text_config()  # type: ignore[operator, union-attr]
+        unembedding = module.get_submodule(architecture.unembedding)
+        self._vocabulary: int = unembedding.weight.shape[0]  # type: ignore[union-attr, index, assignment]
+        self.readout = Readout(lambda x: x, self._logits, after_unembedding(config))
+
+    def ask(
+        self, make: Callable[[], tuple[dict[Site, Tensor], Tensor | None]]
+    ) -> tuple[dict[Site, Tensor], Tensor | None]:
+        """Record what a function makes of passes, have it made there, and return it."""
+        assert self._tape is None
+        with recording() as tape:
+            self._tape = tape
+            try:
+                reads, logits = make()
+                wanted = [*reads.values(), *([] if logits is None else [logits])]
+                program = tape.program(wanted)
+            finally:
+                self._tape = None
+        if self._hub is not None and getcurrent() is not self._hub:
+            found = self._hub.switch(program)
+        else:
+            (found,) = self._send([program])
+        return dict(zip(reads, found, strict=False)), None if logits is None else found[-1]
+
+    def one_pass(
+        self,
+        inputs: Mapping[str, Tensor],
+        options: Mapping[str, Any],
+        sites: Sequence[tuple[Site, Place, int]],
+        dtype: torch.dtype,
+        edits: Mapping[Site, Change],
+        reads: Mapping[Site, Change],
+    ) -> dict[Site, Tensor]:
+        """Record one pass; what is read is recorded too.
+
+        Args:
+            sites: in the order in which the pass reaches them: site, place, width of what stands
+                there.
+            dtype: the model's.
+        """
+        tape = self._tape
+        assert tape is not None
+        size = inputs["input_ids"].shape
+        steps, found = [], {}
+        for site, (path, end, take), width in sites:
+            tensor = tape.new(torch.empty(*size, width, dtype=dtype, device="meta"))
+            edit, inside, edited = tape.aside(lambda: edits[site](tensor) if site in edits else None)  # noqa: B023
+            look, more, read = tape.aside(lambda: reads[site](tensor) if site in reads else None)  # noqa: B023
+            if read is not None:
+                found[site] = read
+            steps.append(
+                {
+                    "path": path,
+                    "end": end,
+                    "take": take,
+                    "tensor": tensor.number,
+                    "edit": edit,
+                    "edited": None if edited is None else _number(tape, edit, edited),
+                    "look": look,
+                    "read": None if read is None else _number(tape, look, read),
+                    "inside": [tensor.number, *inside, *more],
+                }
+            )
+        given = {name: tape.give(tensor) for name, tensor in inputs.items()}
+        one = {"inputs": given, "options": dict(options), "sites": steps}
+        tape.steps.append(("pass", "", None, one, {}))
+        return found
+
+    def _logits(self, residual: Tensor) -> Tensor:
+        assert self._tape is not None
+        return self._tape.logits(residual, self._vocabulary)
+
+    def at_once(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+        """Do tasks side by side, so that what they ask for goes in few requests."""
+        if self._hub is not None:
+            return [task() for task in tasks]
+        self._hub = getcurrent()
+        try:
+            return self._side_by_side(tasks)
+        finally:
+            self._hub = None
+
+    def _side_by_side(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+        results: dict[int, Result] = {}
+        workers: dict[int, Any] = {}
+        waiting: dict[int, Program] = {}
+
+        def go_on(number: int, resume: Callable[[], Any]) -> None:
+            value = resume()
+            if workers[number].dead:
+                results[number] = value
+            else:
+                waiting[number] = value
+
+        todo = list(range(len(tasks)))
+        while todo or waiting:
+            while todo and sum(map(tokens_of, waiting.values())) < TOGETHER:
+                number = todo.pop(0)
+                workers[number] = greenlet(tasks[number])
+                go_on(number, workers[number].switch)
+            asked = dict(waiting)
+            waiting.clear()
+            for number, found in self._answers(asked):
+                worker = workers[number]
+                if isinstance(found, TooLarge):
+                    go_on(number, lambda: worker.throw(found))  # noqa: B023
+                else:
+                    go_on(number, lambda: worker.switch(found))  # noqa: B023
+        return [results[number] for number in range(len(tasks))]
+
+    def _answers(
+        self, asked: Mapping[int, Program]
+    ) -> Iterator[tuple[int, list[Tensor] | TooLarge]]:
+        """What programs ask for, or that one takes too much by itself."""
+        if not asked:
+            return
+        try:
+            yield from zip(asked, self._send(list(asked.values())), strict=True)
+        except TooLarge as error:
+            if len(asked) == 1:
+                yield next(iter(asked)), error
+                return
+            for number, program in asked.items():
+                yield from self._answers({number: program})
+
+
+def tokens_of(program: Program) -> int:
+    """Tokens, padding included, of a program's passes."""
+    steps, given, _ = program
+    passes = [args for kind, _, _, args, _ in steps if kind == "pass"]
+    return sum(given[one["inputs"]["input_ids"]][0].numel() for one in passes)
+
+
+def _number(tape: Tape, steps: list[Any], tensor: Tensor) -> int:
+    """The number of what a function gave; what it brought with it is made a recorded tensor."""
+    number = getattr(tensor, "number", None)
+    if number is None:
+        made = tape.new(torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"))
+        steps.append(("method", "clone", made.number, ({"given": tape.give(tensor)},), {}))
+        return made.number
+    return int(number)
+
+
+def at_once(remote: Remote | None, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
+    """Do tasks one after the other; of a model that runs elsewhere, side by side."""
+    return [task() for task in tasks] if remote is None else remote.at_once(tasks)

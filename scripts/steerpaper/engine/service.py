@@ -1,0 +1,117 @@
+"""The service that runs a model's passes: NDIF, or nnsight's own simulation of it in this process.
+
+What is sent is nnsight's model without weights, and the programs (`engine.recorded`). A request
+that was accepted is asked after until it is done; what fails in between is tried again.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nnsight
+from nnsight.intervention.backends.remote import RemoteError
+from torch import Tensor, nn
+
+from steerpaper.engine.finding import Architecture
+from steerpaper.engine.reach import Again, Backend, refused, reached
+from steerpaper.engine.remote import Program, Send
+from steerpaper.engine.there import run_there
+
+log = logging.getLogger(__name__)
+
+# seconds between the tries of a request
+PAUSES = (2, 5, 15, 30, 60, 120)
+# seconds between two questions after a job that runs: from, to
+ASKED = 0.1, 3.0
+
+# what runs there travels as its source, though this module is not there
+nnsight.register("steerpaper.engine.there")
+
+
+def where_of(module: nn.Module, architecture: Architecture) -> dict[str, Any]:
+    """What `run_there` is told of a model's final norm and unembedding."""
+    norm = module.get_submodule(architecture.final_norm) if architecture.final_norm else None
+    return {
+        "norm": architecture.final_norm,
+        "layer_norm": isinstance(norm, nn.LayerNorm),
+        "epsilon": float(getattr(norm, "eps", 0.0)) if isinstance(norm, nn.LayerNorm) else 0.0,
+        "unembedding": architecture.unembedding,
+    }
+
+
+def simulated(model: Any, where: dict[str, Any]) -> Send:
+    """Sends to this process: requests are serialized and run without the project's modules."""
+
+    def send(programs: Sequence[Program]) -> list[list[Tensor]]:
+        with model.session(remote="local"):
+            found = run_there(model, where, programs).save()  # type: ignore[attr-defined]
+        return found
+
+    return send
+
+
+@dataclass(frozen=True)
+class Service:
+    """Sends to NDIF.
+
+    Attributes:
+        model: nnsight's, without weights.
+        where: see `where_of`.
+        connect: opens a request.
+        pauses: seconds between tries.
+    """
+
+    model: Any
+    where: dict[str, Any]
+    connect: Callable[[], Backend]
+    pauses: Sequence[float] = PAUSES
+
+    def __call__(self, programs: Sequence[Program]) -> list[list[Tensor]]:
+        """Run programs, and try again what failed by no fault of theirs.
+
+        Raises:
+            UserError: the service refuses the request, fails at it, or cannot be reached.
+            TooLarge: it takes more memory or time than there is.
+        """
+        for tried, pause in enumerate([*self.pauses, None], start=1):
+            try:
+                return self._once(programs)
+            except Again as error:
+                if pause is None:
+                    raise refused(f"{error} ({tried} tries)") from error
+                log.warning("NDIF: %s: again in %g s (try %d)", error, pause, tried)
+                time.sleep(pause)
+        raise AssertionError
+
+    def _once(self, programs: Sequence[Program]) -> list[list[Tensor]]:
+        backend, model, where = self.connect(), self.model, self.where
+        with reached():
+            with model.session(backend=backend):
+                found = run_there(model, where, programs).save()  # type: ignore[attr-defined]  # noqa: F841
+        result = self._result(backend)
+        answer: list[list[Tensor]] = result["found"]
+        return answer
+
+    def _result(self, backend: Backend) -> dict[str, Any]:
+        """What a job saved; while it runs, a lost connection costs nothing but another question."""
+        pause, failed = ASKED[0], 0
+        while True:
+            try:
+                with reached():
+                    result = backend.poll()
+                failed = 0
+            except Again:
+                failed += 1
+                if failed > len(self.pauses):
+                    raise
+                time.sleep(self.pauses[failed - 1])
+                continue
+            if result is not None:
+                return result
+            time.sleep(pause)
+            pause = min(1.5 * pause, ASKED[1])
+
+
+__all__ = ["RemoteError", "Service", "simulated", "where_of"]

@@ -102,7 +102,8 @@ def find(module: nn.Module, name: str) -> Architecture:
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and one.data_ptr() == other.data_ptr()
+    # without weights no tensor is anywhere
+    return not one.is_meta and one.shape == other.shape and one.data_ptr() == other.data_ptr()
 
 
 def _check_residual(name: str, outputs: list[Any]) -> None:
@@ -117,7 +118,7 @@ def _check_residual(name: str, outputs: list[Any]) -> None:
                 f"model {name}: block {layer} returns {shape}, expected a residual stream "
                 f"[1, 2, {width or 'd'}]"
             )
-        if not residual.isfinite().all():
+        if not residual.is_meta and not residual.isfinite().all():
             raise UserError(
                 f"model {name}: after block {layer} the residual stream is not finite in "
                 f"{str(residual.dtype).removeprefix('torch.')}: {WAY_OUT}"

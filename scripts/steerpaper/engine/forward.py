@@ -70,7 +70,8 @@ def forward(
         cache.grow(new)
         if not reads and not logits:
             return {}, None
-        return _anew(lm, cache, new, reads, logits, logits_of_last)
+        anew = partial(_anew, lm, cache, new, reads, logits, logits_of_last)
+        return lm.remote.ask(anew) if lm.remote else anew()
     if lm.stretch:
         check_stretch(lm.stretch, int(mask.sum(1).max()), lm.name)
     positions = _positions(mask)["position_ids"][:, -ids.shape[1] :]
@@ -91,13 +92,16 @@ def _anew(
     rows, columns = new.ids.shape
     first = columns - logits_of_last if 0 < logits_of_last < columns else 0
     found: dict[Site, Tensor] = {}
-    of_logits: Tensor | None = None
+    of_logits: Logits | None = None
+    # logits that are computed where they are looked at need the last block's output alone
+    last = (lm.n_layers - 1, RESIDUAL)
+    late, sites = bool(logits and lm.readout), {*reads, *([last] if logits and lm.readout else [])}
     for group in groups(cache, lm.how, lm.pad):
         mine, (row, column) = group.places(new)
         asked = column >= first
         wanted = mine[0][asked], mine[1][asked]
         options: dict[str, Any] = {"use_cache": False}
-        if logits and not lm.readout and "logits_to_keep" in lm.takes:
+        if logits and not late and "logits_to_keep" in lm.takes:
             options["logits_to_keep"], at = wanted[1].unique(return_inverse=True)
             wanted = wanted[0], at
         got, values = _run(
@@ -106,8 +110,8 @@ def _anew(
             options,
             None,
             {site: group.change(site) for site in group.sites()},
-            dict.fromkeys(reads, partial(_taken, places=mine)),
-            partial(_taken, places=wanted) if logits else None,
+            dict.fromkeys(sites, partial(_taken, places=mine)),
+            partial(_taken, places=wanted) if logits and not late else None,
             0,
         )
         for site, part in got.items():
@@ -118,6 +122,8 @@ def _anew(
             if of_logits is None:
                 of_logits = values.new_zeros(rows, columns - first, values.shape[-1])
             of_logits[row[asked], column[asked] - first] = values
+    if lm.readout and late:
+        of_logits = LateLogits(lm.readout, found[last][:, first:])
     read = {site: change(found[site]) for site, change in reads.items()}
     return read, logits(of_logits) if logits and of_logits is not None else None
 
@@ -159,6 +165,9 @@ def _run(
     if logits_of_last and "logits_to_keep" in lm.takes:
         options = {**options, "logits_to_keep": logits_of_last}
     given = {name: tensor for name, tensor in inputs.items() if name in lm.takes}
+    if lm.remote:
+        places = [(site, *place(lm, site)) for site in touched]
+        return lm.remote.one_pass(given, options, places, lm.dtype, edits, reads), None
     saved: list[Tensor] = []
     with suppress(_SeenAll), lm.nn.trace(given, **options):
         for layer in range(first):
@@ -212,6 +221,28 @@ def _at(lm: LanguageModel, site: Site) -> Tensor:
     module = _module(lm, site)
     found: Tensor = module.output if name in ("mlp_gate", "mlp_in") else module.input
     return found
+
+
+def place(lm: LanguageModel, site: Site) -> tuple[tuple[str, str, str], int]:
+    """Where a site is, for who has the model's names alone, and the width of what stands there.
+
+    Returns:
+        (path from the model, `input` or `output`, `first` where that is the first of several),
+        and the last axis.
+    """
+    layer, name = site
+    if name == RESIDUAL:
+        path = f"{lm.where.blocks}.{layer}"
+        return (path, "output", "first" if lm.where.returns else ""), lm.width
+    module = _module(lm, site)
+    end = "output" if name in ("mlp_gate", "mlp_in") else "input"
+    if name == "mlp_norm":
+        width = lm.width
+    else:
+        # GPT-2's Conv1D keeps its weight the other way round
+        sizes = module.weight.shape[:: -1 if isinstance(module._module, torch.nn.Linear) else 1]
+        width = sizes[end == "output"]
+    return (module.path.removeprefix("model."), end, ""), width
 
 
 def _write(lm: LanguageModel, site: Site, change: Change) -> None:

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +24,9 @@ from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
 from steerpaper.workflow.devices import hold
 from steerpaper.workflow.files import read_json
+
+if TYPE_CHECKING:
+    from steerpaper.engine.remote import Remote
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,8 @@ class LanguageModel:
         where: its architecture.
         how: how it is run (see `engine.proof`).
         takes: what its module can be given, by name.
+        remote: where its passes run, if that is not this machine: then its module has no weights,
+            and `device` is where token ids are made.
     """
 
     nn: Any
@@ -61,6 +66,7 @@ class LanguageModel:
     where: Architecture
     how: How
     takes: frozenset[str]
+    remote: "Remote | None" = None
     _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -89,6 +95,8 @@ class LanguageModel:
     @property
     def readout(self) -> Readout | None:
         """Makes logits in float32; None where the model's own are (see `engine.unembed`)."""
+        if self.remote:
+            return self.remote.readout
         if self.dtype == torch.float32:
             return None
         if "readout" not in self._shared:
@@ -211,7 +219,9 @@ def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) 
     """Make a `LanguageModel` of a module of which it is known where its parts are."""
     from nnsight import TransformersModel
 
-    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer)
+    device = next(module.parameters()).device
+    placed = {"device": "meta"} if device.type == "meta" else {}
+    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer, **placed)
     config = module.config.get_text_config()
     blocks = list(part_of(nn, where.blocks, name))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -224,7 +234,7 @@ def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) 
         context=context_of(config),
         pad=pad or 0,
         ends=_ends(module, tokenizer),
-        device=next(module.parameters()).device,
+        device=torch.device("cpu") if placed else device,
         name=name,
         where=where,
         how=how,
@@ -273,9 +283,13 @@ def load_manifest(
     proved = read_json(engine)
     directory = Path(engine).parent / proved["model"]
     origin = read_json(directory / "manifest.json")
+    where, how = Architecture(**proved["where"]), How(**proved["how"])
+    if origin.get("remote"):
+        from steerpaper.engine.service import open_remote
+
+        return open_remote(directory, origin, dtype, threads, where, how), origin
     module, tokenizer = open_folder(directory, device=device, dtype=dtype, threads=threads)
     with reading(f"{directory}: the model cannot be run"):
-        where, how = Architecture(**proved["where"]), How(**proved["how"])
         lm = wrap(module, tokenizer, where, how, origin["name"])
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
     if how != How():

@@ -33,16 +33,17 @@ class Again(Exception):  # noqa: N818
 class Backend(RemoteBackend):
     """nnsight's, asked after instead of listened to, whose results are read as plain tensors."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, env: dict[str, Any]) -> None:
         """Open a request for a model.
 
         Args:
             key: the model's, as nnsight names it.
+            env: how the service is to run it.
 
         Raises:
             UserError: there is no key for the service.
         """
-        super().__init__(key, api_key=api_key(), blocking=False)
+        super().__init__(key, api_key=api_key(), env=env, blocking=False)
         self.display.enabled = False
 
     def finalize(self, content: bytes) -> Any:

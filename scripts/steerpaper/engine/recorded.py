@@ -156,12 +156,25 @@ class Tape:
         self.steps.append(("logits", "", made.number, ({"made": residual.number},), {}))
         return made
 
+    def gradients(self, of: Tensor, along: Sequence[Tensor]) -> list[Tensor]:
+        """The step from a number to its derivatives."""
+        assert isinstance(of, Recorded)
+        made = [self.new(_meta(one)) for one in along]
+        args = self._mark(of), [self._mark(one) for one in along]
+        self.steps.append(("gradients", "", [one.number for one in made], args, {}))
+        return list(made)
+
     def program(self, wanted: Sequence[Tensor]) -> tuple[Any, Any, list[int]]:
         """What is sent: steps, tensors, and the numbers of what is asked for."""
         numbers = [one.number for one in wanted if isinstance(one, Recorded)]
         assert len(numbers) == len(wanted)
         # what is sent is what was there when it was recorded
         assert self._versions == [tensor._version for tensor in self.given]
+        needed = set(numbers)
+        for kind, _, _, args, named in reversed(self.steps):
+            if kind == "pass":
+                args["drop"] = sorted(set(args.pop("inside")) - needed)
+            needed.update(_numbers((args, named)))
         return self.steps, [packed(tensor) for tensor in self.given], numbers
 
 
@@ -254,6 +267,17 @@ def _map(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, dict):
         return {key: _map(one, change) for key, one in value.items()}
     return value
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """The numbers of recorded tensors in what is sent."""
+    if isinstance(value, dict):
+        if "made" in value:
+            yield value["made"]
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _numbers(one)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

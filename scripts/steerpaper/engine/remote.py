@@ -7,16 +7,24 @@ not travel: whole rows are run.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from greenlet import getcurrent, greenlet
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.finding import Architecture
+from steerpaper.engine.forward import RESIDUAL, place
+from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.recorded import Tape, recording
 from steerpaper.engine.unembed import Readout, after_unembedding
+from steerpaper.errors import UserError
+from steerpaper.workflow.files import read_json
 
 Result = TypeVar("Result")
 # steps, tensors, the numbers of what is asked for
@@ -38,6 +46,7 @@ class Remote:
 
     Attributes:
         readout: makes float32 logits of a recorded residual stream.
+        vocabulary: V.
     """
 
     def __init__(self, module: nn.Module, architecture: Architecture, send: Send) -> None:
@@ -51,7 +60,7 @@ class Remote:
         self._hub: Any = None
         config = module.config.get_text_config()  # type: ignore[operator, union-attr]
         unembedding = module.get_submodule(architecture.unembedding)
-        self._vocabulary: int = unembedding.weight.shape[0]  # type: ignore[union-attr, index, assignment]
+        self.vocabulary: int = unembedding.weight.shape[0]  # type: ignore[union-attr, index, assignment]
         self.readout = Readout(lambda x: x, self._logits, after_unembedding(config))
 
     def ask(
@@ -92,13 +101,14 @@ class Remote:
         tape = self._tape
         assert tape is not None
         size = inputs["input_ids"].shape
-        steps, found = [], {}
+        steps, found, made = [], {}, []
         for site, (path, end, take), width in sites:
             tensor = tape.new(torch.empty(*size, width, dtype=dtype, device="meta"))
             edit, inside, edited = tape.aside(lambda: edits[site](tensor) if site in edits else None)  # noqa: B023
             look, more, read = tape.aside(lambda: reads[site](tensor) if site in reads else None)  # noqa: B023
             if read is not None:
                 found[site] = read
+            made += [tensor.number, *inside, *more]
             steps.append(
                 {
                     "path": path,
@@ -108,18 +118,21 @@ class Remote:
                     "edit": edit,
                     "edited": None if edited is None else _number(tape, edit, edited),
                     "look": look,
-                    "read": None if read is None else _number(tape, look, read),
-                    "inside": [tensor.number, *inside, *more],
                 }
             )
         given = {name: tape.give(tensor) for name, tensor in inputs.items()}
-        one = {"inputs": given, "options": dict(options), "sites": steps}
+        one = {"inputs": given, "options": dict(options), "sites": steps, "inside": made}
         tape.steps.append(("pass", "", None, one, {}))
         return found
 
     def _logits(self, residual: Tensor) -> Tensor:
         assert self._tape is not None
-        return self._tape.logits(residual, self._vocabulary)
+        return self._tape.logits(residual, self.vocabulary)
+
+    def gradients(self, of: Tensor, along: Sequence[Tensor]) -> list[Tensor]:
+        """Record the derivatives of a number with respect to tensors of the passes before."""
+        assert self._tape is not None
+        return self._tape.gradients(of, along)
 
     def at_once(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
         """Do tasks side by side, so that what they ask for goes in few requests."""
@@ -173,6 +186,73 @@ class Remote:
                 return
             for number, program in asked.items():
                 yield from self._answers({number: program})
+
+
+def plain_there(
+    lm: LanguageModel, ids: Tensor, start: int, pushed: Mapping[int, Tensor], last: int
+) -> tuple[NDArray[np.float64], Tensor, Tensor]:
+    """Norms [L], residual stream [token, d] and logits [last, V] of a row, in one plain pass.
+
+    Args:
+        ids: [1, token].
+        pushed: by block, what is added from column `start` on.
+        last: tokens whose logits are asked for.
+
+    Raises:
+        UserError: the model has another dtype where it runs.
+    """
+    remote = lm.remote
+    assert remote and lm.readout
+    sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]
+
+    def push(hidden: Tensor, vector: Tensor) -> Tensor:
+        hidden = hidden.clone()
+        hidden[:, start:] += vector.to(lm.dtype)
+        return hidden
+
+    def make() -> tuple[dict[Site, Tensor], Tensor]:
+        reads: dict[Site, Change] = dict.fromkeys(sites, lambda h: h[0].float().norm(dim=-1).mean())
+        reads[sites[-1]] = lambda h: h[0]
+        edits = {(layer, RESIDUAL): partial(push, vector=vector) for layer, vector in pushed.items()}
+        places = [(site, *place(lm, site)) for site in sites]
+        inputs, options = {"input_ids": ids}, {"use_cache": False}
+        got = remote.one_pass(inputs, options, places, lm.dtype, edits, reads)
+        assert lm.readout
+        return got, lm.readout(got[sites[-1]][-last:])
+
+    found, logits = remote.ask(make)
+    residual = found.pop(sites[-1])
+    if residual.dtype != lm.dtype:
+        theirs, ours = (str(one).removeprefix("torch.") for one in (residual.dtype, lm.dtype))
+        raise UserError(
+            f"model {lm.name}: runs in {theirs} at NDIF (model.remote), and dtype is {ours}; set "
+            f"dtype: {theirs}"
+        )
+    residual = residual.float()
+    norms = [float(norm) for norm in found.values()] + [float(residual.norm(dim=-1).mean())]
+    assert logits is not None
+    return np.array(norms), residual, logits
+
+
+def own_logits(lm: LanguageModel, ids: Tensor) -> Tensor:
+    """The logits [V] of a row's last token that the model itself makes where it runs."""
+    remote, site = lm.remote, (lm.n_layers, "logits")
+    assert remote
+
+    def make() -> tuple[dict[Site, Tensor], None]:
+        places = [(site, ("", "output", "logits"), remote.vocabulary)]
+        look = {site: lambda x: x[0, -1].float()}
+        inputs, options = {"input_ids": ids}, {"use_cache": False}
+        return remote.one_pass(inputs, options, places, lm.dtype, {}, look), None
+
+    return remote.ask(make)[0][site]
+
+
+def remote_origin(directory: str | Path) -> dict[str, Any] | None:
+    """The manifest of a model folder whose model runs elsewhere; None of any other."""
+    manifest = Path(directory) / "manifest.json"
+    origin = read_json(manifest) if manifest.exists() else {}
+    return origin if origin.get("remote") else None
 
 
 def tokens_of(program: Program) -> int:

@@ -6,21 +6,30 @@ that was accepted is asked after until it is done; what fails in between is trie
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import nnsight
-from nnsight.intervention.backends.remote import RemoteError
+import torch
 from torch import Tensor, nn
 
-from steerpaper.engine.finding import Architecture
-from steerpaper.engine.reach import Again, Backend, refused, reached
-from steerpaper.engine.remote import Program, Send
+from steerpaper.engine.finding import Architecture, find
+from steerpaper.engine.folder import read_config, reading
+from steerpaper.engine.how import How
+from steerpaper.engine.model import LanguageModel, wrap
+from steerpaper.engine.pretrained import described
+from steerpaper.engine.reach import Again, Backend, api_key, deployed, reached, refused
+from steerpaper.engine.remote import Program, Remote, Send
+from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.there import run_there
 
 log = logging.getLogger(__name__)
 
+# no keys and values travel
+ANEW = How(reuse=False)
 # seconds between the tries of a request
 PAUSES = (2, 5, 15, 30, 60, 120)
 # seconds between two questions after a job that runs: from, to
@@ -114,4 +123,34 @@ class Service:
             pause = min(1.5 * pause, ASKED[1])
 
 
-__all__ = ["RemoteError", "Service", "simulated", "where_of"]
+
+def open_remote(
+    directory: str | Path,
+    origin: Mapping[str, Any],
+    dtype: str,
+    threads: int,
+    where: Architecture | None = None,
+    how: How = ANEW,
+) -> LanguageModel:
+    """A model that runs at NDIF, from a folder of its configuration and tokenizer.
+
+    Args:
+        origin: the folder's manifest.
+        where: its architecture; by default found on a pass without numbers.
+
+    Raises:
+        UserError: there is no key for the service, or the files cannot be used.
+    """
+    api_key()
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    read_config(directory)
+    tokenizer = load_tokenizer(directory)
+    with reading(f"{directory}: the model cannot be run at NDIF"):
+        module = described(directory, getattr(torch, dtype))
+        where = where or find(module, origin["name"])
+        lm = wrap(module, tokenizer, where, how, origin["name"])
+    key = cache(lambda: deployed(origin["id"], origin["revision"]))
+    env = {"attn_implementation": lm.nn.attn_implementation}
+    service = Service(lm.nn, where_of(module, where), lambda: Backend(key(), env))
+    return replace(lm, remote=Remote(module, where, service))

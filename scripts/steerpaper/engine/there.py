@@ -18,9 +18,9 @@ def run_there(nn: Any, where: Any, programs: Any) -> Any:
         programs: steps, the tensors that they are given, and the numbers of what is asked for.
     """
     found = []
-    with torch.no_grad():
-        for steps, given, wanted in programs:
-            env: dict[int, Any] = {}
+    for steps, given, wanted in programs:
+        env: dict[int, Any] = {}
+        with torch.set_grad_enabled(any(step[0] == "gradients" for step in steps)):
             _do(nn, where, steps, given, env, torch.device("cpu"))
             found.append([env[number].detach().cpu() for number in wanted])
     return found
@@ -46,6 +46,8 @@ def _do(nn: Any, where: Any, steps: Any, given: Any, env: Any, device: Any) -> N
             result = _logits(nn, where, args[0])
         elif kind == "method":
             result = getattr(args[0], name)(*args[1:], **named)
+        elif kind == "gradients":
+            result = torch.autograd.grad(args[0], args[1])
         elif kind == "attribute":
             result = getattr(args[0], name)
         else:
@@ -108,10 +110,8 @@ def _pass(nn: Any, where: Any, one: Any, given: Any, env: Any) -> None:
         for site in sites:
             _at(nn, where, site, given, env)
         tracer.stop()
-    kept = {site["read"] for site in sites}
-    for number in [number for site in sites for number in site["inside"]]:
-        if number not in kept:
-            env.pop(number, None)
+    for number in one["drop"]:
+        env.pop(number, None)
 
 
 def _at(nn: Any, where: Any, site: Any, given: Any, env: Any) -> None:

@@ -115,14 +115,19 @@ def _ablate_batch(
         site = (ablations[number].layer, ablations[number].site)
         of_site.setdefault(site, []).append((row, number))
     reads: dict[Site, Change] = dict.fromkeys(of_site, lambda x: x[:, -1].clone())
-    reads |= {(layer - 1, RESIDUAL): lambda h: h.clone() for layer, _ in of_site if layer}
+    # whole rows that are run anew do not enter at a block
+    enters = lm.how.reuse
+    reads |= {(layer - 1, RESIDUAL): torch.clone for layer, _ in of_site if layer and enters}
+    tokens = sorted({ablations[number].token for _, number in numbers})
+    column = {token: place for place, token in enumerate(tokens)}
+    asked = torch.tensor(tokens, device=lm.device)
     clean, logprobs = forward(
         lm,
         ids,
         mask,
         empty_prefix(lm, len(prompts)).cache,
         reads=reads,
-        logits=lambda x: x[:, -1].float().log_softmax(-1),
+        logits=lambda x: x[:, -1].float().log_softmax(-1)[:, asked],
         logits_of_last=LEAST,
     )
     assert logprobs is not None
@@ -134,13 +139,13 @@ def _ablate_batch(
         ) -> tuple[list[int], Tensor]:
             chosen = [here[entry][1] for entry in batch]
             row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
-            before = clean[site[0] - 1, RESIDUAL][row] if site[0] else None
+            before = clean[site[0] - 1, RESIDUAL][row] if site[0] and enters else None
             own = [ablations[number] for number in chosen]
             kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
             lost, ablated = _without(
                 lm, ids[row], mask[row], site, own, clean[site][row], before, kept
             )
-            token = torch.tensor([ablation.token for ablation in own], device=lm.device)
+            token = torch.tensor([column[ablation.token] for ablation in own], device=lm.device)
             return chosen, torch.stack([logprobs[row, token], ablated, lost]).double().cpu()
 
         found += [result for _, result in run_batches([width] * len(here), budget, run)]
@@ -162,7 +167,8 @@ def _without(
     Args:
         ids, mask: [row, token], left-padded.
         there: [row, width of the site] what stands there at the last token.
-        before: [row, token, d] the residual stream after the block before; None for block 0.
+        before: [row, token, d] the residual stream after the block before; None for block 0,
+            and where rows are run anew.
         kept: [width of the site] what takes the place of what is taken out; None for zero.
     """
     kept = torch.zeros_like(there[0]) if kept is None else kept

@@ -16,6 +16,7 @@ from steerpaper.engine.model import LanguageModel, part_of
 from steerpaper.engine.replay import groups
 from steerpaper.engine.rope import check_stretch
 from steerpaper.engine.unembed import LateLogits, Logits
+from steerpaper.errors import UserError
 
 INSIDE = ("heads", "mlp_norm", "mlp_gate", "mlp_in", "neurons")
 RESIDUAL = "residual"  # the residual stream after the block
@@ -196,6 +197,11 @@ def heads_of_nothing(lm: LanguageModel) -> Tensor:
     The norm gives its bias alone and attention is on the one token, so this is what the heads give
     always, whatever they attend to: the value bias, and what the values make of the norm's bias.
     """
+    if lm.remote:
+        raise UserError(
+            f"model {lm.name} runs at NDIF (model.remote): what heads give always is not asked for "
+            "there; run the model on this machine, or set published: false"
+        )
     ids = torch.tensor([[lm.pad]], device=lm.device)
     with lm.nn.trace({"input_ids": ids}):
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408

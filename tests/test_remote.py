@@ -1,0 +1,142 @@
+"""A model that runs elsewhere gives what it gives here, and what fails on the way is said.
+
+nnsight's own simulation serializes a request and runs it without the project's modules.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_ablations import make_ablations
+from test_equality import make_conditions, make_pairs, make_vectors
+from test_lookups_equality import NEURONS, make_prompts
+
+from steerpaper.engine.condition import Condition
+from steerpaper.engine.generate import Decoding, Request, complete
+from steerpaper.engine.gradients import item_gradients
+from steerpaper.engine.how import PLAIN, How
+from steerpaper.engine.proof import prove
+from steerpaper.engine.remote import Remote
+from steerpaper.engine.score import score
+from steerpaper.lookups.ablations import ablate
+from steerpaper.lookups.top_activations import top_activations
+from steerpaper.lookups.truncation import last_activations
+from steerpaper.steering.activations import read_activations
+
+
+@pytest.fixture(params=["llama", "gpt2"])
+def lm(request, load_tiny):
+    return load_tiny(request.param)
+
+
+class Sent:
+    """Requests to nnsight's simulation, counted."""
+
+    def __init__(self, lm):
+        from steerpaper.engine.service import simulated, where_of
+
+        self._send = simulated(lm.nn, where_of(lm.nn._module, lm.where))
+        self.programs = []
+
+    def __call__(self, programs):
+        self.programs.append(programs)
+        return self._send(programs)
+
+
+@pytest.fixture
+def sent(lm):
+    return Sent(lm)
+
+
+@pytest.fixture
+def there(lm, sent):
+    """The same model, run elsewhere."""
+    remote = Remote(lm.nn._module, lm.where, sent)
+    return replace(lm, how=How(reuse=False), remote=remote, _shared={})
+
+
+def same(ours, theirs, scale=1.0):
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * scale)
+
+
+def test_activations_are_the_same(lm, there, sent):
+    here = read_activations(lm, make_pairs(lm, "answers"), 512)
+    found = read_activations(there, make_pairs(lm, "answers"), 4096)
+    assert set(found) == set(here)
+    for name, values in here.items():
+        assert np.abs(values).max() > 0.1
+        same(found[name], values, np.abs(values).max())
+    # means over tokens come back, of every block: not what they are means of
+    results = [len(wanted) for programs in sent.programs for _, _, wanted in programs]
+    assert results == [lm.n_layers] * len(results)
+
+
+@pytest.mark.parametrize("positions", ["response", "all"])
+def test_scores_are_the_same_and_all_blocks_go_in_one_request(lm, there, sent, positions):
+    pairs, vectors = make_pairs(lm, "letters"), make_vectors(lm)
+    conditions = make_conditions(positions)
+    here = score(lm, pairs, vectors, conditions, budget=512)
+    found = score(there, pairs, vectors, conditions, budget=8192)
+    assert np.abs(here[1] - here[0][:, None]).max() > 0.1
+    for ours, theirs in zip(found, here, strict=True):
+        same(ours, theirs)
+    # unsteered, and four sets of blocks
+    assert len(sent.programs[0]) == 5
+
+
+def test_completions_are_the_same_greedy_and_seeded(lm, there, sent):
+    vectors = make_vectors(lm)
+    prompts = [pair.text for pair in make_pairs(lm, "answers", 3)]
+    conditions = [None, Condition((1,), "mean_difference", 2.0), Condition((0, 3), "random-0", 1.0)]
+    requests = [
+        Request(prompt, condition, stream)
+        for number, prompt in enumerate(prompts)
+        for condition in conditions
+        for stream in (None, (0, "test", number))
+    ]
+    decoding = Decoding(6, temperature=0.9, top_p=0.8, budget=4096)
+    here = complete(lm, requests, vectors, decoding)
+    assert len({tuple(one) for one in here}) > 6
+    assert complete(there, requests, vectors, decoding) == here
+    # one number a row comes back for a step, not its logits
+    steered = [name for programs in sent.programs for program in programs for name in program[2]]
+    assert len(sent.programs) <= 6 * 3
+    assert len(steered) == len(sent.programs)
+
+
+def test_gradients_are_the_same(lm, there):
+    pairs = make_pairs(lm, "letters", 4)
+    here = item_gradients(lm, pairs, "response", 512)
+    found = item_gradients(there, pairs, "response", 4096)
+    assert np.abs(here).max() > 1e-3
+    same(found, here, max(1.0, np.abs(here).max()))
+
+
+def test_neurons_and_heads_are_read_and_taken_out_there_too(lm, there):
+    prompts = make_prompts(12)
+    here = top_activations(lm, NEURONS, prompts, k=3, bos=True, budget=512)
+    found = top_activations(there, NEURONS, prompts, k=3, bos=True, budget=4096)
+    assert found.prompt.tolist() == here.prompt.tolist()
+    assert found.position.tolist() == here.position.tolist()
+    same(found.activation, here.activation, np.abs(here.activation).max())
+    neurons = [(layer, number) for layer, numbers in NEURONS.items() for number in numbers]
+    rows = prompts[: len(neurons)]
+    last = [last_activations(one, neurons, rows, bos=True, budget=4096) for one in (lm, there)]
+    same(last[1], last[0], max(1.0, np.abs(last[0]).max()))
+    for site, units in (("heads", 4), ("neurons", 64)):
+        ablations = make_ablations(site, units)
+        here, found = (ablate(one, ablations, budget=2048) for one in (lm, there))
+        assert np.abs(here.logprob - here.ablated_logprob).max() > 1e-3
+        for ours, theirs in zip(vars(found).values(), vars(here).values(), strict=True):
+            same(ours, theirs, max(1.0, np.abs(theirs).max()))
+
+
+def test_it_is_proved_where_it_runs(there):
+    proved, checks = prove(there)
+    assert proved.how == How(reuse=False)
+    assert len(checks) == 6 and all(check.holds for check in checks)
+    # what is not right there is found: blocks that run in another order
+    wrong = replace(there, remote=Remote(there.nn._module, there.where, _swapped(there)))
+    _, found = prove_all(wrong)
+    assert not all(check.holds for check in found)

@@ -6,6 +6,8 @@ BEGINNING = config["model"]["beginning"]
 if isinstance(WHERE, dict):
     BEGINNING = BEGINNING or WHERE.get("beginning")
     WHERE = {key: value for key, value in WHERE.items() if key != "beginning"}
+if config["model"]["remote"]:
+    WHERE = {**WHERE, "remote": True}
 
 
 rule model:
@@ -75,7 +77,7 @@ rule engine:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(60),
     params:

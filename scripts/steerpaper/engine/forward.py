@@ -16,6 +16,7 @@ from steerpaper.engine.model import LanguageModel, part_of
 from steerpaper.engine.replay import groups
 from steerpaper.engine.rope import check_stretch
 from steerpaper.engine.unembed import LateLogits, Logits
+from steerpaper.engine.widths import LEAST
 from steerpaper.errors import UserError
 
 INSIDE = ("heads", "mlp_norm", "mlp_gate", "mlp_in", "neurons")
@@ -102,9 +103,17 @@ def _anew(
         asked = column >= first
         wanted = mine[0][asked], mine[1][asked]
         options: dict[str, Any] = {"use_cache": False}
+<<<<<<< HEAD
         if logits and not late and "logits_to_keep" in lm.takes:
             options["logits_to_keep"], at = wanted[1].unique(return_inverse=True)
             wanted = wanted[0], at
+=======
+        if logits and not lm.readout and "logits_to_keep" in lm.takes:
+            # products of fewer rows are summed in another order
+            begin = max(0, min(int(wanted[1].min()), group.ids.shape[1] - LEAST))
+            options["logits_to_keep"] = group.ids.shape[1] - begin
+            wanted = wanted[0], wanted[1] - begin
+>>>>>>> main
         got, values = _run(
             lm,
             {"input_ids": group.ids, "attention_mask": group.mask, **_positions(group.mask)},

@@ -96,7 +96,9 @@ def _current_job() -> Job[Any]:
         wildcards=dict(snakemake.wildcards.items()),
         threads=snakemake.threads,
         log=str(snakemake.log[0]),
-        batch_tokens=snakemake.config["batch_tokens"],
+        batch_tokens=snakemake.config[
+            "remote_batch_tokens" if snakemake.config["model"]["remote"] else "batch_tokens"
+        ],
         rule=snakemake.rule,
         code=snakemake.params.get("code", {}),
         made=snakemake.params.get("made", {}),

@@ -17,8 +17,10 @@ from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.gradients import item_gradients
 from steerpaper.engine.how import PLAIN, How
 from steerpaper.engine.proof import prove
+from steerpaper.engine.recorded import recording
 from steerpaper.engine.remote import Remote
 from steerpaper.engine.score import score
+from steerpaper.errors import UserError
 from steerpaper.lookups.ablations import ablate
 from steerpaper.lookups.top_activations import top_activations
 from steerpaper.lookups.truncation import last_activations
@@ -132,11 +134,59 @@ def test_neurons_and_heads_are_read_and_taken_out_there_too(lm, there):
             same(ours, theirs, max(1.0, np.abs(theirs).max()))
 
 
-def test_it_is_proved_where_it_runs(there):
+def test_it_is_proved_where_it_runs(there, sent):
     proved, checks = prove(there)
     assert proved.how == How(reuse=False)
-    assert len(checks) == 6 and all(check.holds for check in checks)
-    # what is not right there is found: blocks that run in another order
-    wrong = replace(there, remote=Remote(there.nn._module, there.where, _swapped(there)))
-    _, found = prove_all(wrong)
-    assert not all(check.holds for check in found)
+    assert [check.holds for check in checks] == [True] * 6
+
+    def not_steering_batches(programs):
+        for steps, given, _ in programs:
+            for kind, _, _, one, _ in steps:
+                if kind == "pass" and len(given[one["inputs"]["input_ids"]][0]) > 1:
+                    for site in one["sites"]:
+                        site["edited"] = None
+        return sent(programs)
+
+    remote = Remote(there.nn._module, there.where, not_steering_batches)
+    proved, checks = prove(replace(there, remote=remote, _shared={}))
+    assert proved.how == PLAIN
+    failed = {check.check for check in checks if not check.holds}
+    assert failed
+    assert all("steered" in what for what in failed)
+
+
+def test_a_model_of_another_type_there_is_refused(there):
+    half = replace(there, remote=Remote(there.nn._module, there.where, _in_bfloat16))
+    with pytest.raises(UserError, match=r"runs in bfloat16 at NDIF.*set dtype: bfloat16"):
+        prove(half)
+
+
+def _in_bfloat16(programs):
+    return [[torch.zeros(1, 32).bfloat16() for _ in wanted] for _, _, wanted in programs]
+
+
+def test_what_needs_numbers_on_the_way_is_refused():
+    with recording() as tape:
+        x = tape.new(torch.empty(2, 3, device="meta"))
+        for look in (
+            lambda: x[x > 0],
+            lambda: x.sum().item(),
+            lambda: torch.zeros(2, 3).add_(x),
+            lambda: bool(x.any()),
+        ):
+            with pytest.raises(UserError, match=r"model\.remote"):
+                look()
+
+
+def test_a_vector_for_many_rows_is_sent_once_and_products_are_made_there():
+    rows, width = 100, 512
+    vector, strength = torch.randn(1, 1, width), torch.rand(rows, 20, 1)
+    push = vector.expand(rows, 1, width).clone()
+    with recording() as tape:
+        hidden = tape.new(torch.empty(rows, 20, width, device="meta"))
+        steered = hidden + strength * push
+        _, given, _ = tape.program([steered])
+    sent = sum(rows.nbytes + (0 if at is None else at.nbytes) for rows, at in given)
+    assert sent < strength.nbytes + 2 * vector.nbytes + 8 * rows
+    (packed,) = [one for one in given if one[1] is not None]
+    assert torch.equal(packed[0][packed[1]], push)

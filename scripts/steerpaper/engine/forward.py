@@ -94,7 +94,7 @@ def _anew(
     rows, columns = new.ids.shape
     first = columns - logits_of_last if 0 < logits_of_last < columns else 0
     found: dict[Site, Tensor] = {}
-    of_logits: Logits | None = None
+    of_logits: Tensor | None = None
     # logits that are computed where they are looked at need the last block's output alone
     last = (lm.n_layers - 1, RESIDUAL)
     late, sites = bool(logits and lm.readout), {*reads, *([last] if logits and lm.readout else [])}
@@ -103,17 +103,11 @@ def _anew(
         asked = column >= first
         wanted = mine[0][asked], mine[1][asked]
         options: dict[str, Any] = {"use_cache": False}
-<<<<<<< HEAD
         if logits and not late and "logits_to_keep" in lm.takes:
-            options["logits_to_keep"], at = wanted[1].unique(return_inverse=True)
-            wanted = wanted[0], at
-=======
-        if logits and not lm.readout and "logits_to_keep" in lm.takes:
             # products of fewer rows are summed in another order
             begin = max(0, min(int(wanted[1].min()), group.ids.shape[1] - LEAST))
             options["logits_to_keep"] = group.ids.shape[1] - begin
             wanted = wanted[0], wanted[1] - begin
->>>>>>> main
         got, values = _run(
             lm,
             {"input_ids": group.ids, "attention_mask": group.mask, **_positions(group.mask)},
@@ -132,10 +126,11 @@ def _anew(
             if of_logits is None:
                 of_logits = values.new_zeros(rows, columns - first, values.shape[-1])
             of_logits[row[asked], column[asked] - first] = values
+    looked: Logits | None = of_logits
     if lm.readout and late:
-        of_logits = LateLogits(lm.readout, found[last][:, first:])
+        looked = LateLogits(lm.readout, found[last][:, first:])
     read = {site: change(found[site]) for site, change in reads.items()}
-    return read, logits(of_logits) if logits and of_logits is not None else None
+    return read, logits(looked) if logits and looked is not None else None
 
 
 def _taken(x: Any, places: tuple[Tensor, Tensor]) -> Tensor:

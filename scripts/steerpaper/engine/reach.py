@@ -13,7 +13,7 @@ from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.schema.config import CONFIG
 
 from steerpaper.engine.folder import told
-from steerpaper.engine.remote import TooLarge
+from steerpaper.engine.remote import TooLargeError
 from steerpaper.errors import UserError
 
 KEY = "NDIF_API_KEY"
@@ -30,7 +30,7 @@ class Again(Exception):  # noqa: N818
     """A request failed that can succeed if it is sent again."""
 
 
-class Backend(RemoteBackend):
+class Backend(RemoteBackend):  # type: ignore[misc]
     """nnsight's, asked after instead of listened to, whose results are read as plain tensors."""
 
     def __init__(self, key: str, env: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ def reached() -> Iterator[None]:
 
     Raises:
         Again: another try can succeed.
-        TooLarge: the job takes more memory or time than there is.
+        TooLargeError: the job takes more memory or time than there is.
         UserError: it cannot.
     """
     try:
@@ -113,7 +113,7 @@ def _of_job(said: str) -> Exception:
     if any(words in said.lower() for words in QUEUE):
         return Again(last)
     if any(words in said.lower() for words in LARGE):
-        return TooLarge(last)
+        return TooLargeError(last)
     return refused(f"the job failed: {last}")
 
 
@@ -167,9 +167,10 @@ def commit_of(id: str, branch: str) -> str | None:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return HfApi().model_info(id, revision=branch, timeout=30).sha
+        commit: str | None = HfApi().model_info(id, revision=branch, timeout=30).sha
     except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
         raise UserError(
             f"model.hub: the hub cannot say which commit '{branch}' of {id} is at, so that it is "
             f"the one that the service runs cannot be told: {told(error)}"
         ) from error
+    return commit

@@ -45,10 +45,6 @@ class Recorded(Tensor):
         made.number, made.meta = number, meta
         return made
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
-        """Number, shape and type."""
-        return f"Recorded({self.number}, {tuple(self.meta.shape)}, {self.meta.dtype})"
-
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Outside `recording` nothing is done to it."""
@@ -86,7 +82,7 @@ class Tape:
         return self._numbers[key]
 
     def aside(self, change: Callable[[], Any]) -> tuple[list[Step], range, Any]:
-        """Record steps by themselves: these, the numbers of what they make, and what is returned."""
+        """Record steps by themselves: these, the numbers that they make, and what is returned."""
         outer, self.steps, first = self.steps, [], self._made
         try:
             result = change()
@@ -245,7 +241,9 @@ def _placeless(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
     kwargs = {key: one for key, one in kwargs.items() if key not in ("device", "pin_memory")}
     if name == "to":
         # another tensor gives its type
-        args = tuple(one.dtype if k and isinstance(one, Tensor) else one for k, one in enumerate(args))
+        args = tuple(
+            one.dtype if k and isinstance(one, Tensor) else one for k, one in enumerate(args)
+        )
         args = tuple(one for one in args if not isinstance(one, (torch.device, str)))
         if len(args) == 1 and not kwargs:
             args = (*args, args[0].dtype)

@@ -37,7 +37,7 @@ Place = tuple[str, str, str]
 TOGETHER = 2**17
 
 
-class TooLarge(MemoryError):
+class TooLargeError(MemoryError):
     """Where the model is, a request takes more memory or time than there is."""
 
 
@@ -60,7 +60,7 @@ class Remote:
         self._hub: Any = None
         config = module.config.get_text_config()  # type: ignore[operator, union-attr]
         unembedding = module.get_submodule(architecture.unembedding)
-        self.vocabulary: int = unembedding.weight.shape[0]  # type: ignore[union-attr, index, assignment]
+        self.vocabulary: int = unembedding.get_parameter("weight").shape[0]
         self.readout = Readout(lambda x: x, self._logits, after_unembedding(config))
 
     def ask(
@@ -104,8 +104,9 @@ class Remote:
         steps, found, made = [], {}, []
         for site, (path, end, take), width in sites:
             tensor = tape.new(torch.empty(*size, width, dtype=dtype, device="meta"))
-            edit, inside, edited = tape.aside(lambda: edits[site](tensor) if site in edits else None)  # noqa: B023
-            look, more, read = tape.aside(lambda: reads[site](tensor) if site in reads else None)  # noqa: B023
+            change, look_at = edits.get(site, _nothing), reads.get(site, _nothing)
+            edit, inside, edited = tape.aside(partial(change, tensor))
+            look, more, read = tape.aside(partial(look_at, tensor))
             if read is not None:
                 found[site] = read
             made += [tensor.number, *inside, *more]
@@ -166,7 +167,7 @@ class Remote:
             waiting.clear()
             for number, found in self._answers(asked):
                 worker = workers[number]
-                if isinstance(found, TooLarge):
+                if isinstance(found, TooLargeError):
                     go_on(number, lambda: worker.throw(found))  # noqa: B023
                 else:
                     go_on(number, lambda: worker.switch(found))  # noqa: B023
@@ -174,13 +175,13 @@ class Remote:
 
     def _answers(
         self, asked: Mapping[int, Program]
-    ) -> Iterator[tuple[int, list[Tensor] | TooLarge]]:
+    ) -> Iterator[tuple[int, list[Tensor] | TooLargeError]]:
         """What programs ask for, or that one takes too much by itself."""
         if not asked:
             return
         try:
             yield from zip(asked, self._send(list(asked.values())), strict=True)
-        except TooLarge as error:
+        except TooLargeError as error:
             if len(asked) == 1:
                 yield next(iter(asked)), error
                 return
@@ -202,7 +203,7 @@ def plain_there(
         UserError: the model has another dtype where it runs.
     """
     remote = lm.remote
-    assert remote and lm.readout
+    assert remote
     sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]
 
     def push(hidden: Tensor, vector: Tensor) -> Tensor:
@@ -213,7 +214,9 @@ def plain_there(
     def make() -> tuple[dict[Site, Tensor], Tensor]:
         reads: dict[Site, Change] = dict.fromkeys(sites, lambda h: h[0].float().norm(dim=-1).mean())
         reads[sites[-1]] = lambda h: h[0]
-        edits = {(layer, RESIDUAL): partial(push, vector=vector) for layer, vector in pushed.items()}
+        edits = {
+            (layer, RESIDUAL): partial(push, vector=vector) for layer, vector in pushed.items()
+        }
         places = [(site, *place(lm, site)) for site in sites]
         inputs, options = {"input_ids": ids}, {"use_cache": False}
         got = remote.one_pass(inputs, options, places, lm.dtype, edits, reads)
@@ -260,6 +263,10 @@ def tokens_of(program: Program) -> int:
     steps, given, _ = program
     passes = [args for kind, _, _, args, _ in steps if kind == "pass"]
     return sum(given[one["inputs"]["input_ids"]][0].numel() for one in passes)
+
+
+def _nothing(_: Tensor) -> None:
+    """What is done at a site that is not edited, or not read."""
 
 
 def _number(tape: Tape, steps: list[Any], tensor: Tensor) -> int:

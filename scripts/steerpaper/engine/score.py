@@ -284,16 +284,12 @@ class _Scorer:
             entered.update({layer: found for (layer, _), found in residual.items()})
             return [(torch.arange(len(base)), torch.zeros(len(base), dtype=torch.long), base.cpu())]
 
-        tasks = [unsteered]
-        tasks += [
-            partial(self._steered, batch, group, numbers, entered, width)
-            for group, numbers in self._groups.items()
-        ]
+        groups = self._groups.items()
+        steered = [partial(self._steered, batch, *group, entered, width) for group in groups]
         found = torch.zeros(len(batch.row), 1 + len(self._conditions), dtype=torch.float64)
-        for scores, columns, logprobs in chain(*at_once(lm.remote, tasks)):
+        for scores, columns, logprobs in chain(*at_once(lm.remote, [unsteered, *steered])):
             found[scores, columns] = logprobs
-        numbers = [number for row in rows for number in row.completions]
-        return numbers, found.numpy()
+        return [number for row in rows for number in row.completions], found.numpy()
 
     def _steered(
         self,
@@ -303,20 +299,13 @@ class _Scorer:
         entered: Mapping[int, Tensor],
         width: int,
     ) -> list[Scored]:
-        """Scores of one group of conditions.
-
-        Args:
-            entered: by block, the unsteered residual stream of the batch; where rows are run anew
-                there is none, and all steering is done on the way.
-        """
+        """Scores of one group of conditions; `entered` is empty where rows are run anew."""
         lm, (layers, intervention) = self._lm, group
         chosen = [self._conditions[number] for number in numbers]
         n_rows, first = len(batch.ids), layers[0]
         like = entered.get(first, torch.zeros(0, dtype=lm.dtype, device=lm.device))
         push = {
-            layer: directions_at(self._vectors, [c.direction for c in chosen], layer, like)[
-                :, None
-            ]
+            layer: directions_at(self._vectors, [c.direction for c in chosen], layer, like)[:, None]
             for layer in layers
         }
 
@@ -340,10 +329,7 @@ class _Scorer:
                 copy.extend(batch.mask[row]),
                 copy.cache,
                 enter=(first, edit[first](entered[first][row])) if first in entered else None,
-                edits={
-                    (layer, RESIDUAL): edit[layer]
-                    for layer in layers[1 if first in entered else 0 :]
-                },
+                edits={(layer, RESIDUAL): edit[layer] for layer in layers[first in entered :]},
                 logits=lambda x: sum_logprobs(
                     x, hits, batch.start[scores], batch.targets[scores], batch.target_mask[scores]
                 ),

@@ -55,7 +55,7 @@ def simulated(model: Any, where: dict[str, Any]) -> Send:
 
     def send(programs: Sequence[Program]) -> list[list[Tensor]]:
         with model.session(remote="local"):
-            found = run_there(model, where, programs).save()  # type: ignore[attr-defined]
+            found: list[list[Tensor]] = run_there(model, where, programs).save()
         return found
 
     return send
@@ -82,7 +82,7 @@ class Service:
 
         Raises:
             UserError: the service refuses the request, fails at it, or cannot be reached.
-            TooLarge: it takes more memory or time than there is.
+            TooLargeError: it takes more memory or time than there is.
         """
         for tried, pause in enumerate([*self.pauses, None], start=1):
             try:
@@ -96,9 +96,8 @@ class Service:
 
     def _once(self, programs: Sequence[Program]) -> list[list[Tensor]]:
         backend, model, where = self.connect(), self.model, self.where
-        with reached():
-            with model.session(backend=backend):
-                found = run_there(model, where, programs).save()  # type: ignore[attr-defined]  # noqa: F841
+        with reached(), model.session(backend=backend):
+            found = run_there(model, where, programs).save()  # noqa: F841
         result = self._result(backend)
         answer: list[list[Tensor]] = result["found"]
         return answer
@@ -109,7 +108,7 @@ class Service:
         while True:
             try:
                 with reached():
-                    result = backend.poll()
+                    result: dict[str, Any] | None = backend.poll()
                 failed = 0
             except Again:
                 failed += 1
@@ -121,7 +120,6 @@ class Service:
                 return result
             time.sleep(pause)
             pause = min(1.5 * pause, ASKED[1])
-
 
 
 def open_remote(

@@ -152,8 +152,6 @@ def _logits(nn: Any, where: Any, residual: Any) -> Any:
         bias = getattr(unembedding, "bias", None)
         residual = residual.to(weight.device)
         # cast a part at a time: the whole would be as large again as the unembedding, twice
-        parts = [
-            torch.nn.functional.linear(residual, rows.float()) for rows in weight.split(16384)
-        ]
+        parts = [torch.nn.functional.linear(residual, rows.float()) for rows in weight.split(16384)]
         logits = torch.cat(parts, dim=-1)
         return logits if bias is None else logits + bias.float()

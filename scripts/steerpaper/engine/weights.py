@@ -23,9 +23,9 @@ def _module(lm: LanguageModel, layer: int, path: str) -> Any:
 def _parts(lm: LanguageModel) -> Any:
     if lm.nn._module.device.type == "meta":
         raise UserError(
-            f"model {lm.name}: its weights are at NDIF (model.remote), and what is asked for is made "
-            "of the weights of heads and neurons; run the model on this machine, or set studies: "
-            "[steering]"
+            f"model {lm.name}: its weights are at NDIF (model.remote), and what is asked for is "
+            "made of the weights of heads and neurons; run the model on this machine, or set "
+            "studies: [steering]"
         )
     if lm.parts is None:
         raise UserError(

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from steerpaper.engine.folder import reading, told
 from steerpaper.engine.forward import RESIDUAL
 from steerpaper.engine.how import WAYS, How
 from steerpaper.engine.model import LanguageModel, open_folder, out_of_memory, wrap
-from steerpaper.engine.remote import own_logits, plain_there, remote_origin
+from steerpaper.engine.remote import at_once, own_logits, plain_there, remote_origin
 from steerpaper.engine.score import score_completions
 from steerpaper.engine.text import token_ids
 from steerpaper.errors import UserError
@@ -169,7 +170,8 @@ class Case:
         blocks = sorted({0, lm.n_layers // 2, lm.n_layers - 1})
         sets = [(layer,) for layer in blocks] + ([tuple(blocks)] if len(blocks) > 1 else [])
         self.conditions = [Condition(one, "proof", 1.0) for one in sets]
-        runs = [PlainRun(lm, prompt) for prompt in self.prompts]
+        tasks = [partial(PlainRun, lm, prompt) for prompt in self.prompts]
+        runs = at_once(lm.remote, tasks)
         self.last = torch.stack([run.residual[-1] for run in runs])
         self.logits = runs[0].logits
         self.spread = max(float(self.logits.double().std()), 1e-12)
@@ -181,11 +183,22 @@ class Case:
     def _plain(self, lm: LanguageModel) -> NDArray[np.float64]:
         """All unsteered, and one completion a condition: the rest is not a number."""
         found = np.full((len(self.completions), 1 + len(self.conditions)), np.nan)
-        for number, (prompt, ids) in enumerate(self.completions):
-            for column, condition in enumerate([None, *self.conditions]):
-                if condition is None or number == (column % len(self.completions)):
-                    run = PlainRun(lm, self.prompts[prompt], ids, self.vectors["proof"], condition)
-                    found[number, column] = run.logprob
+        wanted = [
+            (number, column)
+            for number in range(len(self.completions))
+            for column in range(1 + len(self.conditions))
+            if column == 0 or number == column % len(self.completions)
+        ]
+
+        def run(number: int, column: int) -> float:
+            prompt, ids = self.completions[number]
+            condition = self.conditions[column - 1] if column else None
+            one = PlainRun(lm, self.prompts[prompt], ids, self.vectors["proof"], condition)
+            return one.logprob
+
+        runs = at_once(lm.remote, [partial(run, *place) for place in wanted])
+        for place, logprob in zip(wanted, runs, strict=True):
+            found[place] = logprob
         return found
 
 

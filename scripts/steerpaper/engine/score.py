@@ -5,7 +5,7 @@ once and shared by all conditions; the unsteered suffix is run once, and its res
 block l is where the conditions steered at block l enter: blocks 0..l are not run again for them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -285,9 +285,10 @@ class _Scorer:
             return [(torch.arange(len(base)), torch.zeros(len(base), dtype=torch.long), base.cpu())]
 
         groups = self._groups.items()
-        steered = [partial(self._steered, batch, *group, entered, width) for group in groups]
+        tasks: list[Callable[[], list[Scored]]] = [unsteered]
+        tasks += [partial(self._steered, batch, *group, entered, width) for group in groups]
         found = torch.zeros(len(batch.row), 1 + len(self._conditions), dtype=torch.float64)
-        for scores, columns, logprobs in chain(*at_once(lm.remote, [unsteered, *steered])):
+        for scores, columns, logprobs in chain(*at_once(lm.remote, tasks)):
             found[scores, columns] = logprobs
         return [number for row in rows for number in row.completions], found.numpy()
 

@@ -15,6 +15,7 @@ from typing import Any
 import nnsight
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from steerpaper.engine.finding import Architecture, find
 from steerpaper.engine.folder import read_config, reading
@@ -146,7 +147,9 @@ def open_remote(
     tokenizer = load_tokenizer(directory)
     with reading(f"{directory}: the model cannot be run at NDIF"):
         module = described(directory, getattr(torch, dtype))
-        where = where or find(module, origin["name"])
+        # models leave out what depends on numbers where they see that there are none
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            where = where or find(module, origin["name"])
         lm = wrap(module, tokenizer, where, how, origin["name"])
     key = cache(lambda: deployed(origin["id"], origin["revision"]))
     env = {"attn_implementation": lm.nn.attn_implementation}

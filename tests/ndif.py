@@ -128,6 +128,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({"deployments": {"one": about}})
         if kind == "asked":
             return self.answer(service.asked)
+        if kind == "left":
+            return self.answer([fault for some in service.faults.values() for fault in some])
         if kind == "result":
             return self.answer(service.results[rest[0]])
         status, said = service.jobs[rest[0]]
@@ -137,6 +139,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     assert find_spec("steerpaper") is None, "the service must not know the project's modules"
     Handler.service = Service(*sys.argv[1:])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -11,6 +11,7 @@ import httpx
 import torch
 from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
 from nnsight.schema.config import CONFIG
+from nnsight.schema.request import RequestModel
 
 from steerpaper.engine.folder import told
 from steerpaper.engine.remote import TooLargeError
@@ -45,6 +46,11 @@ class Backend(RemoteBackend):  # type: ignore[misc]
         """
         super().__init__(key, api_key=api_key(), env=env, blocking=False)
         self.display.enabled = False
+
+    def _serialize(self, tracer: Any) -> bytes:
+        """A request as it is sent; nnsight would look through all packages first."""
+        blob: bytes = RequestModel.serialize(tracer, self.compress)
+        return blob
 
     def finalize(self, content: bytes) -> Any:
         """Read a result: tensors and lists, and nothing that could run."""
@@ -100,7 +106,9 @@ def reached() -> Iterator[None]:
 
 
 def _of_status(status: int, said: str) -> Exception:
-    said = told(Exception(said.removeprefix("Failed to send request: ")))
+    # httpx adds where an encyclopedia explains the number
+    said = said.removeprefix("Failed to send request: ").partition("\nFor more")[0]
+    said = told(Exception(said))
     if status in BUSY:
         return Again(f"{said} (HTTP {status})")
     way_out = f"; check {KEY}" if status in (401, 403) else ""

@@ -39,11 +39,13 @@ class Sent:
         from steerpaper.engine.service import simulated, where_of
 
         self._send = simulated(lm.nn, where_of(lm.nn._module, lm.where))
-        self.programs = []
+        self.programs, self.found = [], []
 
     def __call__(self, programs):
         self.programs.append(programs)
-        return self._send(programs)
+        answers = self._send(programs)
+        self.found += [found for answer in answers for found in answer]
+        return answers
 
 
 @pytest.fixture
@@ -83,8 +85,9 @@ def test_scores_are_the_same_and_all_blocks_go_in_one_request(lm, there, sent, p
     assert np.abs(here[1] - here[0][:, None]).max() > 0.1
     for ours, theirs in zip(found, here, strict=True):
         same(ours, theirs)
-    # unsteered, and four sets of blocks
-    assert len(sent.programs[0]) == 5
+    # unsteered, and four sets of blocks, of rows of all widths
+    assert len(sent.programs[0]) % 5 == 0
+    assert len(sent.programs) <= 2
 
 
 def test_completions_are_the_same_greedy_and_seeded(lm, there, sent):
@@ -101,10 +104,10 @@ def test_completions_are_the_same_greedy_and_seeded(lm, there, sent):
     here = complete(lm, requests, vectors, decoding)
     assert len({tuple(one) for one in here}) > 6
     assert complete(there, requests, vectors, decoding) == here
-    # one number a row comes back for a step, not its logits
-    steered = [name for programs in sent.programs for program in programs for name in program[2]]
-    assert len(sent.programs) <= 6 * 3
-    assert len(steered) == len(sent.programs)
+    # a request a step
+    assert len(sent.programs) <= 6
+    # a number a row comes back, not its logits
+    assert all(found.shape[1:] == (1,) for found in sent.found)
 
 
 def test_gradients_are_the_same(lm, there):

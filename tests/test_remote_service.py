@@ -92,7 +92,8 @@ def proved(ndif, folder):
 def there(reached, proved):
     """The model, impatient."""
     lm = proved[0]
-    lm.remote._send = replace(lm.remote._send, pauses=(0.01, 0.01))
+    together = lm.remote.together
+    together.send = replace(together.send, pauses=(0.01, 0.01))
     return lm
 
 

@@ -123,7 +123,7 @@ def sample_sequences(
     ]
     # a row keeps keys and values, but makes logits for its last token only: eight times as many
     # tokens fit as in a pass that scores them all, and the more rows share a step the better
-    batches = run_batches(widths, decoding.budget * 8, run)
+    batches = run_batches(widths, decoding.budget * 8, run, lm.together)
     for batch, completions in progress(batches, len(requests), "completions"):
         for request, completion in zip(batch, completions, strict=True):
             found[request] = completion

@@ -182,7 +182,7 @@ def completion_gradients(
             )
             return _of_rows(lm, here, before, width, positions)[: len(batch)]
 
-        for batch, found in run_batches(widths, budget // GRAPH, run):
+        for batch, found in run_batches(widths, budget // GRAPH, run, lm.together):
             yield [mine[entry] for entry in batch], found
 
 
@@ -235,7 +235,7 @@ def _of_rows(
         along = [added[layer] for layer, _ in sites]
         return summed(remote.gradients(look(logits).sum(), along))
 
-    with torch.enable_grad():
+    with torch.set_grad_enabled(remote is None):
         residual, found = forward(
             lm,
             ids,

@@ -27,6 +27,7 @@ from steerpaper.workflow.files import read_json
 
 if TYPE_CHECKING:
     from steerpaper.engine.remote import Remote
+    from steerpaper.engine.together import Together
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,11 @@ class LanguageModel:
             )
         readout: Readout = self._shared["readout"]
         return readout
+
+    @property
+    def together(self) -> "Together | None":
+        """What lets batches run side by side, of a model that runs elsewhere."""
+        return self.remote.together if self.remote else None
 
     def run(self, how: How) -> "LanguageModel":
         """The same model, run in another way."""

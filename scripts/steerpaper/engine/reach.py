@@ -14,7 +14,7 @@ from nnsight.schema.config import CONFIG
 from nnsight.schema.request import RequestModel
 
 from steerpaper.engine.folder import told
-from steerpaper.engine.remote import TooLargeError
+from steerpaper.engine.together import TooLargeError
 from steerpaper.errors import UserError
 
 KEY = "NDIF_API_KEY"

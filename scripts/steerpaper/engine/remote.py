@@ -6,14 +6,13 @@ run there (`engine.there`), and what is asked for comes back and nothing else. K
 not travel: whole rows are run.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-from greenlet import getcurrent, greenlet
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -22,23 +21,13 @@ from steerpaper.engine.finding import Architecture
 from steerpaper.engine.forward import RESIDUAL, place
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.recorded import Tape, recording
+from steerpaper.engine.together import Result, Send, Together
 from steerpaper.engine.unembed import Readout, after_unembedding
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import read_json
 
-Result = TypeVar("Result")
-# steps, tensors, the numbers of what is asked for
-Program = tuple[Any, Any, list[int]]
-# runs programs, and gives what each asks for
-Send = Callable[[Sequence[Program]], list[list[Tensor]]]
 # a place where something stands there: path from the model, input or output, and what of it
 Place = tuple[str, str, str]
-# tokens, padding included, of passes that go in one request where several are asked for at once
-TOGETHER = 2**17
-
-
-class TooLargeError(MemoryError):
-    """Where the model is, a request takes more memory or time than there is."""
 
 
 class Remote:
@@ -47,6 +36,7 @@ class Remote:
     Attributes:
         readout: makes float32 logits of a recorded residual stream.
         vocabulary: V.
+        together: sends what is asked for.
     """
 
     def __init__(self, module: nn.Module, architecture: Architecture, send: Send) -> None:
@@ -55,9 +45,8 @@ class Remote:
         Args:
             module: the model's, weights or not.
         """
-        self._send = send
+        self.together = Together(send)
         self._tape: Tape | None = None
-        self._hub: Any = None
         config = module.config.get_text_config()  # type: ignore[operator, union-attr]
         unembedding = module.get_submodule(architecture.unembedding)
         self.vocabulary: int = unembedding.get_parameter("weight").shape[0]
@@ -76,10 +65,7 @@ class Remote:
                 program = tape.program(wanted)
             finally:
                 self._tape = None
-        if self._hub is not None and getcurrent() is not self._hub:
-            found = self._hub.switch(program)
-        else:
-            (found,) = self._send([program])
+        found = self.together.ask(program)
         return dict(zip(reads, found, strict=False)), None if logits is None else found[-1]
 
     def one_pass(
@@ -134,59 +120,6 @@ class Remote:
         """Record the derivatives of a number with respect to tensors of the passes before."""
         assert self._tape is not None
         return self._tape.gradients(of, along)
-
-    def at_once(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-        """Do tasks side by side, so that what they ask for goes in few requests."""
-        if self._hub is not None:
-            return [task() for task in tasks]
-        self._hub = getcurrent()
-        try:
-            return self._side_by_side(tasks)
-        finally:
-            self._hub = None
-
-    def _side_by_side(self, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
-        results: dict[int, Result] = {}
-        workers: dict[int, Any] = {}
-        waiting: dict[int, Program] = {}
-
-        def go_on(number: int, resume: Callable[[], Any]) -> None:
-            value = resume()
-            if workers[number].dead:
-                results[number] = value
-            else:
-                waiting[number] = value
-
-        todo = list(range(len(tasks)))
-        while todo or waiting:
-            while todo and sum(map(tokens_of, waiting.values())) < TOGETHER:
-                number = todo.pop(0)
-                workers[number] = greenlet(tasks[number])
-                go_on(number, workers[number].switch)
-            asked = dict(waiting)
-            waiting.clear()
-            for number, found in self._answers(asked):
-                worker = workers[number]
-                if isinstance(found, TooLargeError):
-                    go_on(number, lambda: worker.throw(found))  # noqa: B023
-                else:
-                    go_on(number, lambda: worker.switch(found))  # noqa: B023
-        return [results[number] for number in range(len(tasks))]
-
-    def _answers(
-        self, asked: Mapping[int, Program]
-    ) -> Iterator[tuple[int, list[Tensor] | TooLargeError]]:
-        """What programs ask for, or that one takes too much by itself."""
-        if not asked:
-            return
-        try:
-            yield from zip(asked, self._send(list(asked.values())), strict=True)
-        except TooLargeError as error:
-            if len(asked) == 1:
-                yield next(iter(asked)), error
-                return
-            for number, program in asked.items():
-                yield from self._answers({number: program})
 
 
 def plain_there(
@@ -258,13 +191,6 @@ def remote_origin(directory: str | Path) -> dict[str, Any] | None:
     return origin if origin.get("remote") else None
 
 
-def tokens_of(program: Program) -> int:
-    """Tokens, padding included, of a program's passes."""
-    steps, given, _ = program
-    passes = [args for kind, _, _, args, _ in steps if kind == "pass"]
-    return sum(given[one["inputs"]["input_ids"]][0].numel() for one in passes)
-
-
 def _nothing(_: Tensor) -> None:
     """What is done at a site that is not edited, or not read."""
 
@@ -281,4 +207,4 @@ def _number(tape: Tape, steps: list[Any], tensor: Tensor) -> int:
 
 def at_once(remote: Remote | None, tasks: Sequence[Callable[[], Result]]) -> list[Result]:
     """Do tasks one after the other; of a model that runs elsewhere, side by side."""
-    return [task() for task in tasks] if remote is None else remote.at_once(tasks)
+    return [task() for task in tasks] if remote is None else remote.together.at_once(tasks)

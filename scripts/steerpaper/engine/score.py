@@ -202,7 +202,7 @@ def score_completions(
             )
             return scorer.score(here, before, widths[batch[0]])
 
-        for _, (numbers, found) in run_batches(widths, budget, run):
+        for _, (numbers, found) in run_batches(widths, budget, run, lm.together):
             if not np.isfinite(found).all():
                 first, column = np.argwhere(~np.isfinite(found))[0]
                 prompt, ids = completions[numbers[first]]
@@ -339,7 +339,8 @@ class _Scorer:
             column = 1 + torch.tensor(numbers)[condition[hits].cpu()]
             return scores.cpu(), column, logprobs.cpu()
 
-        batches = run_batches([width] * (n_rows * len(chosen)), self._budget, run)
+        widths = [width] * (n_rows * len(chosen))
+        batches = run_batches(widths, self._budget, run, lm.together)
         return [values for _, values in batches]
 
 

@@ -23,9 +23,10 @@ from steerpaper.engine.how import How
 from steerpaper.engine.model import LanguageModel, wrap
 from steerpaper.engine.pretrained import described
 from steerpaper.engine.reach import Again, Backend, api_key, deployed, reached, refused
-from steerpaper.engine.remote import Program, Remote, Send
+from steerpaper.engine.remote import Remote
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.there import run_there
+from steerpaper.engine.together import Program, Send
 
 log = logging.getLogger(__name__)
 

@@ -90,7 +90,8 @@ def ablate(
         numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
         return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget, keep)
 
-    for _, found in progress(run_batches(widths, budget, run), len(prompts), "ablations"):
+    batches = run_batches(widths, budget, run, lm.together)
+    for _, found in progress(batches, len(prompts), "ablations"):
         for numbers, (logprob, ablated, activation) in found:
             effects.logprob[numbers] = logprob.numpy()
             effects.ablated_logprob[numbers] = ablated.numpy()
@@ -148,7 +149,8 @@ def _ablate_batch(
             token = torch.tensor([column[ablation.token] for ablation in own], device=lm.device)
             return chosen, torch.stack([logprobs[row, token], ablated, lost]).double().cpu()
 
-        found += [result for _, result in run_batches([width] * len(here), budget, run)]
+        batches = run_batches([width] * len(here), budget, run, lm.together)
+        found += [result for _, result in batches]
     return found
 
 

@@ -67,6 +67,9 @@ MODEL = f"results/models/{config['model']['name']}"
 # what a job that runs the model is given: where the model is, and how it is run
 ENGINE = f"{RESULTS}/engine.json"
 
+# what passes take that run elsewhere: no GPU of this machine
+GPUS = 0 if config["model"]["remote"] else 1
+
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 WITHOUT_DEV = list(without_dev(config))

@@ -8,6 +8,8 @@ if isinstance(WHERE, dict):
     WHERE = {key: value for key, value in WHERE.items() if key != "beginning"}
 # a GGUF file of this machine
 GGUF = [local(WHERE["path"])] if isinstance(WHERE, dict) and "path" in WHERE else []
+if config["model"]["remote"]:
+    WHERE = {**WHERE, "remote": True}
 
 
 rule model:

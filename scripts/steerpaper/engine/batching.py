@@ -12,6 +12,8 @@ MLP whose number of neurons is no multiple of 32 may have another last bit in a 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -21,6 +23,7 @@ from torch.nn.functional import pad
 from steerpaper.engine.caches import Cache, Change, Site, below, no_cache
 from steerpaper.engine.forward import forward
 from steerpaper.engine.model import LanguageModel, out_of_memory
+from steerpaper.engine.together import TOGETHER, Together
 from steerpaper.engine.widths import columns_for, width_of
 from steerpaper.errors import UserError
 
@@ -56,18 +59,37 @@ def plan(widths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def run_batches(
-    widths: Sequence[int], budget: int, run: Callable[[list[int]], Result]
+    widths: Sequence[int],
+    budget: int,
+    run: Callable[[list[int]], Result],
+    together: Together | None = None,
 ) -> Iterator[tuple[list[int], Result]]:
     """Call `run` on every planned batch of items; on out-of-memory halve the batch and go on.
 
     Args:
         widths: tokens, padding included, that an item takes.
         budget: tokens that a batch may hold.
+        together: of a model that runs elsewhere, what lets batches run side by side.
 
     Raises:
         UserError: a single item does not fit in memory.
     """
-    todo = plan(widths, budget)[::-1]
+    batches = plan(widths, budget)
+    if together is None:
+        yield from _halving(batches, widths, run)
+        return
+    for some in groups_of(batches, widths):
+        halving = [_halving([batch], widths, run) for batch in some]
+        tasks: list[Callable[[], list[tuple[list[int], Result]]]]
+        tasks = [partial(list, one) for one in halving]
+        yield from chain(*together.at_once(tasks))
+
+
+def _halving(
+    batches: Sequence[list[int]], widths: Sequence[int], run: Callable[[list[int]], Result]
+) -> Iterator[tuple[list[int], Result]]:
+    """Run batches in order; one that does not fit in two halves."""
+    todo = [*batches[::-1]]
     while todo:
         batch = todo.pop()
         try:
@@ -87,6 +109,20 @@ def run_batches(
             todo += [batch[half:], batch[:half]]
             continue
         yield batch, result
+
+
+def groups_of(batches: Sequence[list[int]], widths: Sequence[int]) -> Iterator[list[list[int]]]:
+    """Batches that run side by side, as many at a time as go in one request."""
+    some: list[list[int]] = []
+    tokens = 0
+    for batch in batches:
+        some.append(batch)
+        tokens += sum(widths[item] for item in batch)
+        if tokens >= TOGETHER:
+            yield some
+            some, tokens = [], 0
+    if some:
+        yield some
 
 
 def padded(
@@ -127,7 +163,7 @@ def run_rows(
         ids, mask = padded(full, lm.pad, widths[batch[0]])
         return look(items, ids.to(lm.device), mask.to(lm.device))
 
-    return run_batches(widths, budget, run)
+    return run_batches(widths, budget, run, lm.together)
 
 
 def read_rows(

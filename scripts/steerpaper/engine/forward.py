@@ -17,6 +17,7 @@ from steerpaper.engine.replay import groups
 from steerpaper.engine.rope import check_stretch
 from steerpaper.engine.unembed import LateLogits, Logits
 from steerpaper.engine.widths import LEAST
+from steerpaper.errors import UserError
 
 RESIDUAL = "residual"  # the residual stream after the block; places inside it: `engine.parts`
 
@@ -74,7 +75,8 @@ def forward(
         cache.grow(new)
         if not reads and not logits:
             return {}, None
-        return _anew(lm, cache, new, reads, logits, logits_of_last)
+        anew = partial(_anew, lm, cache, new, reads, logits, logits_of_last)
+        return lm.remote.ask(anew) if lm.remote else anew()
     if lm.stretch:
         check_stretch(lm.stretch, int(mask.sum(1).max()), lm.name)
     positions = _positions(mask)["position_ids"][:, -ids.shape[1] :]
@@ -96,12 +98,15 @@ def _anew(
     first = columns - logits_of_last if 0 < logits_of_last < columns else 0
     found: dict[Site, Tensor] = {}
     of_logits: Tensor | None = None
+    # logits that are computed where they are looked at need the last block's output alone
+    last = (lm.n_layers - 1, RESIDUAL)
+    late, sites = bool(logits and lm.readout), {*reads, *([last] if logits and lm.readout else [])}
     for group in groups(cache, lm.how, lm.pad):
         mine, (row, column) = group.places(new)
         asked = column >= first
         wanted = mine[0][asked], mine[1][asked]
         options: dict[str, Any] = {"use_cache": False}
-        if logits and not lm.readout and "logits_to_keep" in lm.takes:
+        if logits and not late and "logits_to_keep" in lm.takes:
             # products of fewer rows are summed in another order
             begin = max(0, min(int(wanted[1].min()), group.ids.shape[1] - LEAST))
             options["logits_to_keep"] = group.ids.shape[1] - begin
@@ -112,8 +117,8 @@ def _anew(
             options,
             None,
             {site: group.change(site) for site in group.sites()},
-            dict.fromkeys(reads, partial(_taken, places=mine)),
-            partial(_taken, places=wanted) if logits else None,
+            dict.fromkeys(sites, partial(_taken, places=mine)),
+            partial(_taken, places=wanted) if logits and not late else None,
             0,
         )
         for site, part in got.items():
@@ -124,8 +129,11 @@ def _anew(
             if of_logits is None:
                 of_logits = values.new_zeros(rows, columns - first, values.shape[-1])
             of_logits[row[asked], column[asked] - first] = values
+    looked: Logits | None = of_logits
+    if lm.readout and late:
+        looked = LateLogits(lm.readout, found[last][:, first:])
     read = {site: change(found[site]) for site, change in reads.items()}
-    return read, logits(of_logits) if logits and of_logits is not None else None
+    return read, logits(looked) if logits and looked is not None else None
 
 
 def _taken(x: Any, places: tuple[Tensor, Tensor]) -> Tensor:
@@ -167,6 +175,9 @@ def _run(
     if logits_of_last and "logits_to_keep" in lm.takes:
         options = {**options, "logits_to_keep": logits_of_last}
     given = {name: tensor for name, tensor in inputs.items() if name in lm.takes}
+    if lm.remote:
+        places = [(site, *place(lm, site)) for site in touched]
+        return lm.remote.one_pass(given, options, places, lm.dtype, edits, reads), None
     rows = len(inputs["input_ids"])
     saved: list[Tensor] = []
     with suppress(_SeenAll), lm.nn.trace(given, **options):
@@ -196,6 +207,11 @@ def heads_of_nothing(lm: LanguageModel) -> Tensor:
     The norm gives its bias alone and attention is on the one token, so this is what the heads give
     always, whatever they attend to: the value bias, and what the values make of the norm's bias.
     """
+    if lm.remote:
+        raise UserError(
+            f"model {lm.name} runs at NDIF (model.remote): what heads give always is not asked for "
+            "there; run the model on this machine, or set published: false"
+        )
     ids = torch.tensor([[lm.pad]], device=lm.device)
     with lm.nn.trace({"input_ids": ids}):
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
@@ -226,6 +242,18 @@ def _at(lm: LanguageModel, site: Site, rows: int) -> Tensor:
         gate, past = found.chunk(2, dim=-1)
         found = gate if name == "mlp_gate" else past
     return found
+
+
+def place(lm: LanguageModel, site: Site) -> tuple[tuple[str, str, str], int]:
+    """Where a residual stream is, for who has the model's names alone, and its width.
+
+    Returns:
+        (path from the model, `output`, `first` where that is the first of several), and d.
+    """
+    layer, name = site
+    assert name == RESIDUAL
+    path = f"{lm.where.blocks}.{layer}"
+    return (path, "output", "first" if lm.where.returns else ""), lm.width
 
 
 def _write(lm: LanguageModel, site: Site, rows: int, change: Change) -> None:

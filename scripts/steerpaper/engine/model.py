@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from steerpaper.engine.folder import read_config, reading, told
 from steerpaper.engine.how import PLAIN, How
 from steerpaper.engine.loading import placed
 from steerpaper.engine.offloaded import device_of, input_device
-from steerpaper.engine.parts import BlockParts, find_parts
+from steerpaper.engine.parts import BlockParts, find_parts, refuse
 from steerpaper.engine.placing import Placing, pick_devices
 from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
@@ -26,6 +26,10 @@ from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
 from steerpaper.workflow import garbage
 from steerpaper.workflow.files import read_json
+
+if TYPE_CHECKING:
+    from steerpaper.engine.remote import Remote
+    from steerpaper.engine.together import Together
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,8 @@ class LanguageModel:
         where: its architecture.
         how: how it is run (see `engine.proof`).
         takes: what its module can be given, by name.
+        remote: where its passes run, if that is not this machine: then its module has no weights,
+            and `device` is where token ids are made.
     """
 
     nn: Any
@@ -63,6 +69,7 @@ class LanguageModel:
     where: Architecture
     how: How
     takes: frozenset[str]
+    remote: "Remote | None" = None
     _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -94,6 +101,8 @@ class LanguageModel:
         Raises:
             UserError: these cannot be told apart.
         """
+        if self.remote:
+            raise refuse(self.name, "its weights are at NDIF (model.remote)")
         if "parts" not in self._shared:
             blocks = [block._module for block in self.blocks]
             self._shared["parts"] = find_parts(self.name, self.nn._module, blocks)
@@ -103,6 +112,8 @@ class LanguageModel:
     @property
     def readout(self) -> Readout | None:
         """Makes logits in float32; None where the model's own are (see `engine.unembed`)."""
+        if self.remote:
+            return self.remote.readout
         if self.dtype == torch.float32:
             return None
         if "readout" not in self._shared:
@@ -114,6 +125,11 @@ class LanguageModel:
             )
         readout: Readout = self._shared["readout"]
         return readout
+
+    @property
+    def together(self) -> "Together | None":
+        """What lets batches run side by side, of a model that runs elsewhere."""
+        return self.remote.together if self.remote else None
 
     def run(self, how: How) -> "LanguageModel":
         """The same model, run in another way."""
@@ -191,7 +207,9 @@ def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) 
     """Make a `LanguageModel` of a module of which it is known where its parts are."""
     from nnsight import TransformersModel
 
-    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer)
+    device = next(module.parameters()).device
+    elsewhere = {"device": "meta"} if device.type == "meta" else {}
+    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer, **elsewhere)
     config = module.config.get_text_config()
     blocks = list(part_of(nn, where.blocks, name))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -204,7 +222,7 @@ def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) 
         context=context_of(config),
         pad=pad or 0,
         ends=_ends(module, tokenizer),
-        device=input_device(module),
+        device=torch.device("cpu") if elsewhere else input_device(module),
         name=name,
         where=where,
         how=how,
@@ -261,6 +279,10 @@ def load_manifest(
     directory = Path(engine).parent / proved["model"]
     origin = read_json(directory / "manifest.json")
     where, how = Architecture(**proved["where"]), How(**proved["how"])
+    if origin.get("remote"):
+        from steerpaper.engine.service import open_remote
+
+        return open_remote(directory, origin, dtype, threads, where, how), origin
     module, tokenizer = open_folder(
         directory,
         device=device,

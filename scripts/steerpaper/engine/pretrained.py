@@ -55,6 +55,24 @@ def pretrained(
     return module
 
 
+def described(directory: str | Path, dtype: torch.dtype) -> Any:
+    """The module that a model folder's configuration describes, without weights.
+
+    Raises:
+        Exception: whatever transformers raises at files that it cannot use.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    if (Path(directory) / "generation_config.json").exists():
+        module.generation_config = GenerationConfig.from_pretrained(
+            directory, local_files_only=True
+        )
+    return module.eval().requires_grad_(False)
+
+
 def refuse_misfits(place: str | Path, loaded: Mapping[str, Any]) -> None:
     """Refuse weights that are not the model's: what is missing would be random, anew in every job.
 

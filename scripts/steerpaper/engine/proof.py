@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from steerpaper.engine.folder import reading, told
 from steerpaper.engine.forward import RESIDUAL
 from steerpaper.engine.how import WAYS, How
 from steerpaper.engine.model import LanguageModel, open_folder, out_of_memory, wrap
+from steerpaper.engine.remote import at_once, own_logits, plain_there, remote_origin
 from steerpaper.engine.score import score_completions
 from steerpaper.engine.text import token_ids
 from steerpaper.errors import UserError
@@ -89,6 +91,10 @@ def load_proved(
 ) -> tuple[LanguageModel, list[Check]]:
     """`load`, and what was compared."""
     name = name or Path(directory).name
+    if (origin := remote_origin(directory)) is not None:
+        from steerpaper.engine.service import open_remote
+
+        return prove(open_remote(directory, origin, how["dtype"], how["threads"]))
     module, tokenizer = open_folder(directory, **how)
     with reading(f"{directory}: the model cannot be run"):
         lm = wrap(module, tokenizer, find(module, name), How(), name)
@@ -104,12 +110,14 @@ def prove(lm: LanguageModel) -> tuple[LanguageModel, list[Check]]:
     case = Case(lm)
     _check_logits(lm, case)
     checks: list[Check] = []
-    for how in WAYS:
+    # no keys and values travel
+    ways = [how for how in WAYS if not (lm.remote and how.reuse)]
+    for how in ways:
         mine = list(_checks(lm.run(how), case))
         checks += mine
         failed = [check for check in mine if not check.holds]
         if not failed:
-            if how != WAYS[0]:
+            if how != ways[0]:
                 log.warning("model %s is run %s", lm.name, how.told)
             return lm.run(how), checks
         for check in failed:
@@ -163,7 +171,8 @@ class Case:
         blocks = sorted({0, lm.n_layers // 2, lm.n_layers - 1})
         sets = [(layer,) for layer in blocks] + ([tuple(blocks)] if len(blocks) > 1 else [])
         self.conditions = [Condition(one, "proof", 1.0) for one in sets]
-        runs = [PlainRun(lm, prompt) for prompt in self.prompts]
+        tasks = [partial(PlainRun, lm, prompt) for prompt in self.prompts]
+        runs = at_once(lm.remote, tasks)
         self.last = torch.stack([run.residual[-1] for run in runs])
         self.logits = runs[0].logits
         self.spread = max(float(self.logits.double().std()), 1e-12)
@@ -175,11 +184,22 @@ class Case:
     def _plain(self, lm: LanguageModel) -> NDArray[np.float64]:
         """All unsteered, and one completion a condition: the rest is not a number."""
         found = np.full((len(self.completions), 1 + len(self.conditions)), np.nan)
-        for number, (prompt, ids) in enumerate(self.completions):
-            for column, condition in enumerate([None, *self.conditions]):
-                if condition is None or number == (column % len(self.completions)):
-                    run = PlainRun(lm, self.prompts[prompt], ids, self.vectors["proof"], condition)
-                    found[number, column] = run.logprob
+        wanted = [
+            (number, column)
+            for number in range(len(self.completions))
+            for column in range(1 + len(self.conditions))
+            if column == 0 or number == column % len(self.completions)
+        ]
+
+        def run(number: int, column: int) -> float:
+            prompt, ids = self.completions[number]
+            condition = self.conditions[column - 1] if column else None
+            one = PlainRun(lm, self.prompts[prompt], ids, self.vectors["proof"], condition)
+            return one.logprob
+
+        runs = at_once(lm.remote, [partial(run, *place) for place in wanted])
+        for place, logprob in zip(wanted, runs, strict=True):
+            found[place] = logprob
         return found
 
 
@@ -206,29 +226,47 @@ class PlainRun:
         Args:
             vector: [L, d], added from the prompt's last token on at the condition's blocks.
         """
-        module, start = lm.nn._module, len(prompt) - 1
         ids = torch.tensor([[*prompt, *completion]], device=lm.device)
-        norms, residual = np.zeros(lm.n_layers), torch.empty(0)
-
-        def after(layer: int, output: Any) -> Any:
-            nonlocal residual
-            hidden = residual_of(output)
-            if condition is not None and layer in condition.layers and vector is not None:
-                hidden = hidden.clone()
-                hidden[:, start:] += torch.as_tensor(vector[layer]).to(hidden)
-            norms[layer] = float(hidden[0].float().norm(dim=-1).mean())
-            residual = hidden[0]
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-        last = 1 + len(completion)
-        keep = {"logits_to_keep": last} if "logits_to_keep" in lm.takes else {}
-        with _hooked([block._module for block in lm.blocks], after):
-            logits = module(input_ids=ids, use_cache=False, **keep).logits[0, -last:]
-        if lm.readout:
-            logits = lm.readout(residual[-last:])
-        self.norms, self.residual, self.logits = norms, residual.float().cpu(), logits[-1].cpu()
+        pushed = {}
+        if condition is not None and vector is not None:
+            pushed = {layer: torch.as_tensor(vector[layer]) for layer in condition.layers}
+        run = plain_there if lm.remote else _plain_here
+        self.norms, self.residual, logits = run(
+            lm, ids, len(prompt) - 1, pushed, 1 + len(completion)
+        )
+        self.logits = logits[-1].cpu()
         logprobs = logits.double().log_softmax(-1)
         self.logprob = sum(float(logprobs[k, token]) for k, token in enumerate(completion))
+
+
+def _plain_here(
+    lm: LanguageModel, ids: Tensor, start: int, pushed: Mapping[int, Tensor], last: int
+) -> tuple[NDArray[np.float64], Tensor, Tensor]:
+    """Norms [L], residual stream [token, d] and logits [last, V] of a row, by the model itself.
+
+    Args:
+        ids: [1, token].
+        pushed: by block, what is added from column `start` on.
+        last: tokens whose logits are asked for.
+    """
+    norms, residual = np.zeros(lm.n_layers), torch.empty(0)
+
+    def after(layer: int, output: Any) -> Any:
+        nonlocal residual
+        hidden = residual_of(output)
+        if layer in pushed:
+            hidden = hidden.clone()
+            hidden[:, start:] += pushed[layer].to(hidden)
+        norms[layer] = float(hidden[0].float().norm(dim=-1).mean())
+        residual = hidden[0]
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    keep = {"logits_to_keep": last} if "logits_to_keep" in lm.takes else {}
+    with _hooked([block._module for block in lm.blocks], after):
+        logits = lm.nn._module(input_ids=ids, use_cache=False, **keep).logits[0, -last:]
+    if lm.readout:
+        logits = lm.readout(residual[-last:])
+    return norms, residual.float().cpu(), logits
 
 
 @contextmanager
@@ -271,7 +309,10 @@ def _check_logits(lm: LanguageModel, case: Case) -> None:
     if lm.readout is None:
         return
     ids = torch.tensor([case.prompts[0]], device=lm.device)
-    theirs = lm.nn._module(input_ids=ids, use_cache=False).logits[0, -1].float().cpu()
+    if lm.remote:
+        theirs = own_logits(lm, ids)
+    else:
+        theirs = lm.nn._module(input_ids=ids, use_cache=False).logits[0, -1].float().cpu()
     off = float((case.logits - theirs).abs().max() / theirs.abs().max())
     if off > OFF:
         raise UserError(

@@ -19,7 +19,7 @@ from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
-from steerpaper.engine.widths import columns_for, width_of
+from steerpaper.engine.widths import STEP, width_of
 from steerpaper.lookups.heads import NEURON
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
@@ -86,12 +86,13 @@ def ablate(
     widths = [width_of(len(prompt)) + 1 for prompt in prompts]
 
     def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
-        chosen = [prompts[number] for number in filled(batch, widths[batch[0]])]
+        chosen = [prompts[number] for number in filled(batch, STEP)]
         mine = chosen[: len(batch)]
         numbers = [(row, n) for row, prompt in enumerate(mine) for n in of_prompt[prompt]]
         return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget, keep)
 
-    for _, found in progress(run_batches(widths, budget, run), len(prompts), "ablations"):
+    batches = run_batches(widths, budget, run, lm.together)
+    for _, found in progress(batches, len(prompts), "ablations"):
         for numbers, (logprob, ablated, activation) in found:
             effects.logprob[numbers] = logprob.numpy()
             effects.ablated_logprob[numbers] = ablated.numpy()
@@ -116,7 +117,9 @@ def _ablate_batch(
         site = (ablations[number].layer, ablations[number].site)
         of_site.setdefault(site, []).append((row, number))
     reads: dict[Site, Change] = dict.fromkeys(of_site, lambda x: x[:, -1].clone())
-    reads |= {(layer - 1, RESIDUAL): lambda h: h.clone() for layer, _ in of_site if layer}
+    # whole rows that are run anew do not enter at a block
+    enters = lm.how.reuse
+    reads |= {(layer - 1, RESIDUAL): torch.clone for layer, _ in of_site if layer and enters}
     clean, logprobs = forward(
         lm,
         ids,
@@ -124,7 +127,7 @@ def _ablate_batch(
         empty_prefix(lm, len(prompts)).cache,
         reads=reads,
         logits=lambda x: x[:, -1].float().log_softmax(-1),
-        logits_of_last=columns_for(len(ids)),
+        logits_of_last=STEP,
     )
     assert logprobs is not None
     found = []
@@ -133,10 +136,10 @@ def _ablate_batch(
         def run(
             batch: list[int], site: Site = site, here: list[tuple[int, int]] = here
         ) -> tuple[list[int], Tensor]:
-            full = filled(batch, width)
+            full = filled(batch, STEP)
             chosen = [here[entry][1] for entry in full]
             row = torch.tensor([here[entry][0] for entry in full], device=lm.device)
-            before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] else None
+            before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] and enters else None
             own = [ablations[number] for number in chosen]
             kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
             lost, ablated = _without(
@@ -146,7 +149,8 @@ def _ablate_batch(
             parts = [logprobs[row, token], ablated, lost.to(lm.device)]
             return chosen[: len(batch)], torch.stack(parts)[:, : len(batch)].double().cpu()
 
-        found += [result for _, result in run_batches([width] * len(here), budget, run)]
+        batches = run_batches([width] * len(here), budget, run, lm.together)
+        found += [result for _, result in batches]
     return found
 
 
@@ -165,7 +169,8 @@ def _without(
     Args:
         ids, mask: [row, token], left-padded.
         there: [row, width of the site] what stands there at the last token.
-        before: [row, token, d] the residual stream after the block before; None for block 0.
+        before: [row, token, d] the residual stream after the block before; None for block 0,
+            and where rows are run anew.
         kept: [width of the site] what takes the place of what is taken out; None for zero.
     """
     kept = torch.zeros_like(there[0]) if kept is None else kept.to(there.device)
@@ -183,7 +188,7 @@ def _without(
         enter=(site[0] - 1, before) if before is not None else None,
         edits={site: lambda x: torch.where(own[:, None], kept, x)},
         logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
-        logits_of_last=columns_for(len(ids)),
+        logits_of_last=STEP,
     )
     assert ablated is not None
     lost = (there - kept)[own].reshape(len(ablations), size).float()

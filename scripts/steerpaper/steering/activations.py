@@ -76,7 +76,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
             )
             return _means(lm, before, [ids[entry] for entry in full], width)[: len(batch)]
 
-        for batch, means in run_batches(widths, budget, run):
+        for batch, means in run_batches(widths, budget, run, lm.together):
             for entry, mean in zip(batch, means, strict=True):
                 place, side = rows[entry]
                 if not mean.isfinite().all():

@@ -390,5 +390,5 @@ def _score_answers(
         assert logprobs is not None
         return logprobs[: len(batch)].cpu()
 
-    for batch, logprobs in run_batches(widths, budget, run):
+    for batch, logprobs in run_batches(widths, budget, run, lm.together):
         yield [answers[entry] for entry in batch], logprobs

@@ -52,7 +52,7 @@ def meaning(config: Config) -> list[str]:
     lowest, highest = config["lookups"]["heads"]["active"]
     if lowest > highest:
         problems.append(f"lookups.heads.active: {lowest} is more than {highest}: swap them")
-    problems += _check_parts(steering)
+    problems += _check_parts(steering) + _check_remote(config)
     rated = named_behaviors(steering["ratings"]["behaviors"], steering["behaviors"])
     return problems + check_ratings(config, rated)
 
@@ -77,6 +77,24 @@ def _check_model(config: Config) -> list[str]:
         problems.append(
             f"model.quantize: {quantize} weights stay on the GPUs, and offload.to is {to}; set "
             "offload.to: null (and raise gpus_per_job), or model.quantize: null"
+        )
+    return problems
+
+
+def _check_remote(config: Config) -> list[str]:
+    """What a model that runs elsewhere cannot do."""
+    if not config["model"]["remote"]:
+        return []
+    problems = []
+    if config["model"]["source"] != "hub":
+        problems.append(
+            f"model.remote: true runs a model of the hub at NDIF, and model.source is "
+            f"{config['model']['source']}; set source: hub, or remote: false"
+        )
+    if "lookups" in config["studies"]:
+        problems.append(
+            "model.remote: true leaves the weights at NDIF, and lookups are made of the weights of "
+            "heads and neurons; set studies: [steering], or remote: false (docs/remote.md)"
         )
     return problems
 

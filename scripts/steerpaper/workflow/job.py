@@ -106,7 +106,9 @@ def _current_job() -> Job[Any]:
         wildcards=dict(snakemake.wildcards.items()),
         threads=snakemake.threads,
         log=str(snakemake.log[0]),
-        batch_tokens=snakemake.config["batch_tokens"],
+        batch_tokens=snakemake.config[
+            "remote_batch_tokens" if snakemake.config["model"]["remote"] else "batch_tokens"
+        ],
         placing={"gpus": snakemake.config["gpus_per_job"], **snakemake.config["offload"]},
         rule=snakemake.rule,
         code=snakemake.params.get("code", {}),

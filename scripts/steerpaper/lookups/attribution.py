@@ -119,7 +119,7 @@ def _reads(
     at: tuple[Tensor, Tensor],
     gated: Tensor | None,
 ) -> dict[Site, Change]:
-    """What is read of a pass: heads, what their norms read, what the neurons' norm reads, and gates.
+    """What is read of a pass: heads, what norms behind them read, what the MLP's norm reads, gates.
 
     Args:
         layer: the neurons' block.

@@ -112,6 +112,32 @@ def _readers(
     ]
 
 
+def _reads(
+    lm: LanguageModel,
+    layer: int,
+    blocks: Iterable[int],
+    at: tuple[Tensor, Tensor],
+    gated: Tensor | None,
+) -> dict[Site, Change]:
+    """What is read of a pass: heads, what norms behind them read, what the MLP's norm reads, gates.
+
+    Args:
+        layer: the neurons' block.
+        blocks: the heads'.
+        at: (row, token) of every row's last token.
+        gated: every row's neuron, of gated MLPs.
+    """
+    names = ["heads", "heads_norm"] if lm.parts.heads_norm else ["heads"]
+    reads: dict[Site, Change] = {
+        (block, name): lambda x: picked(x, *at) for block in blocks for name in names
+    }
+    reads[layer, "mlp_norm"] = lambda x: picked(x, *at)
+    if gated is not None:
+        reads[layer, "mlp_gate"] = lambda x: picked(x, *at, gated)
+        reads[layer, "mlp_in"] = lambda x: picked(x, *at, gated)
+    return reads
+
+
 def head_attribution(
     lm: LanguageModel,
     layer: int,
@@ -158,16 +184,7 @@ def head_attribution(
     def look(items: list[int], ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
         row, token = last_tokens(mask)
         mine, reader = neuron_of[items], reader_of[items]
-        reads: dict[Site, Change] = {
-            (block, "heads"): lambda x: picked(x, row, token) for block in blocks
-        }
-        reads |= {
-            (block, "heads_norm"): lambda x: picked(x, row, token) for block in range(len(behind))
-        }
-        reads[layer, "mlp_norm"] = lambda x: picked(x, row, token)
-        if gate is not None:
-            reads[layer, "mlp_gate"] = lambda x: picked(x, row, token, mine)
-            reads[layer, "mlp_in"] = lambda x: picked(x, row, token, mine)
+        reads = _reads(lm, layer, blocks, (row, token), None if gate is None else mine)
         got = read_rows(lm, ids, mask, reads)
         z = torch.stack([got[block, "heads"].to(where) for block in blocks], dim=1)
         z = z.float()

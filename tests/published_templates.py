@@ -15,8 +15,8 @@ after the `chat_template` of a model's tokenizer_config.json on the hub:
   deepseek-ai/DeepSeek-R1-Distill-Qwen-7B, with plain bars in its tokens
 
 SMOLLM_2 is the default model's own, word for word (its chat_template.jinja). MISTRAL_FIRST, LLAMA_3
-and GEMMA were held against copies of theirs in public repositories; the hub's own files of the gated
-models were not read.
+and GEMMA were held against copies of theirs in public repositories; the hub's own files of the
+gated models were not read.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers

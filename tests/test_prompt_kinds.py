@@ -292,6 +292,11 @@ def test_slopes_of_every_pair_equal_plain_forward_passes(place, lm, request, con
     assert set(expected) == set(table.index)
     ours = [table[pair] for pair in expected]
     np.testing.assert_allclose(ours, list(expected.values()), atol=2e-4)
+    # vectors of one norm have one spread of random directions, under each kind its own
+    spreads = scores[scores["direction"] != "unsteered"].groupby("used")["control_sd"]
+    np.testing.assert_allclose(spreads.max(), spreads.min(), rtol=1e-5)
+    assert (spreads.min() > 0).all()
+    assert spreads.first().nunique() == len(ALL) or name == "mistral"
     # the kinds differ, but where a window of twelve tokens does not reach the text
     assert np.ptp(ours) > 0.02 or name == "mistral"
 

@@ -30,12 +30,17 @@ def main(job: Job[Params]) -> None:
     from steerpaper.progress import progress
     from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
+<<<<<<< HEAD
     from steerpaper.steering.fixed_completions import (
         COMPLETION,
         forms,
         logprob_rows,
         prefilled,
     )
+=======
+    from steerpaper.steering.fixed_completions import COMPLETION, forms, logprob_rows, prefilled
+    from steerpaper.steering.scores import with_beyond
+>>>>>>> i12
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,
@@ -65,12 +70,11 @@ def main(job: Job[Params]) -> None:
         for part in read_table_parts(job.input["completions"], [*COMPLETION, "ids"]):
             for name, completions in part.groupby(["contrast", "form"], sort=False):
                 contrast, form = map(str, name)
-                named = completions["prompt_id"].tolist()
+                named, answers = (completions[key].tolist() for key in ("prompt_id", "ids"))
                 place = {name: k for k, name in enumerate(dict.fromkeys(named))}
                 prompts = [asked[contrast, form][prompt] for prompt in place]
                 continued = [
-                    (place[k], ids.tolist())
-                    for k, ids in zip(named, completions["ids"], strict=True)
+                    (place[k], ids.tolist()) for k, ids in zip(named, answers, strict=True)
                 ]
                 batches = score_completions(
                     lm,
@@ -85,8 +89,8 @@ def main(job: Job[Params]) -> None:
                 logprobs = np.zeros((len(completions), 1 + len(wanted[contrast])))
                 for batch, values in progress(batches, len(completions), "completions"):
                     logprobs[batch] = values
-                rows = logprob_rows(completions, wanted[contrast], logprobs)
                 lengths = [len(prompts[k][0]) + len(ids) for k, ids in continued]
+                rows = logprob_rows(completions, wanted[contrast], logprobs)
                 rows = with_beyond(rows, lm, lengths)
                 append(finite(job.output["logprobs"], rows, ["logprob"]))
 

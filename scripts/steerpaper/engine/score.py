@@ -304,10 +304,9 @@ class _Scorer:
         lm, (layers, intervention) = self._lm, group
         chosen = [self._conditions[number] for number in numbers]
         n_rows, first = len(batch.ids), layers[0]
+        names = [condition.direction for condition in chosen]
         push = {
-            layer: directions_at(
-                self._vectors, [c.direction for c in chosen], layer, lm.like(layer)
-            )[:, None]
+            layer: directions_at(self._vectors, names, layer, lm.like(layer))[:, None]
             for layer in layers
         }
 
@@ -343,8 +342,7 @@ class _Scorer:
             column = 1 + torch.tensor(numbers)[condition[hits].cpu()]
             return scores.cpu(), column, logprobs.cpu()
 
-        widths = [width] * (n_rows * len(chosen))
-        batches = run_batches(widths, self._budget, run, lm.together)
+        batches = run_batches([width] * (n_rows * len(chosen)), self._budget, run, lm.together)
         return [values for _, values in batches]
 
 

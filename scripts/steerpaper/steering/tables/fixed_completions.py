@@ -81,6 +81,8 @@ def of_behavior(
 def _flags(table: pd.DataFrame, block: Mapping[str, Any], of_all: Sequence[str]) -> list[str]:
     """Flags of every row; what is said of the chosen block is said of no other, nor unsteered.
 
+    A row without completions has no number, and none to doubt.
+
     Args:
         of_all: those of all completions.
     """
@@ -88,6 +90,8 @@ def _flags(table: pd.DataFrame, block: Mapping[str, Any], of_all: Sequence[str])
     of_block = block_flags(block)
     return [
         joined(*few(n), *of_all, *(of_block if layers == chosen and multiplier else []))
+        if n
+        else ""
         for n, layers, multiplier in table[["n_prompts", "layers", "multiplier"]].to_numpy()
     ]
 

@@ -15,6 +15,7 @@ from conftest import ROOT
 from gguf_files import WIDE, write_gguf
 from local_hub import serving
 from safetensors.torch import load_file
+from study import make_study, snakemake
 
 from steerpaper.engine.fetch import fetch_model
 from steerpaper.engine.model import load
@@ -142,7 +143,7 @@ def test_a_quantization_that_gguf_does_not_read_is_named(tmp_path, kind):
     assert not list((tmp_path / "models").iterdir())
 
 
-def test_the_configuration_takes_a_path_or_a_file_of_the_hub():
+def test_the_configuration_takes_a_path_or_a_file_of_the_hub(tmp_path):
     def model(**gguf_keys):
         config = yaml.safe_load((ROOT / "config.yaml").read_text())
         config["model"] |= {"source": "gguf", "gguf": gguf_keys}
@@ -150,12 +151,30 @@ def test_the_configuration_takes_a_path_or_a_file_of_the_hub():
 
     hub = {"id": "me/tiny-GGUF", "revision": COMMIT, "file": "sub/tiny.gguf"}
     assert model(**hub) == hub
-    assert model(path="my.gguf") == {"path": "my.gguf"}
+    mine = str(tmp_path / "my.gguf")
+    write_gguf(tmp_path / "my.gguf")
+    assert model(path=mine) == {"path": mine}
     for wrong in (
         {},
         {"id": "me/tiny-GGUF"},
-        {**hub, "path": "my.gguf"},
+        {**hub, "path": mine},
         {**hub, "file": "../x.gguf"},
     ):
         with pytest.raises(UserError, match=r"model\.gguf"):
             model(**wrong)
+
+
+@pytest.mark.workflow
+def test_the_workflow_converts_a_file_and_again_where_it_is_another(tmp_path, model_folders):
+    config = make_study(tmp_path, model_folders["llama"])
+    del config["model"]["path"]
+    config["model"] |= {"source": "gguf", "gguf": {"path": "tiny.gguf"}}
+    record = tmp_path / f"results/models/{config['model']['name']}/manifest.json"
+    digests = []
+    for kind in ("Q8_0", "Q4_0"):
+        write_gguf(tmp_path / "tiny.gguf", kind=kind)
+        process = snakemake(tmp_path, config, str(record.relative_to(tmp_path)))
+        assert process.returncode == 0, process.stderr
+        digests.append(json.loads(record.read_text())["gguf_sha256"])
+    assert digests[0] != digests[1]
+    assert digests[1] == hashlib.sha256((tmp_path / "tiny.gguf").read_bytes()).hexdigest()

@@ -5,7 +5,10 @@ Two and three devices are such in name only (tests/devices_in_name.py); tests/te
 
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -13,7 +16,7 @@ import pytest
 import torch
 from devices_in_name import device, devices_in_name, load_over
 from safetensors.torch import load_file, save_file
-from tiny_models import configurations
+from tiny_models import LLAMA, ROOT, configurations
 from transformers import DynamicCache
 
 from steerpaper.engine import offloaded
@@ -121,9 +124,10 @@ def both(request, way, load_tiny, load_placed):
     return load_tiny(request.param), placed
 
 
-def vectors_of(lm):
-    values = np.random.default_rng(0).standard_normal((2, lm.n_layers, lm.width))
-    return {"one": values[0], "two": values[1]}
+VECTORS = {
+    name: np.random.default_rng(seed).standard_normal((4, 32))
+    for seed, name in enumerate(("one", "two"))
+}
 
 
 def close(one, other):
@@ -138,7 +142,7 @@ CONDITIONS = [
 
 
 def test_scores_are_the_same(both):
-    found = [score(lm, ITEMS, vectors_of(lm), CONDITIONS, budget=256) for lm in both]
+    found = [score(lm, ITEMS, VECTORS, CONDITIONS, budget=256) for lm in both]
     assert np.abs(found[0][1] - found[0][0][:, None]).max() > 0.1, "steering does nothing"
     for one, other in zip(*found, strict=True):
         close(one, other)
@@ -149,7 +153,7 @@ def test_activations_and_projections_are_the_same(both):
     assert one.keys() == other.keys()
     for name in one:
         close(one[name], other[name])
-    direction = vectors_of(both[0])["one"][3]
+    direction = VECTORS["one"][3]
     texts = [item.text for item in ITEMS]
     for one, other in zip(*(project(lm, texts, 3, direction, 256) for lm in both), strict=True):
         close(one, other)
@@ -169,7 +173,7 @@ def test_samples_are_the_same(both):
         for stream in (None, (1, item.id))
     ]
     decoding = Decoding(8, 1.0, 0.95, 256)
-    one, other = (sample_sequences(lm, requests, vectors_of(lm), decoding) for lm in both)
+    one, other = (sample_sequences(lm, requests, VECTORS, decoding) for lm in both)
     assert one == other
 
 
@@ -222,7 +226,7 @@ def test_bfloat16_reads_out_in_float32_from_where_weights_are(sharded):
     )
     assert other.dtype == torch.bfloat16
     assert other.like(2).dtype == torch.bfloat16
-    found = [score(lm, ITEMS, vectors_of(lm), CONDITIONS, budget=256) for lm in (one, other)]
+    found = [score(lm, ITEMS, VECTORS, CONDITIONS, budget=256) for lm in (one, other)]
     for first, second in zip(*found, strict=True):
         close(first, second)
 
@@ -303,6 +307,47 @@ def test_devices_in_name_do_not_let_two_devices_meet():
             with pytest.raises(RuntimeError, match="tensors on"):
                 one + wrong
         assert (one + other.to(one.device)).tolist() == [2.0] * 3
+
+
+LEAVES = """
+import os, sys
+from steerpaper.engine import loading
+from steerpaper.engine.model import load
+load(sys.argv[1], device="cpu", dtype="float32", threads=1, placing={"to": "disk"})
+folder = loading._folder()
+print(folder, len(os.listdir(folder)))
+"""
+
+
+def test_experts_that_wait_are_written_once_and_go_with_the_job(tmp_path, tokenizer_folder):
+    """transformers makes one tensor out of those of all experts: no file has it."""
+    from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
+
+    torch.manual_seed(0)
+    folder = tmp_path / "m"
+    config = MixtralConfig(**LLAMA, num_local_experts=4, num_experts_per_tok=2)
+    MixtralForCausalLM(config).save_pretrained(folder, max_shard_size="200KB")
+    AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(folder)
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    options = {"device": "cpu", "dtype": "float32", "threads": 1}
+    found = [
+        score(load(folder, **options, placing=placing), ITEMS, VECTORS, CONDITIONS, budget=256)
+        for placing in (None, {"to": "disk"})
+    ]
+    for one, other in zip(*found, strict=True):
+        close(one, other)
+    (tmp_path / "tmp").mkdir()
+    process = subprocess.run(
+        [sys.executable, "-c", LEAVES, str(folder)],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "scripts"), "TMPDIR": str(tmp_path / "tmp")},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr
+    where, written = process.stdout.split()
+    assert where.startswith(str(tmp_path / "tmp/steerpaper-offload-"))
+    assert int(written) == 2 * config.num_hidden_layers
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 # the plan, without any device

@@ -49,6 +49,7 @@ include: "rules/prompt_kinds.smk"
 include: "rules/lookups.smk"
 include: "rules/explanations.smk"
 include: "rules/ablations.smk"
+include: "rules/chunks.smk"
 include: "rules/tables.smk"
 include: "rules/verdict.smk"
 include: "rules/figures.smk"
@@ -83,8 +84,10 @@ include: "rules/archive.smk"
 
 onstart:
     hold_results()
+    keep_chunks()
 
 
 onsuccess:
+    let_go_of_chunks()
     print_run_times(RESULTS)
     print_flags(RESULTS)

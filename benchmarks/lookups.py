@@ -152,7 +152,7 @@ def main() -> None:
         for layer in layers:
             mine = [pair for pair in short if pair.layer == layer]
             rows, numbers = [pair.ids for pair in mine], [pair.neuron for pair in mine]
-            found += list(head_attribution(lm, layer, numbers, rows, bos=True, budget=BUDGET))
+            found += list(head_attribution(lm, layer, numbers, rows, bos=True, budget=BUDGET)[0])
         return found
 
     compare(

@@ -6,6 +6,8 @@ BEGINNING = config["model"]["beginning"]
 if isinstance(WHERE, dict):
     BEGINNING = BEGINNING or WHERE.get("beginning")
     WHERE = {key: value for key, value in WHERE.items() if key != "beginning"}
+# a GGUF file of this machine
+GGUF = [local(WHERE["path"])] if isinstance(WHERE, dict) and "path" in WHERE else []
 if config["model"]["remote"]:
     WHERE = {**WHERE, "remote": True}
 
@@ -21,7 +23,7 @@ rule model:
                 if file.is_file()
             )
             if config["model"]["source"] == "path"
-            else []
+            else GGUF
         ),
     output:
         manifest=f"{MODEL}/manifest.json",

@@ -55,7 +55,8 @@ rule provenance:
             made={
                 one.name: settings_digest(settings)
                 for one in workflow.rules
-                if (settings := settings_of_rule(one))
+                # files are recorded by the rule for one behaviour
+                if not is_chunk(one) and (settings := settings_of_rule(one))
             },
         ),
         code=code_of("provenance", helpers=True) | said_by("envs/lock.txt"),

@@ -60,18 +60,7 @@ rule best_block:
     input:
         **(CHANCE if STEERING["layer"] == "auto" else {}),
         shards=lambda wildcards: (
-            []
-            if wildcards.behavior in WITHOUT_DEV
-            else shards_of(
-                *expand(
-                    SHARD,
-                    behavior=wildcards.behavior,
-                    contrast=wildcards.contrast,
-                    allow_missing=True,
-                ),
-                STEERING["sweep"]["shards"],
-                SWEEP,
-            )
+            [] if wildcards.behavior in WITHOUT_DEV else shards_alike(wildcards)
         ),
         vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
     output:

@@ -22,7 +22,7 @@ def main(job: Job[Params]) -> None:
     lm, checks = load_proved(
         manifest.parent,
         **job.params["run"],
-        threads=job.threads,
+        **job.machine,
         name=read_json(manifest)["name"],
     )
     # its own file: last digits must not make anything again

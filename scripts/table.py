@@ -85,7 +85,7 @@ def _reader(job: Job[Params], key: str) -> Callable[[str], Any]:
     from steerpaper.workflow import files
 
     if key in job.params["parts"]:
-        return files.read_table_parts
+        return files.in_parts
 
     def read(path: str) -> Any:
         # what needs a model's folder, or what a paper printed, knows how to read it

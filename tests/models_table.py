@@ -22,7 +22,7 @@ WAYS = {
 
 def row(name, lm):
     """What the table says of a family."""
-    from steerpaper.engine.weights import check_parts
+    from steerpaper.engine.identities import check_parts
     from steerpaper.errors import UserError
 
     way = WAYS[lm.how.reuse, lm.how.gaps, lm.how.padding]
@@ -33,7 +33,7 @@ def row(name, lm):
         check_parts(lm)
         lookups = "yes"
     except UserError as error:
-        lookups = "no: " + str(error).split(": ", 1)[1].split(";")[0].split(". ")[0]
+        lookups = "no: " + str(error).split("told apart: ")[1].split(". Steering")[0]
     return f"| {name} | {way} | {lookups} |"
 
 

@@ -28,13 +28,13 @@ def main(job: Job[Params]) -> None:
     from steerpaper.steering.conditions import chosen_layers, doses
     from steerpaper.steering.scores import score_prompts, with_shares, write_scores
     from steerpaper.steering.vectors import residual_norms
-    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
+    from steerpaper.workflow.files import SlicedTensors, read_json, read_jsonl, read_tensors
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     gradients, _ = read_tensors(job.input["gradients"])
-    activations, _ = read_tensors(job.input["activations"])
+    activations = SlicedTensors(job.input["activations"])
     chosen = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     # those among which the chosen one was found
     blocks = resolve_layers(params["layers"], lm.n_layers, "steering.sweep.layers")
@@ -47,7 +47,7 @@ def main(job: Job[Params]) -> None:
     test = read_jsonl(job.input["prompts"])
     prompts = balanced_part(test, params["prompts"])
     table = score_prompts(lm, prompts, vectors, wanted, budget=job.batch_tokens)
-    residual = residual_norms(activations["matching_norms"], activations["other_norms"])
+    residual = residual_norms(activations["matching_norms"][:], activations["other_norms"][:])
     table = with_shares(table, residual, wanted)
     table = with_controls(table, of_prompts(gradients["test"], test, prompts), vectors, wanted)
     write_scores(job.output["scores"], by_place(table, where))

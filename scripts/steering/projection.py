@@ -25,9 +25,10 @@ def main(job: Job[Params]) -> None:
     from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.projection import project_answers, scale
-    from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
+    from steerpaper.steering.vectors import by_block
+    from steerpaper.workflow.files import SlicedTensors, read_json, read_jsonl, write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     tables = []
     for prompts, block, vectors, activations in zip(
         job.input["prompts"],
@@ -38,9 +39,9 @@ def main(job: Job[Params]) -> None:
     ):
         # of a set of blocks that are steered together, the first is looked at
         layer = chosen_layers(read_json(block), lm.n_layers)[0]
-        direction = read_tensors(vectors)[0][BEHAVIOR][layer]
-        train, _ = read_tensors(activations)
-        measure = scale(train["matching"][:, layer], train["other"][:, layer], direction)
+        direction = SlicedTensors(vectors)[BEHAVIOR][:][layer]
+        ((matching, other),) = by_block(SlicedTensors(activations), [layer])
+        measure = scale(matching[:, 0], other[:, 0], direction)
         rows = balanced_part(read_jsonl(prompts), job.params["texts"])
         tables.append(project_answers(lm, rows, layer, direction, measure, job.batch_tokens))
     path = job.output["table"]

@@ -25,7 +25,7 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.steering.conditions import AT_RESIDUAL_NORM, BEHAVIOR
     from steerpaper.steering.vectors import mean_norms, residual_norms, scaled_to, zero_blocks
-    from steerpaper.workflow.files import read_tensors, write_tensors
+    from steerpaper.workflow.files import SlicedTensors, read_tensors, write_tensors
 
     params = job.params
     vectors, metadata = read_tensors(job.input["vectors"])
@@ -33,9 +33,9 @@ def main(job: Job[Params]) -> None:
     norms = np.linalg.norm(vector, axis=1)
     if params["normalize"]:
         # the behaviour's own vectors are among all
-        norms = mean_norms([read_tensors(one)[0][params["estimator"]] for one in job.input["all"]])
-    activations, _ = read_tensors(job.input["activations"])
-    of_residual = residual_norms(activations["matching_norms"], activations["other_norms"])
+        norms = mean_norms([SlicedTensors(one)[params["estimator"]][:] for one in job.input["all"]])
+    activations = SlicedTensors(job.input["activations"])
+    of_residual = residual_norms(activations["matching_norms"][:], activations["other_norms"][:])
     if params["multiplier_unit"] == "residual":
         norms = of_residual
     if zero := zero_blocks(vector):

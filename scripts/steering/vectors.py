@@ -18,22 +18,34 @@ class Params(TypedDict):
 
 def main(job: Job[Params]) -> None:
     import numpy as np
+    from numpy.typing import NDArray
 
     from steerpaper.steering.estimators import estimates
     from steerpaper.steering.first_order import random_signs
-    from steerpaper.steering.vectors import random_direction, shuffled_direction
-    from steerpaper.workflow.files import read_tensors, write_tensors
+    from steerpaper.steering.vectors import by_block, random_direction, shuffled_direction
+    from steerpaper.workflow.files import SlicedTensors, write_tensors
 
     behavior, seed = job.wildcards["behavior"], job.params["seed"]
-    activations, metadata = read_tensors(job.input["activations"])
-    vectors = estimates(activations["matching"], activations["other"])
+    activations = SlicedTensors(job.input["activations"])
+    metadata = activations.metadata
+    items, n_layers = activations["matching_norms"][:].shape
+    labels = random_signs(job.params["controls"], items, seed, behavior)
+    # of the controls what is written is kept, block by block
+    found: dict[str, list[NDArray[np.floating]]] = {}
+    for both in by_block(activations, range(n_layers)):
+        blocks = estimates(*both)
+        norms = np.linalg.norm(blocks["mean_difference"], axis=1)
+        for number, signs in enumerate(labels):
+            shuffled = shuffled_direction(*both, norms, signs)
+            blocks[f"shuffled-{number}"] = shuffled.astype(np.float32)
+        for name, block in blocks.items():
+            found.setdefault(name, []).append(block)
+    vectors = {name: np.concatenate(blocks) for name, blocks in found.items()}
     vector = vectors["mean_difference"]
     norms = np.linalg.norm(vector, axis=1)
-    draws = job.params["controls"]
-    sides = activations["matching"], activations["other"]
-    for number, signs in enumerate(random_signs(draws, len(sides[0]), seed, behavior)):
-        vectors[f"random-{number}"] = random_direction(vector, seed, behavior, number)
-        vectors[f"shuffled-{number}"] = shuffled_direction(*sides, norms, signs)
+    for number in range(len(labels)):
+        control = random_direction(vector, seed, behavior, number)
+        vectors[f"random-{number}"] = control.astype(np.float32)
     log.info(
         "%s: vector of %s items, norm %.3g (block 0) to %.3g (block %d)",
         behavior,
@@ -44,7 +56,7 @@ def main(job: Job[Params]) -> None:
     )
     write_tensors(
         job.output["vectors"],
-        {name: value.astype(np.float32) for name, value in vectors.items()},
+        {name: value.astype(np.float32, copy=False) for name, value in vectors.items()},
         {
             **metadata,
             "method": "mean over all items of matching - other (mean_difference); every other "

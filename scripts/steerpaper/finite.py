@@ -1,12 +1,17 @@
 """Numbers of the model that are none: refused where they are written, before a table sums them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from steerpaper.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WAY_OUT = (
     "the model's numbers ran over: set dtype: float32 or bfloat16 where it is float16, and lower "

@@ -3,8 +3,8 @@
 A row's result must not depend on its company, to the last bit. So a row is padded to a width that
 follows from its own length, and runs only with rows of that width: it then goes through the same
 sums in the same order whatever the token budget, the shard or the other rows. Two things besides
-would change the order, on a CPU: matrix products of fewer than `LEAST` rows, so no width is below
-that, or rows are repeated (see `filled`); and a batch without any padding, for which attention
+would change the order, on a CPU: matrix products of fewer than `LEAST` tokens, so rows are repeated
+until there are as many (see `filled`); and a batch without any padding, for which attention
 takes another way, so every row has a masked column somewhere before or after it. (What is left: an
 MLP whose number of neurons is no multiple of 32 may have another last bit in a batch's last row.)
 """
@@ -24,7 +24,7 @@ from steerpaper.engine.caches import Cache, Change, Site, below, no_cache
 from steerpaper.engine.forward import forward
 from steerpaper.engine.model import LanguageModel, out_of_memory
 from steerpaper.engine.together import TOGETHER, Together
-from steerpaper.engine.widths import LEAST, width_of
+from steerpaper.engine.widths import columns_for, width_of
 from steerpaper.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ KEPT = 64
 
 def filled(batch: Sequence[int], width: int) -> list[int]:
     """A batch with its first item repeated until its rows and columns make `LEAST`."""
-    return [*batch, *[batch[0]] * (-(-LEAST // width) - len(batch))]
+    return [*batch, *[batch[0]] * (columns_for(width) - len(batch))]
 
 
 def plan(widths: Sequence[int], budget: int) -> list[list[int]]:
@@ -100,7 +100,8 @@ def _halving(
             if len(batch) == 1:
                 raise UserError(
                     f"out of memory with one sequence of {widths[batch[0]]} tokens; "
-                    "use a machine with more memory, a smaller model or shorter prompts"
+                    "use a machine with more memory, more GPUs a job (gpus_per_job), offload with "
+                    "a lower gpu_memory, a smaller model or shorter prompts"
                 ) from error
             log.warning("out of memory with %d sequences: halved and retried", len(batch))
             torch.cuda.empty_cache()
@@ -145,6 +146,9 @@ def run_rows(
 ) -> Iterator[tuple[list[int], Result]]:
     """Call `look` on every batch of whole rows, padded on the right; yields items and results.
 
+    What `look` is given is the batch with its first item repeated (see `filled`), so results may be
+    of more rows than the items are.
+
     Args:
         rows: token ids; every row has at least one.
         budget: tokens, padding included, that a batch may hold.
@@ -154,9 +158,10 @@ def run_rows(
     widths = [len(start) + width_of(len(row)) + 1 for row in rows]
 
     def run(batch: list[int]) -> Result:
-        full = [[*start, *rows[item]] for item in batch]
+        items = filled(batch, widths[batch[0]])
+        full = [[*start, *rows[item]] for item in items]
         ids, mask = padded(full, lm.pad, widths[batch[0]])
-        return look(batch, ids.to(lm.device), mask.to(lm.device))
+        return look(items, ids.to(lm.device), mask.to(lm.device))
 
     return run_batches(widths, budget, run, lm.together)
 
@@ -301,9 +306,13 @@ class Prefixes:
         widths = [width_of(len(row)) + 1 for row in rows]
         parts = []
         for batch in plan(widths, sum(widths)):
-            width, root = widths[batch[0]], self._root.repeated(len(batch))
-            ids, mask = padded([rows[row] for row in batch], self._lm.pad, width, side="left")
-            found = self._run(root, ids, mask, edits(batch, width))
+            width = widths[batch[0]]
+            full = filled(batch, width)
+            ids, mask = padded([rows[row] for row in full], self._lm.pad, width, side="left")
+            root = self._root.repeated(len(full))
+            found = self._run(root, ids, mask, edits(full, width))
+            if len(full) > len(batch):
+                found = found.select(torch.arange(len(batch), device=ids.device))
             parts.append((batch, found.widened(self.root_length + kept_width(len(rows[0])))))
         return joined(parts)
 

@@ -19,9 +19,12 @@ from steerpaper.engine.unembed import LateLogits, Logits
 from steerpaper.engine.widths import LEAST
 from steerpaper.errors import UserError
 
-INSIDE = ("heads", "mlp_norm", "mlp_gate", "mlp_in", "neurons")
-RESIDUAL = "residual"  # the residual stream after the block
-SITES = (*INSIDE, RESIDUAL)
+RESIDUAL = "residual"  # the residual stream after the block; places inside it: `engine.parts`
+
+
+def picked(tensor: Tensor, *index: Tensor) -> Tensor:
+    """A tensor's entries at an index of tensors, which may lie on another device."""
+    return tensor[tuple(one.to(tensor.device) for one in index)]
 
 
 class _SeenAll(Exception):  # noqa: N818
@@ -162,7 +165,9 @@ def _run(
     last = lm.n_layers - 1 if logits else deepest
     first = enter[0] + 1 if enter else 0
     # in the order in which the pass reaches them
-    reached = [(layer, name) for layer in range(first, last + 1) for name in SITES]
+    inside = any(name != RESIDUAL for _, name in (*reads, *edits))
+    names = (*lm.parts.order, RESIDUAL) if inside else (RESIDUAL,)
+    reached = [(layer, name) for layer in range(first, last + 1) for name in names]
     kept = [site for site in reached if site in reads]
     touched = [site for site in reached if site in reads or site in edits]
     # a pass that nothing reads runs whole, for its keys and values
@@ -173,20 +178,21 @@ def _run(
     if lm.remote:
         places = [(site, *place(lm, site)) for site in touched]
         return lm.remote.one_pass(given, options, places, lm.dtype, edits, reads), None
+    rows = len(inputs["input_ids"])
     saved: list[Tensor] = []
     with suppress(_SeenAll), lm.nn.trace(given, **options):
         for layer in range(first):
             lm.blocks[layer].skip(_returned(lm, enter[1]))  # type: ignore[index]
         for site in touched:
             if site in edits:
-                _write(lm, site, edits[site])
+                _write(lm, site, rows, edits[site])
             if site in reads:
-                saved.append(reads[site](_at(lm, site)))
+                saved.append(reads[site](_at(lm, site, rows)))
         if logits and not lm.readout:
             saved.append(logits(lm.nn.output.logits[:, -logits_of_last:]))
         else:
             if logits and lm.readout:
-                residual = _at(lm, (last, RESIDUAL))[:, -logits_of_last:]
+                residual = _at(lm, (last, RESIDUAL), rows)[:, -logits_of_last:].to(lm.device)
                 saved.append(logits(LateLogits(lm.readout, residual)))
             elif whole:
                 # touching the block's output is what lets the pass reach it before it stops
@@ -211,7 +217,7 @@ def heads_of_nothing(lm: LanguageModel) -> Tensor:
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
         for layer in range(lm.n_layers):
             lm.blocks[layer].input[:] = 0
-            saved.append(_at(lm, (layer, "heads"))[0, 0].clone())
+            saved.append(_at(lm, (layer, "heads"), 1)[0, 0].clone().to(lm.device))
     return torch.stack(saved)
 
 
@@ -221,55 +227,42 @@ def _returned(lm: LanguageModel, residual: Tensor) -> Any:
     return (residual, *[None] * (returns - 1)) if returns else residual
 
 
-def _at(lm: LanguageModel, site: Site) -> Tensor:
-    """The tensor at a site."""
+def _at(lm: LanguageModel, site: Site, rows: int) -> Tensor:
+    """The tensor at a site, [row, token, …]."""
     layer, name = site
     if name == RESIDUAL:
         output = lm.blocks[layer].output
         residual: Tensor = output[0] if lm.where.returns else output
         return residual
-    module = _module(lm, site)
-    found: Tensor = module.output if name in ("mlp_gate", "mlp_in") else module.input
+    module, returned = _module(lm, site)
+    found: Tensor = module.output if returned else module.input
+    if found.dim() == 2:  # rows and tokens in one axis, as OPT's MLP has them
+        found = found.unflatten(0, (rows, -1))
+    if lm.parts.fused and returned:
+        gate, past = found.chunk(2, dim=-1)
+        found = gate if name == "mlp_gate" else past
     return found
 
 
 def place(lm: LanguageModel, site: Site) -> tuple[tuple[str, str, str], int]:
-    """Where a site is, for who has the model's names alone, and the width of what stands there.
+    """Where a residual stream is, for who has the model's names alone, and its width.
 
     Returns:
-        (path from the model, `input` or `output`, `first` where that is the first of several),
-        and the last axis.
+        (path from the model, `output`, `first` where that is the first of several), and d.
     """
     layer, name = site
-    if name == RESIDUAL:
-        path = f"{lm.where.blocks}.{layer}"
-        return (path, "output", "first" if lm.where.returns else ""), lm.width
-    module = _module(lm, site)
-    end = "output" if name in ("mlp_gate", "mlp_in") else "input"
-    if name == "mlp_norm":
-        width = lm.width
-    else:
-        # GPT-2's Conv1D keeps its weight the other way round
-        sizes = module.weight.shape[:: -1 if isinstance(module._module, torch.nn.Linear) else 1]
-        width = sizes[end == "output"]
-    return (module.path.removeprefix("model."), end, ""), width
+    assert name == RESIDUAL
+    path = f"{lm.where.blocks}.{layer}"
+    return (path, "output", "first" if lm.where.returns else ""), lm.width
 
 
-def _write(lm: LanguageModel, site: Site, change: Change) -> None:
-    here = _at(lm, site)
+def _write(lm: LanguageModel, site: Site, rows: int, change: Change) -> None:
+    here = _at(lm, site, rows)
     here[:] = change(here)
 
 
-def _module(lm: LanguageModel, site: Site) -> Any:
-    """The module at whose input (of `mlp_gate` and `mlp_in`: output) a site inside a block is."""
+def _module(lm: LanguageModel, site: Site) -> tuple[Any, bool]:
+    """The module at which a site inside a block is, and whether it is what that returns."""
     layer, name = site
-    parts = lm.parts
-    assert parts is not None
-    paths = {
-        "heads": parts.heads_out,
-        "mlp_norm": parts.mlp_norm,
-        "mlp_gate": parts.mlp_gate,
-        "mlp_in": parts.mlp_in,
-        "neurons": parts.mlp_out,
-    }
-    return part_of(lm.blocks[layer], paths[name], lm.name)
+    path, returned = lm.parts.places()[name]
+    return part_of(lm.blocks[layer], path, lm.name), returned

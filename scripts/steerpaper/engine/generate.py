@@ -214,14 +214,14 @@ class _Push:
         self._prefilled = [request.prefilled for request in requests]
         steered = [condition for condition in self._conditions if condition is not None]
         self._kinds = sorted({(c.intervention, layer) for c in steered for layer in c.layers})
-        like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
         names = sorted({condition.direction for condition in steered})
         self._direction = [
             names.index(condition.direction) if condition is not None else 0
             for condition in self._conditions
         ]
         self._vectors = {
-            layer: directions_at(vectors, names, layer, like)[:, None] for _, layer in self._kinds
+            layer: directions_at(vectors, names, layer, lm.like(layer))[:, None]
+            for _, layer in self._kinds
         }
 
     def edits(self, alive: Tensor, place: Tensor) -> dict[Site, Change]:

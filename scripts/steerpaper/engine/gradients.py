@@ -23,6 +23,7 @@ from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.offloaded import weights_kept_out
 from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
 from steerpaper.engine.unembed import Logits
@@ -235,7 +236,7 @@ def _of_rows(
         along = [added[layer] for layer, _ in sites]
         return summed(remote.gradients(look(logits).sum(), along))
 
-    with torch.set_grad_enabled(remote is None):
+    with torch.set_grad_enabled(remote is None), weights_kept_out(lm.nn._module):
         residual, found = forward(
             lm,
             ids,

@@ -52,12 +52,11 @@ def steered(
     """
     if condition is None:
         return {}
-    like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
     strength = strengths([condition], torch.arange(length)[None] - last, [prefilled])
     return {
         (layer, RESIDUAL): steer(
             condition.intervention,
-            directions_at(vectors, [condition.direction], layer, like)[:, None],
+            directions_at(vectors, [condition.direction], layer, lm.like(layer))[:, None],
             strength,
         )
         for layer in condition.layers

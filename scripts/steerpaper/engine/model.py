@@ -3,26 +3,28 @@
 "residual stream after block l" is the output of block l, l = 0..L-1.
 """
 
-import atexit
 import inspect
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from steerpaper.engine.finding import Architecture
 from steerpaper.engine.folder import read_config, reading, told
 from steerpaper.engine.how import PLAIN, How
-from steerpaper.engine.parts import BlockParts, parts_of
-from steerpaper.engine.pretrained import pretrained
+from steerpaper.engine.loading import placed
+from steerpaper.engine.offloaded import device_of, input_device
+from steerpaper.engine.parts import BlockParts, find_parts, refuse
+from steerpaper.engine.placing import Placing, pick_devices
 from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
-from steerpaper.workflow.devices import hold
+from steerpaper.workflow import garbage
 from steerpaper.workflow.files import read_json
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class LanguageModel:
         context: the longest sequence in tokens that the model can read, or None.
         pad: a token id to pad with; it is always masked.
         ends: the token ids that end a completion.
-        device: where token ids go.
+        device: where its inputs go and its logits come from.
         name: as the manifest has it, for messages.
         where: its architecture.
         how: how it is run (see `engine.proof`).
@@ -72,9 +74,17 @@ class LanguageModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are in."""
-        dtype: torch.dtype = next(self.nn._module.parameters()).dtype
-        return dtype
+        """What the weights are in, or were before they were quantized."""
+        every: Iterator[torch.dtype] = (one.dtype for one in self.nn._module.parameters())
+        return next(dtype for dtype in every if dtype.is_floating_point)
+
+    def device_of(self, layer: int) -> torch.device:
+        """Where a block runs, and so where the residual stream after it is."""
+        return device_of(self.blocks[layer]._module, self.device)
+
+    def like(self, layer: int) -> Tensor:
+        """An empty tensor of the device and type of the residual stream after a block."""
+        return torch.empty(0, dtype=self.dtype, device=self.device_of(layer))
 
     @property
     def stretch(self) -> Stretch | None:
@@ -85,12 +95,18 @@ class LanguageModel:
         return stretch
 
     @property
-    def parts(self) -> BlockParts | None:
-        """Where its blocks keep heads and neurons, or None where these cannot be told apart."""
+    def parts(self) -> BlockParts:
+        """Where its blocks keep heads and neurons.
+
+        Raises:
+            UserError: these cannot be told apart.
+        """
+        if self.remote:
+            raise refuse(self.name, "its weights are at NDIF (model.remote)")
         if "parts" not in self._shared:
-            config = self.nn._module.config.get_text_config()
-            self._shared["parts"] = parts_of(self.blocks[0]._module, config)
-        parts: BlockParts | None = self._shared["parts"]
+            blocks = [block._module for block in self.blocks]
+            self._shared["parts"] = find_parts(self.name, self.nn._module, blocks)
+        parts: BlockParts = self._shared["parts"]
         return parts
 
     @property
@@ -137,55 +153,6 @@ class LanguageModel:
         return self.run(PLAIN)
 
 
-def pick_device(device: str) -> torch.device:
-    """Resolve the configuration's `device`; a CUDA device is this process's own until it ends.
-
-    Raises:
-        UserError: the device is asked for and this machine has none.
-    """
-    have = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        device = next(name for name, there in have.items() if there)
-    if not have[device]:
-        raise UserError(
-            f"device: '{device}' is asked for, but torch {torch.__version__} finds none on this "
-            "machine; set device: auto or cpu, or install a build of torch for your GPU"
-        )
-    return own_gpu() if device == "cuda" else torch.device(device)
-
-
-@cache
-def own_gpu() -> torch.device:
-    """Take one of the CUDA devices, for this process alone.
-
-    It is addressed by CUDA's number among the devices that CUDA shows: what CUDA_VISIBLE_DEVICES
-    holds (numbers, UUIDs, MIG names) is left to CUDA, which has read it by now.
-    """
-    devices = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
-    number = hold([str(device.uuid) for device in devices])
-    log.info(
-        "GPU cuda:%d (%s, %s), one of %d",
-        *(number, devices[number].name, devices[number].uuid, len(devices)),
-    )
-    device = torch.device("cuda", number)
-    torch.cuda.set_device(device)
-    atexit.register(_log_peak_memory, device)
-    return device
-
-
-def _log_peak_memory(device: torch.device) -> None:
-    log.info(
-        "peak memory of %s: %.0f MB in tensors, %.0f MB reserved",
-        device,
-        torch.cuda.max_memory_allocated(device) / 1e6,
-        torch.cuda.max_memory_reserved(device) / 1e6,
-    )
-
-
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device or the machine has no memory left."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(
@@ -194,28 +161,43 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def open_folder(directory: str | Path, *, device: str, dtype: str, threads: int) -> tuple[Any, Any]:
-    """Load a model folder in Hugging Face format: its module, on its device, and its tokenizer.
+def open_folder(
+    directory: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    threads: int,
+    quantize: str | None = None,
+    placing: Mapping[str, Any] | None = None,
+    blocks: str | None = None,
+) -> tuple[Any, Any]:
+    """Load a model folder in Hugging Face format: its module, on its devices, and its tokenizer.
+
+    Args:
+        quantize: `4bit`, `8bit` or None (see `engine.placing`).
+        placing: how much of the machine it takes, by the names of `Placing`.
+        blocks: the path of its list of blocks, where it is known.
 
     Raises:
         UserError: a device that is not there, unusable files, or too little memory.
     """
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    target = pick_device(device)
+    share = Placing(**(placing or {}))
+    devices = pick_devices(device, share.gpus)
     read_config(directory)
     tokenizer = load_tokenizer(directory)
     try:
-        module = pretrained(directory, getattr(torch, dtype))
-        # weights are never differentiated: a pass that is keeps nothing for theirs
-        module.to(target).eval().requires_grad_(False)
+        module = placed(directory, getattr(torch, dtype), devices, share, blocks, quantize)
     except UserError:
         raise
     except Exception as error:  # whatever transformers raises at files that came as data
         if out_of_memory(error):
             raise UserError(
-                f"{directory}: out of memory while the model is loaded onto {target} in {dtype}; "
-                "use a smaller model, a machine with more memory or a dtype of fewer bytes"
+                f"{directory}: out of memory while the model is loaded onto "
+                f"{', '.join(map(str, devices))} in {dtype}; raise gpus_per_job, set offload.to: "
+                "cpu or disk (docs/clusters.md), or use a smaller model, a machine with more "
+                "memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
     return module, tokenizer
@@ -226,8 +208,8 @@ def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) 
     from nnsight import TransformersModel
 
     device = next(module.parameters()).device
-    placed = {"device": "meta"} if device.type == "meta" else {}
-    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer, **placed)
+    elsewhere = {"device": "meta"} if device.type == "meta" else {}
+    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer, **elsewhere)
     config = module.config.get_text_config()
     blocks = list(part_of(nn, where.blocks, name))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -240,7 +222,7 @@ def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) 
         context=context_of(config),
         pad=pad or 0,
         ends=_ends(module, tokenizer),
-        device=torch.device("cpu") if placed else device,
+        device=torch.device("cpu") if elsewhere else input_device(module),
         name=name,
         where=where,
         how=how,
@@ -279,12 +261,19 @@ def part_of(nn: Any, path: str, name: str) -> Any:
 
 
 def load_manifest(
-    engine: str | Path, *, device: str, dtype: str, threads: int
+    engine: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    threads: int,
+    quantize: str | None = None,
+    placing: Mapping[str, Any] | None = None,
 ) -> tuple[LanguageModel, dict[str, Any]]:
     """Load the model that rule `engine` has proved, and read its manifest.
 
     Args:
         engine: that rule's file: where the model is, where its parts are, and how it is run.
+        device, dtype, threads, quantize, placing: as `open_folder` takes them.
     """
     proved = read_json(engine)
     directory = Path(engine).parent / proved["model"]
@@ -294,10 +283,19 @@ def load_manifest(
         from steerpaper.engine.service import open_remote
 
         return open_remote(directory, origin, dtype, threads, where, how), origin
-    module, tokenizer = open_folder(directory, device=device, dtype=dtype, threads=threads)
+    module, tokenizer = open_folder(
+        directory,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        quantize=quantize,
+        placing=placing,
+        blocks=where.blocks,
+    )
     with reading(f"{directory}: the model cannot be run"):
         lm = wrap(module, tokenizer, where, how, origin["name"])
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
     if how != How():
         log.info("it is run %s", how.told)
+    garbage.resume()
     return lm, origin

@@ -1,7 +1,7 @@
 """A causal language model from a folder's safetensors: every tensor in its place, or none.
 
-The one call that reads weights: on a device, or on torch's meta device, where only names and
-shapes are read.
+The one call that reads weights: on a device, over several, or on torch's meta device, where only
+names and shapes are read.
 """
 
 import re
@@ -18,11 +18,18 @@ from steerpaper.errors import UserError
 CONSTANT = re.compile(r"\.attn\.masked_bias$")
 
 
-def pretrained(directory: str | Path, dtype: torch.dtype, place: str | None = None) -> Any:
+def pretrained(
+    directory: str | Path,
+    dtype: torch.dtype,
+    place: str | Mapping[str, int | str] | None = None,
+    **options: Any,
+) -> Any:
     """Load a model folder's module.
 
     Args:
-        place: `meta`: names and shapes alone, no weights.
+        place: `meta`: names and shapes alone, no weights; or what lies where, as accelerate takes
+            it.
+        options: more of what transformers takes.
 
     Raises:
         UserError: the weights are not those of the model that config.json describes.
@@ -42,6 +49,7 @@ def pretrained(directory: str | Path, dtype: torch.dtype, place: str | None = No
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # they are named below
         output_loading_info=True,
+        **options,
     )
     refuse_misfits(directory, loaded)
     return module

@@ -74,27 +74,28 @@ class Check:
         return self.difference <= self.allowed
 
 
-def load(
-    directory: str | Path, *, device: str, dtype: str, threads: int, name: str | None = None
-) -> LanguageModel:
+def load(directory: str | Path, *, name: str | None = None, **how: Any) -> LanguageModel:
     """Load a model folder, find its parts, and prove how it can be run.
+
+    Args:
+        how: as `open_folder` takes it: device, dtype, threads and more.
 
     Raises:
         UserError: as `open_folder`, `find` and `prove`.
     """
-    return load_proved(directory, device=device, dtype=dtype, threads=threads, name=name)[0]
+    return load_proved(directory, name=name, **how)[0]
 
 
 def load_proved(
-    directory: str | Path, *, device: str, dtype: str, threads: int, name: str | None = None
+    directory: str | Path, *, name: str | None = None, **how: Any
 ) -> tuple[LanguageModel, list[Check]]:
     """`load`, and what was compared."""
     name = name or Path(directory).name
     if (origin := remote_origin(directory)) is not None:
         from steerpaper.engine.service import open_remote
 
-        return prove(open_remote(directory, origin, dtype, threads))
-    module, tokenizer = open_folder(directory, device=device, dtype=dtype, threads=threads)
+        return prove(open_remote(directory, origin, how["dtype"], how["threads"]))
+    module, tokenizer = open_folder(directory, **how)
     with reading(f"{directory}: the model cannot be run"):
         lm = wrap(module, tokenizer, find(module, name), How(), name)
         return prove(lm)

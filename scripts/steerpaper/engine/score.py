@@ -18,7 +18,7 @@ from torch import Tensor
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
 from steerpaper.engine.condition import Condition, untouched
-from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.forward import RESIDUAL, forward, picked
 from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
@@ -304,9 +304,9 @@ class _Scorer:
         lm, (layers, intervention) = self._lm, group
         chosen = [self._conditions[number] for number in numbers]
         n_rows, first = len(batch.ids), layers[0]
-        like = entered.get(first, torch.zeros(0, dtype=lm.dtype, device=lm.device))
+        names = [condition.direction for condition in chosen]
         push = {
-            layer: directions_at(self._vectors, [c.direction for c in chosen], layer, like)[:, None]
+            layer: directions_at(self._vectors, names, layer, lm.like(layer))[:, None]
             for layer in layers
         }
 
@@ -321,16 +321,19 @@ class _Scorer:
                 [batch.prefilled[r] for r in row.tolist()],
             )
             edit = {
-                layer: steer(intervention, push[layer][condition], strength) for layer in layers
+                layer: steer(intervention, vectors[condition.to(vectors.device)], strength)
+                for layer, vectors in push.items()
             }
+            begun = first in entered
+            enter = (first, edit[first](picked(entered[first], row))) if begun else None
             copy = batch.before.select(row, from_layer=first + 1)
             _, logprobs = forward(
                 lm,
                 batch.ids[row],
                 copy.extend(batch.mask[row]),
                 copy.cache,
-                enter=(first, edit[first](entered[first][row])) if first in entered else None,
-                edits={(layer, RESIDUAL): edit[layer] for layer in layers[first in entered :]},
+                enter=enter,
+                edits={(layer, RESIDUAL): edit[layer] for layer in layers[begun:]},
                 logits=lambda x: sum_logprobs(
                     x, hits, batch.start[scores], batch.targets[scores], batch.target_mask[scores]
                 ),
@@ -339,8 +342,7 @@ class _Scorer:
             column = 1 + torch.tensor(numbers)[condition[hits].cpu()]
             return scores.cpu(), column, logprobs.cpu()
 
-        widths = [width] * (n_rows * len(chosen))
-        batches = run_batches(widths, self._budget, run, lm.together)
+        batches = run_batches([width] * (n_rows * len(chosen)), self._budget, run, lm.together)
         return [values for _, values in batches]
 
 

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import empty_prefix, padded, run_batches
+from steerpaper.engine.batching import empty_prefix, filled, padded, run_batches
 from steerpaper.engine.caches import Change, Site
-from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing
+from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
-from steerpaper.engine.widths import LEAST, width_of
+from steerpaper.engine.widths import STEP, width_of
 from steerpaper.lookups.heads import NEURON
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
@@ -86,8 +86,9 @@ def ablate(
     widths = [width_of(len(prompt)) + 1 for prompt in prompts]
 
     def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
-        chosen = [prompts[number] for number in batch]
-        numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
+        chosen = [prompts[number] for number in filled(batch, STEP)]
+        mine = chosen[: len(batch)]
+        numbers = [(row, n) for row, prompt in enumerate(mine) for n in of_prompt[prompt]]
         return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget, keep)
 
     batches = run_batches(widths, budget, run, lm.together)
@@ -119,17 +120,14 @@ def _ablate_batch(
     # whole rows that are run anew do not enter at a block
     enters = lm.how.reuse
     reads |= {(layer - 1, RESIDUAL): torch.clone for layer, _ in of_site if layer and enters}
-    tokens = sorted({ablations[number].token for _, number in numbers})
-    column = {token: place for place, token in enumerate(tokens)}
-    asked = torch.tensor(tokens, device=lm.device)
     clean, logprobs = forward(
         lm,
         ids,
         mask,
         empty_prefix(lm, len(prompts)).cache,
         reads=reads,
-        logits=lambda x: x[:, -1].float().log_softmax(-1)[:, asked],
-        logits_of_last=LEAST,
+        logits=lambda x: x[:, -1].float().log_softmax(-1),
+        logits_of_last=STEP,
     )
     assert logprobs is not None
     found = []
@@ -138,16 +136,18 @@ def _ablate_batch(
         def run(
             batch: list[int], site: Site = site, here: list[tuple[int, int]] = here
         ) -> tuple[list[int], Tensor]:
-            chosen = [here[entry][1] for entry in batch]
-            row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
-            before = clean[site[0] - 1, RESIDUAL][row] if site[0] and enters else None
+            full = filled(batch, STEP)
+            chosen = [here[entry][1] for entry in full]
+            row = torch.tensor([here[entry][0] for entry in full], device=lm.device)
+            before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] and enters else None
             own = [ablations[number] for number in chosen]
             kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
             lost, ablated = _without(
-                lm, ids[row], mask[row], site, own, clean[site][row], before, kept
+                lm, ids[row], mask[row], site, own, picked(clean[site], row), before, kept
             )
-            token = torch.tensor([column[ablation.token] for ablation in own], device=lm.device)
-            return chosen, torch.stack([logprobs[row, token], ablated, lost]).double().cpu()
+            token = torch.tensor([ablation.token for ablation in own], device=lm.device)
+            parts = [logprobs[row, token], ablated, lost.to(lm.device)]
+            return chosen[: len(batch)], torch.stack(parts)[:, : len(batch)].double().cpu()
 
         batches = run_batches([width] * len(here), budget, run, lm.together)
         found += [result for _, result in batches]
@@ -173,13 +173,13 @@ def _without(
             and where rows are run anew.
         kept: [width of the site] what takes the place of what is taken out; None for zero.
     """
-    kept = torch.zeros_like(there[0]) if kept is None else kept
+    kept = torch.zeros_like(there[0]) if kept is None else kept.to(there.device)
     token = torch.tensor([ablation.token for ablation in ablations], device=lm.device)
-    unit = torch.tensor([ablation.unit for ablation in ablations], device=lm.device)
+    unit = torch.tensor([ablation.unit for ablation in ablations], device=there.device)
     # [row, width of the site] true where the row's own unit is
     wide = there.shape[-1]
     size = wide // head_count(lm) if site[1] == "heads" else 1
-    own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
+    own = torch.arange(wide, device=there.device)[None] // size == unit[:, None]
     _, ablated = forward(
         lm,
         ids,
@@ -188,7 +188,7 @@ def _without(
         enter=(site[0] - 1, before) if before is not None else None,
         edits={site: lambda x: torch.where(own[:, None], kept, x)},
         logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
-        logits_of_last=LEAST,
+        logits_of_last=STEP,
     )
     assert ablated is not None
     lost = (there - kept)[own].reshape(len(ablations), size).float()

@@ -19,7 +19,7 @@ SIDES = ("matching", "other")
 
 def mean_over_tokens(residual: Tensor, mask: Tensor) -> Tensor:
     """Average [row, token, d] over the tokens that mask [row, token] marks: float32 [row, d]."""
-    weight = (mask / mask.sum(1, keepdim=True)).to(torch.float32)
+    weight = (mask / mask.sum(1, keepdim=True)).to(residual.device, torch.float32)
     # one after the other: the order of a sum may follow from the number of rows beside it
     return (residual.to(torch.float32) * weight[..., None]).cumsum(dim=1)[:, -1]
 
@@ -98,4 +98,4 @@ def _means(lm: LanguageModel, before: Prefix, rows: Sequence[Sequence[int]], wid
         before.cache,
         reads={(layer, RESIDUAL): lambda h: mean_and_norm(h, mask) for layer in range(lm.n_layers)},
     )
-    return torch.stack([means[layer, RESIDUAL] for layer in range(lm.n_layers)], dim=1).cpu()
+    return torch.stack([means[layer, RESIDUAL].cpu() for layer in range(lm.n_layers)], dim=1)

@@ -1,14 +1,28 @@
 """Steering vectors from activations: pure functions on arrays."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steerpaper.seeds import stream
+from steerpaper.workflow.files import Sliced
 
 Floats = NDArray[np.floating]
+
+
+def by_block(
+    activations: Mapping[str, Sliced], layers: Iterable[int]
+) -> Iterator[tuple[Floats, Floats]]:
+    """The activations of one block after the other: matching and other, [item, 1, d] each.
+
+    Args:
+        activations: matching and other, [item, L, d] each, as arrays or on disk.
+    """
+    for layer in layers:
+        block = slice(layer, layer + 1)
+        yield activations["matching"][:, block], activations["other"][:, block]
 
 
 def mean_difference(matching: Floats, other: Floats) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ def meaning(config: Config) -> list[str]:
         datetime.date.fromisoformat(config["model"]["date"])
     except ValueError as error:
         problems.append(f"model.date: {config['model']['date']!r} is no day: {error}")
+    problems += _check_model(config)
     steering = config["steering"]
     known = list(config["behaviors"])
     for position, name in enumerate(steering["behaviors"]):
@@ -54,6 +55,30 @@ def meaning(config: Config) -> list[str]:
     problems += _check_parts(steering) + _check_remote(config)
     rated = named_behaviors(steering["ratings"]["behaviors"], steering["behaviors"])
     return problems + check_ratings(config, rated)
+
+
+def _check_model(config: Config) -> list[str]:
+    """Where the model is, and what does not go with how it is to be loaded."""
+    model, problems = config["model"], []
+    file = model["gguf"] if model["source"] == "gguf" else {}
+    if "path" in file and len(file) > 1:
+        problems.append(
+            f"model.gguf: is either path, or id, revision and file; found {' and '.join(file)}"
+        )
+    elif "path" in file and not os.path.isfile(file["path"]):
+        problems.append(f"model.gguf.path: no file at {file['path']}")
+    quantize, to = model["quantize"], config["offload"]["to"]
+    if quantize and config["device"] in ("cpu", "mps"):
+        problems.append(
+            f"model.quantize: {quantize} needs a CUDA device, and device is {config['device']}; "
+            "set device: auto or cuda, or model.quantize: null"
+        )
+    if quantize and to:
+        problems.append(
+            f"model.quantize: {quantize} weights stay on the GPUs, and offload.to is {to}; set "
+            "offload.to: null (and raise gpus_per_job), or model.quantize: null"
+        )
+    return problems
 
 
 def _check_remote(config: Config) -> list[str]:

@@ -1,22 +1,25 @@
 """Reading and writing the workflow's files: every output appears whole or not at all."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from steerpaper.errors import UserError, writing
+
+if TYPE_CHECKING:
+    # imported where tables are read or written: a job that has none does without
+    import pandas as pd
 
 METADATA = "steerpaper"
 PART = 50_000  # rows of a table that are held at a time where it is read or written in parts
@@ -91,6 +94,8 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """Read a Parquet or CSV table, by the file's ending."""
+    import pandas as pd
+
     if Path(path).suffix == ".parquet":
         return pd.read_parquet(path)
     # "None" and "NA" are texts that a model may write, not missing values
@@ -112,6 +117,10 @@ def table_writer(path: str | Path) -> Iterator[Callable[[pd.DataFrame], None]]:
 
     The first rows say what columns there are and of what types.
     """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     with whole(path) as part:
         writer: Any = None
         held: list[pd.DataFrame] = []
@@ -143,9 +152,50 @@ def read_table_parts(
     path: str | Path, columns: Sequence[str] | None = None
 ) -> Iterator[pd.DataFrame]:
     """Read columns (or all) of a Parquet table, some ten thousand rows at a time."""
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(path) as source:
         for part in source.iter_batches(batch_size=PART, columns=columns and list(columns)):
             yield part.to_pandas()
+
+
+class Sliced(Protocol):
+    """A tensor on disk, or an array: indexed alike, and what is not asked for is not read."""
+
+    def __getitem__(self, which: Any, /) -> NDArray[Any]: ...
+
+
+class SlicedTensors(Mapping[str, Sliced]):
+    """The tensors of a safetensors file; of each only those slices that are asked for are read.
+
+    Of an array, `tensors[key][:, 3:4]` is the same.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Read the file's header alone."""
+        self._path = str(path)
+        with safe_open(self._path, framework="numpy") as source:
+            self._keys = list(source.keys())
+            self.metadata = json.loads((source.metadata() or {}).get(METADATA, "{}"))
+
+    def __getitem__(self, key: str) -> Sliced:
+        if key not in self._keys:
+            raise KeyError(key)
+        # opened anew each time, so that what was read before is let go of
+        with safe_open(self._path, framework="numpy") as source:
+            found: Sliced = source.get_slice(key)
+            return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+def in_parts(path: str | Path) -> Any:
+    """A large file, read in parts: a table's rows, a safetensors file's slices."""
+    return SlicedTensors(path) if Path(path).suffix == ".safetensors" else read_table_parts(path)
 
 
 def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, Any]]:

@@ -21,9 +21,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
+from steerpaper.workflow import garbage
 from steerpaper.workflow.runs import join
 
 log = logging.getLogger("steerpaper")
@@ -36,6 +37,7 @@ class Run(TypedDict):
 
     device: str
     dtype: str
+    quantize: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Job(Generic[Params]):
         log: its log file.
         batch_tokens: tokens a forward pass may hold. No result depends on it, so it is no
             parameter: a change re-runs nothing.
+        placing: how much of the machine the model takes, by the names of `engine.placing.Placing`;
+            as little a parameter.
         rule: its rule's name.
         code: digests of what the script does, by module.
         made: by input, the settings that its files must have been made with.
@@ -63,10 +67,16 @@ class Job(Generic[Params]):
     threads: int
     log: str
     batch_tokens: int = 1024
+    placing: dict[str, Any] = field(default_factory=dict)
     rule: str = ""
     code: dict[str, str] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
     how: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """How much of the machine a model takes, as `load` takes it."""
+        return {"threads": self.threads, "placing": self.placing}
 
     @property
     def config_digest(self) -> str:
@@ -99,15 +109,35 @@ def _current_job() -> Job[Any]:
         batch_tokens=snakemake.config[
             "remote_batch_tokens" if snakemake.config["model"]["remote"] else "batch_tokens"
         ],
+        placing={"gpus": snakemake.config["gpus_per_job"], **snakemake.config["offload"]},
         rule=snakemake.rule,
         code=snakemake.params.get("code", {}),
         made=snakemake.params.get("made", {}),
         how=vars(snakemake.params.get("how", SimpleNamespace())),
     )
+    write_note(job)
+    return job
+
+
+def write_note(job: Job[Any]) -> None:
+    """Note a job beside its log, so that its script runs by itself."""
     note = Path(job.log + ".job.json")
     with writing(note):
         note.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
-    return job
+
+
+def about(job: Job[Any]) -> dict[str, Any]:
+    """What a record says of the job that made a file: rule, wildcards, settings and code."""
+    from steerpaper.workflow import records
+
+    said = {"rule": job.rule, "wildcards": job.wildcards, "settings": job.params, "code": job.code}
+    portable: dict[str, Any] = records.portable(said)
+    return portable
+
+
+def files_read(job: Job[Any]) -> list[str]:
+    """A job's inputs; of a model its manifest alone, which has the digests of its files."""
+    return [path for key, value in job.input.items() if key != "files" for path in paths_of(value)]
 
 
 def recorded(main: Callable[[Job[Any]], None], job: Job[Any]) -> None:
@@ -121,28 +151,34 @@ def recorded(main: Callable[[Job[Any]], None], job: Job[Any]) -> None:
     study = records.study_of(job.log)
     if study is None:  # a job of one's own, outside a study
         return main(job)
-    # the manifest has the digests of the model's own files, which can be large
-    paths = {key: _paths(value) for key, value in job.input.items() if key != "files"}
-    read = records.checked(study, [path for group in paths.values() for path in group])
+    read = records.checked(study, files_read(job))
     records.refuse_others(
-        study, {path: job.made[key] for key in job.made for path in paths.get(key, [])}
+        study,
+        {path: job.made[key] for key in job.made for path in paths_of(job.input.get(key, []))},
     )
     main(job)
-    about = {"rule": job.rule, "wildcards": job.wildcards, "settings": job.params, "code": job.code}
     records.write_records(
         study,
-        [path for value in job.output.values() for path in _paths(value)],
-        records.portable(about),
+        [path for value in job.output.values() for path in paths_of(value)],
+        about(job),
         records.portable(read),
     )
 
 
-def _paths(value: str | list[str]) -> list[str]:
+def paths_of(value: str | list[str]) -> list[str]:
+    """A named file, or several, as a list."""
     return [value] if isinstance(value, str) else value
 
 
-def run(main: Callable[[Job[Any]], None]) -> None:
-    """Run a script's `main` on the current job; a `UserError` is one line and exit status 1."""
+def run(
+    main: Callable[[Job[Any]], None],
+    around: Callable[[Callable[[Job[Any]], None], Job[Any]], None] = recorded,
+) -> None:
+    """Run a script's `main` on the current job; a `UserError` is one line and exit status 1.
+
+    Args:
+        around: what calls `main`, and sees to records.
+    """
     try:
         job = _current_job()
     except UserError as error:
@@ -150,6 +186,9 @@ def run(main: Callable[[Job[Any]], None]) -> None:
     # libraries read this when they are imported; main() imports what is heavy after it is set
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(job.threads)
+    if isinstance(job.params, dict) and job.params.get("run"):
+        # until the model is loaded (engine.model.load_manifest)
+        garbage.wait()
     Path(job.log).parent.mkdir(parents=True, exist_ok=True)
     join(job.log)
     logging.basicConfig(
@@ -162,7 +201,7 @@ def run(main: Callable[[Job[Any]], None]) -> None:
     # a log file on a full disk: the terminal still has every line, and no traceback between them
     logging.raiseExceptions = False
     try:
-        recorded(main, job)
+        around(main, job)
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)

@@ -10,19 +10,20 @@ from steerpaper.engine.layers import resolve_layers
 from steerpaper.stats import Interval, mean_interval
 from steerpaper.steering.vectors import (
     Floats,
+    by_block,
     chance_dependence,
     cosine,
     principal_components,
     side_dependence,
 )
-from steerpaper.workflow.files import Arrays
+from steerpaper.workflow.files import Sliced
 
 Name = tuple[str, str]  # behaviour, contrast
 
 
 def geometry_tables(
-    activations: Mapping[Name, Arrays],
-    vectors: Mapping[Name, Arrays],
+    activations: Mapping[Name, Mapping[str, Sliced]],
+    vectors: Mapping[Name, Mapping[str, Sliced]],
     prompts: Mapping[Name, Iterable[Mapping[str, Any]]],
     *,
     interval: Interval,
@@ -30,14 +31,16 @@ def geometry_tables(
 ) -> dict[str, pd.DataFrame]:
     """All tables of the vectors' geometry.
 
+    Activations are looked at block by block, so that a block's are in memory and not all.
+
     Args:
         activations: matching and other, [item, L, d] each, and their tokens' norms, [item, L] each
-            (see `activations.read_activations`).
+            (see `activations.read_activations`), as arrays or on disk.
         vectors: every estimator's, [L, d] each; the mean difference's are looked at.
         prompts: rows of the prompt files that the activations are of.
         layers: the blocks whose principal components are asked for (see `resolve_layers`).
     """
-    means = {name: found["mean_difference"] for name, found in vectors.items()}
+    means = {name: found["mean_difference"][:] for name, found in vectors.items()}
     n_layers = len(next(iter(means.values())))
     shown = resolve_layers(layers, n_layers, "figures.layers")
     return {
@@ -54,7 +57,7 @@ def geometry_tables(
 
 
 def norms(
-    activations: Mapping[Name, Arrays],
+    activations: Mapping[Name, Mapping[str, Sliced]],
     vectors: Mapping[Name, Floats],
     sides: Mapping[Name, Sequence[str | None]],
     interval: Interval,
@@ -72,9 +75,14 @@ def norms(
     tables = []
     for (behavior, contrast), vector in vectors.items():
         both = activations[behavior, contrast]
-        residual = (both["matching_norms"].astype(float) + both["other_norms"]) / 2
+        residual = (both["matching_norms"][:].astype(float) + both["other_norms"][:]) / 2
         mean, low, high = mean_interval(residual, interval)
-        answers = both["matching"], both["other"], sides[behavior, contrast]
+        shares = [
+            (side_dependence(*answers), chance_dependence(*answers))
+            for matching, other in by_block(both, range(len(vector)))
+            for answers in [(matching, other, sides[behavior, contrast])]
+        ]
+        side_share, side_chance = map(np.concatenate, zip(*shares, strict=True))
         tables.append(
             pd.DataFrame(
                 {
@@ -86,8 +94,8 @@ def norms(
                     "residual": mean,
                     "residual_low": low,
                     "residual_high": high,
-                    "side_share": side_dependence(*answers),
-                    "side_chance": chance_dependence(*answers),
+                    "side_share": side_share,
+                    "side_chance": side_chance,
                 }
             )
         )
@@ -126,17 +134,17 @@ def cosine_behaviors(vectors: Mapping[Name, Floats]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["contrast", "layer", "behavior", "other", "cosine"])
 
 
-def pca(activations: Mapping[Name, Arrays], layers: Sequence[int]) -> pd.DataFrame:
+def pca(activations: Mapping[Name, Mapping[str, Sliced]], layers: Sequence[int]) -> pd.DataFrame:
     """First two principal components of a behaviour's activations at the chosen blocks.
 
     Figure 2 of Panickssery et al. 2023. Matching and other activations are projected together.
     """
     tables = []
     for (behavior, contrast), both in activations.items():
-        for layer in layers:
-            points = np.concatenate([both["matching"][:, layer], both["other"][:, layer]])
+        for layer, (matching, other) in zip(layers, by_block(both, layers), strict=True):
+            points = np.concatenate([matching[:, 0], other[:, 0]])
             projected, share = principal_components(points, 2)
-            n = len(both["matching"])
+            n = len(matching)
             tables.append(
                 pd.DataFrame(
                     {

@@ -30,17 +30,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.progress import progress
     from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
-<<<<<<< HEAD
-    from steerpaper.steering.fixed_completions import (
-        COMPLETION,
-        forms,
-        logprob_rows,
-        prefilled,
-    )
-=======
     from steerpaper.steering.fixed_completions import COMPLETION, forms, logprob_rows, prefilled
-    from steerpaper.steering.scores import with_beyond
->>>>>>> i12
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,

@@ -8,18 +8,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from families import configuration
 from test_ablations import make_ablations
 from test_equality import make_conditions, make_pairs, make_vectors
 from test_lookups_equality import NEURONS, make_prompts
+from transformers import AutoModelForCausalLM
 
 from steerpaper.engine.condition import Condition
+from steerpaper.engine.finding import find
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.gradients import item_gradients
 from steerpaper.engine.how import PLAIN, How
-from steerpaper.engine.proof import prove
+from steerpaper.engine.proof import load, prove
 from steerpaper.engine.recorded import recording
 from steerpaper.engine.remote import Remote
 from steerpaper.engine.score import score
+from steerpaper.engine.service import _found, simulated, where_of
+from steerpaper.engine.there import _logits
+from steerpaper.engine.unembed import after_unembedding
 from steerpaper.errors import UserError
 from steerpaper.lookups.ablations import ablate
 from steerpaper.lookups.top_activations import top_activations
@@ -36,8 +42,6 @@ class Sent:
     """Requests to nnsight's simulation, counted."""
 
     def __init__(self, lm):
-        from steerpaper.engine.service import simulated, where_of
-
         self._send = simulated(lm.nn, where_of(lm.nn._module, lm.where))
         self.programs, self.found = [], []
 
@@ -193,3 +197,25 @@ def test_a_vector_for_many_rows_is_sent_once_and_products_are_made_there():
     assert sent < strength.nbytes + 2 * vector.nbytes + 8 * rows
     (packed,) = [one for one in given if one[1] is not None]
     assert torch.equal(packed[0][packed[1]], push)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "falcon, new", "gemma3_text", "qwen2_moe", "deepseek_v3"])
+def test_parts_are_found_without_weights(name, tmp_path):
+    config = configuration(name)
+    config.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    module = AutoModelForCausalLM.from_config(config).eval()
+    assert _found(tmp_path, name) == find(module, name)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_logits_are_in_float32_there_too(model_folders, name):
+    lm = load(model_folders[name], device="cpu", dtype="bfloat16", threads=1)
+    where = where_of(lm.nn._module, lm.where)
+    residual = torch.randn(3, 5, lm.width, generator=torch.Generator().manual_seed(0)).bfloat16()
+    after = after_unembedding(lm.nn._module.config.get_text_config())
+    # a service's automatic casts would round products to eight bits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = after(_logits(lm.nn, where, residual))
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, lm.readout(residual), rtol=1e-5, atol=1e-5)

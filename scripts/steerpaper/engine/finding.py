@@ -75,10 +75,8 @@ def find(module: nn.Module, name: str) -> Architecture:
     device = next(module.parameters()).device
     # two tokens, since a padding token may be a row of zeros
     ids = torch.tensor([[0, 1]], device=device)
-    # a mask without numbers would be looked at
-    mask = {} if ids.is_meta else {"attention_mask": torch.ones_like(ids)}
     with _watched(module, lists) as seen:
-        module(input_ids=ids, use_cache=False, **mask)
+        module(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
     # a model of pictures and text may have as many blocks for either
     number = {path: len(list(module.get_submodule(path).children())) for path in lists}
     ran = [path for path in lists if seen.ran(path, number[path])]

@@ -245,15 +245,25 @@ def _at(lm: LanguageModel, site: Site, rows: int) -> Tensor:
 
 
 def place(lm: LanguageModel, site: Site) -> tuple[tuple[str, str, str], int]:
-    """Where a residual stream is, for who has the model's names alone, and its width.
+    """Where a site is, for who has the model's names alone, and the width of what stands there.
 
     Returns:
-        (path from the model, `output`, `first` where that is the first of several), and d.
+        (path from the model, `input` or `output`, what of it), and the last axis. Of several values
+        it is the `first`, of a projection to both gate and input the `gate` or the `past`.
     """
     layer, name = site
-    assert name == RESIDUAL
-    path = f"{lm.where.blocks}.{layer}"
-    return (path, "output", "first" if lm.where.returns else ""), lm.width
+    if name == RESIDUAL:
+        path = f"{lm.where.blocks}.{layer}"
+        return (path, "output", "first" if lm.where.returns else ""), lm.width
+    module, returned = _module(lm, site)
+    width, take = lm.width, ""
+    if not name.endswith("_norm"):
+        # [input, output] as GPT-2's Conv1D has them, a Linear the other way round
+        sizes = module.weight.shape[:: -1 if isinstance(module._module, torch.nn.Linear) else 1]
+        width = sizes[returned]
+    if lm.parts.fused and returned:
+        width, take = width // 2, "gate" if name == "mlp_gate" else "past"
+    return (module.path.removeprefix("model."), "output" if returned else "input", take), width
 
 
 def _write(lm: LanguageModel, site: Site, rows: int, change: Change) -> None:

@@ -101,7 +101,7 @@ class LanguageModel:
         Raises:
             UserError: these cannot be told apart.
         """
-        if self.remote:
+        if self.nn._module.device.type == "meta":
             raise refuse(self.name, "its weights are at NDIF (model.remote)")
         if "parts" not in self._shared:
             blocks = [block._module for block in self.blocks]

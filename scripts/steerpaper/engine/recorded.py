@@ -241,12 +241,10 @@ def _placeless(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
     kwargs = {key: one for key, one in kwargs.items() if key not in ("device", "pin_memory")}
     if name == "to":
         # another tensor gives its type
-        args = tuple(
-            one.dtype if k and isinstance(one, Tensor) else one for k, one in enumerate(args)
-        )
-        args = tuple(one for one in args if not isinstance(one, (torch.device, str)))
-        if len(args) == 1 and not kwargs:
-            args = (*args, args[0].dtype)
+        first, *others = args
+        others = [_meta(one).dtype if isinstance(one, Tensor) else one for one in others]
+        others = [one for one in others if not isinstance(one, (torch.device, str))]
+        args = first, *(others or ([] if kwargs else [_meta(first).dtype]))
     return args, kwargs
 
 

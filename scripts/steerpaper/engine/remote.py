@@ -101,6 +101,7 @@ class Remote:
                     "path": path,
                     "end": end,
                     "take": take,
+                    "rows": size[0],
                     "tensor": tensor.number,
                     "edit": edit,
                     "edited": None if edited is None else _number(tape, edit, edited),

@@ -124,6 +124,18 @@ class Service:
             pause = min(1.5 * pause, ASKED[1])
 
 
+def _found(directory: str | Path, name: str) -> Architecture:
+    """Where a model's parts are, on a pass without numbers.
+
+    Models leave out what depends on numbers where they see that there are none. Products of experts
+    have shapes in bfloat16 alone.
+    """
+    with reading(f"{directory}: where the model's parts are cannot be found without its weights"):
+        module = described(directory, torch.bfloat16)
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return find(module, name)
+
+
 def open_remote(
     directory: str | Path,
     origin: Mapping[str, Any],
@@ -148,9 +160,7 @@ def open_remote(
     tokenizer = load_tokenizer(directory)
     with reading(f"{directory}: the model cannot be run at NDIF"):
         module = described(directory, getattr(torch, dtype))
-        # models leave out what depends on numbers where they see that there are none
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            where = where or find(module, origin["name"])
+        where = where or _found(directory, origin["name"])
         lm = wrap(module, tokenizer, where, how, origin["name"])
     key = cache(lambda: deployed(origin["id"], origin["revision"]))
     env = {"attn_implementation": lm.nn.attn_implementation}

@@ -120,8 +120,13 @@ def _at(nn: Any, where: Any, site: Any, given: Any, env: Any) -> None:
     here = part.input if site["end"] == "input" else part.output
     if site["take"] == "first":
         here = here[0]
-    elif site["take"]:
-        here = getattr(here, site["take"])
+    elif site["take"] == "logits":
+        here = here.logits
+    if here.dim() == 2:
+        # rows and tokens in one axis, as OPT's MLP has them
+        here = here.unflatten(0, (site["rows"], -1))
+    if site["take"] in ("gate", "past"):
+        here = here.chunk(2, dim=-1)[site["take"] == "past"]
     env[site["tensor"]] = here
     _do(nn, where, site["edit"], given, env, here.device)
     if site["edited"] is not None:

@@ -32,6 +32,7 @@ RECORDS = {"provenance", "archive", "report"}
 NOTHING = {
     "threads",
     "batch_tokens",
+    "remote_batch_tokens",
     "gpus_per_job",
     *(f"offload.{key}" for key in ("to", "gpu_memory", "cpu_memory")),
     "behaviors_per_job",

@@ -13,7 +13,7 @@ from tiny_models import LLAMA, make_model
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.gradients import item_gradients
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.offloaded import weight_of
 from steerpaper.engine.placing import own_gpus
 from steerpaper.engine.score import score

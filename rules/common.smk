@@ -185,6 +185,20 @@ def files_of(benchmark):
     return one.get("files") or {"": one["file"]}
 
 
+def engine_code():
+    """What says where the model's parts are and how it is run: the proof, and what all jobs share.
+
+    What only some jobs use of what the proof tries would make the others run again.
+    """
+    shared = code_of("lookups/neurons")
+    proof = ("engine.py", "steerpaper/engine/proof.py")
+    return {
+        path: digest
+        for path, digest in code_of("engine").items()
+        if path in shared or path in proof
+    }
+
+
 def said_by(*files):
     """What files of the workflow say that are no code, to be put beside a script's code."""
     return {file: content(WORKFLOW / file) for file in files}

@@ -139,6 +139,7 @@ RECORDS = {"all", "provenance", "crate", "report_pages", "manuscript"}
         ({"batch_tokens": 5000}, set()),
         ({"gpus_per_job": 2, "offload": {"to": "disk", "cpu_memory": 4}}, set()),
         ({"threads": 2}, set()),
+        ({"behaviors_per_job": "all"}, set()),
         ({"steering": {"prompts": {"csv": False}}}, set()),
         ({"steering": {"sweep": {"shards": 2}}, "lookups": {"corpus": {"shards": 2}}}, set()),
     ],

@@ -282,7 +282,9 @@ def load_manifest(
     if origin.get("remote"):
         from steerpaper.engine.service import open_remote
 
-        return open_remote(directory, origin, dtype, threads, where, how), origin
+        lm = open_remote(directory, origin, dtype, threads, where, how)
+        garbage.resume()
+        return lm, origin
     module, tokenizer = open_folder(
         directory,
         device=device,

@@ -17,9 +17,9 @@ import torch
 from devices_in_name import device, devices_in_name, load_over
 from safetensors.torch import load_file, save_file
 from tiny_models import LLAMA, ROOT, configurations
-from transformers import DynamicCache
 
 from steerpaper.engine import offloaded
+from steerpaper.engine.caches import KeysValues
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import forward
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
@@ -292,7 +292,7 @@ def test_the_residual_stream_moves_once_to_every_further_device(sharded, devices
         mode.moved.clear()
         row = torch.tensor([[1, 9, 8, 7]], device=lm.device)
         mask = torch.ones_like(row)
-        forward(lm, row, mask, DynamicCache(), logits=lambda x: x[:, -1].cpu())
+        forward(lm, row, mask, KeysValues(), logits=lambda x: x[:, -1].cpu())
         residual = [move[:2] for move in mode.moved if move[2] == (1, 4, lm.width)]
         assert residual == [(f"lazy:{k}", f"lazy:{k + 1}") for k in range(crossings)]
         # keys and values stay where their block is

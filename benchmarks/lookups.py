@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 import plain_lookups as plain  # noqa: E402
 import torch  # noqa: E402
 
-from steerpaper.engine.model import load  # noqa: E402
+from steerpaper.engine.proof import load  # noqa: E402
 from steerpaper.engine.weights import head_count, neurons_out  # noqa: E402
 from steerpaper.lookups.ablations import Ablation, ablate  # noqa: E402
 from steerpaper.lookups.attribution import head_attribution  # noqa: E402
@@ -152,7 +152,7 @@ def main() -> None:
         for layer in layers:
             mine = [pair for pair in short if pair.layer == layer]
             rows, numbers = [pair.ids for pair in mine], [pair.neuron for pair in mine]
-            found += list(head_attribution(lm, layer, numbers, rows, bos=True, budget=BUDGET))
+            found += list(head_attribution(lm, layer, numbers, rows, bos=True, budget=BUDGET)[0])
         return found
 
     compare(

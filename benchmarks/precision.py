@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 
 from steerpaper.engine.condition import Condition  # noqa: E402
 from steerpaper.engine.generate import Decoding, Request, sample_sequences  # noqa: E402
-from steerpaper.engine.model import load  # noqa: E402
+from steerpaper.engine.proof import load  # noqa: E402
 from steerpaper.engine.score import score  # noqa: E402
 from steerpaper.engine.text import choices  # noqa: E402
 from steerpaper.workflow.files import read_json, read_jsonl, read_tensors  # noqa: E402

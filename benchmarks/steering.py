@@ -16,7 +16,7 @@ import torch  # noqa: E402
 
 from steerpaper.engine.batching import padded  # noqa: E402
 from steerpaper.engine.condition import Condition  # noqa: E402
-from steerpaper.engine.model import load  # noqa: E402
+from steerpaper.engine.proof import load  # noqa: E402
 from steerpaper.engine.score import score  # noqa: E402
 from steerpaper.engine.text import choices  # noqa: E402
 from steerpaper.steering.activations import read_activations  # noqa: E402

@@ -4,7 +4,8 @@ One resolution for all platforms and Python versions from 3.11 on, in two files:
 
 lock.txt       everything, with hashes; torch's CPU build for Linux is accepted beside the
                registry's builds, which on Linux are CUDA builds
-lock.cuda.txt  the CUDA libraries that the latter need; installed only where torch is such a build
+lock.cuda.txt  the CUDA libraries that the latter need, and bitsandbytes, which is of use beside
+               them alone; installed only where torch is such a build
 
 Then run envs/environments.py, which takes the conda environments out of the lock.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 
 ENVS = Path(__file__).parent
 HEADER = "# made by envs/lock.py from requirements.in: do not edit\n"
-CUDA = re.compile(r"^(nvidia-|cuda-|triton==)")
+CUDA = re.compile(r"^(nvidia-|cuda-|triton==|bitsandbytes==)")
 # torch 2.13.0+cpu for Linux, Python 3.11: another file under the same version
 CPU_BUILDS = ["6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"]
 

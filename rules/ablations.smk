@@ -21,7 +21,7 @@ rule ablations:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:

@@ -65,7 +65,10 @@ LOGS = f"{RESULTS}/logs"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 MODEL = f"results/models/{config['model']['name']}"
 # what a job that runs the model is given: where the model is, and how it is run
-ENGINE = f"{MODEL}/manifest.json"
+ENGINE = f"{RESULTS}/engine.json"
+
+# what passes take that run elsewhere: no GPU of this machine
+GPUS = 0 if config["model"]["remote"] else 1
 
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
@@ -81,8 +84,16 @@ STATISTICS = config["statistics"]
 # the conda environment of rules that use torch: with CUDA libraries, or for torch's CPU build
 MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yaml"
 # how every job that runs the model is told to run it; no result depends on config["batch_tokens"],
-# which jobs read themselves, so that another budget re-runs nothing
+# config["gpus_per_job"] and config["offload"], which jobs read themselves: others re-run nothing
 RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
+if config["model"]["quantize"]:
+    RUN_MODEL["quantize"] = config["model"]["quantize"]
+# the GPUs of a job that runs the model
+GPUS = config["gpus_per_job"]
+# Snakemake would cut a job's GPUs to the limit of them all, on a cluster too, where the limit of
+# profiles/default does not count: a job that takes more runs by itself
+if 0 < (workflow.global_resources.get("gpu").value or 0) < GPUS:
+    workflow.register_resource("gpu", GPUS)
 
 
 def hold_results():

@@ -20,7 +20,7 @@ rule estimators:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(60),
     params:

@@ -53,7 +53,7 @@ rule explanations:
         MODEL_ENV
     threads: config["threads"] if EXPLAINED_LOCALLY else 1
     resources:
-        gpu=1 if EXPLAINED_LOCALLY else 0,
+        gpu=GPUS if EXPLAINED_LOCALLY else 0,
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:

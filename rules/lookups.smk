@@ -65,7 +65,7 @@ rule neurons:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(60),
     params:
@@ -98,7 +98,7 @@ rule max_activations:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
@@ -159,7 +159,7 @@ rule truncation:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:
@@ -192,7 +192,7 @@ rule head_attribution:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(120),
     params:

@@ -6,6 +6,10 @@ BEGINNING = config["model"]["beginning"]
 if isinstance(WHERE, dict):
     BEGINNING = BEGINNING or WHERE.get("beginning")
     WHERE = {key: value for key, value in WHERE.items() if key != "beginning"}
+# a GGUF file of this machine
+GGUF = [local(WHERE["path"])] if isinstance(WHERE, dict) and "path" in WHERE else []
+if config["model"]["remote"]:
+    WHERE = {**WHERE, "remote": True}
 
 
 rule model:
@@ -19,7 +23,7 @@ rule model:
                 if file.is_file()
             )
             if config["model"]["source"] == "path"
-            else []
+            else GGUF
         ),
     output:
         manifest=f"{MODEL}/manifest.json",
@@ -44,3 +48,46 @@ rule model:
         "Fetching the model {params.settings[name]} ({params.settings[source]})"
     script:
         "../scripts/model.py"
+
+
+def engine_code():
+    """What says where the model's parts are and how it is run: the proof, and what all jobs share.
+
+    What only some jobs use of what the proof tries would make the others run again.
+    """
+    shared = code_of("lookups/neurons")
+    proof = ("engine.py", "steerpaper/engine/proof.py")
+    return {
+        path: digest
+        for path, digest in code_of("engine").items()
+        if path in shared or path in proof
+    }
+
+
+rule engine:
+    """Find the model's parts, and prove on it that it is run as its own plain pass computes."""
+    input:
+        model=f"{MODEL}/manifest.json",
+    output:
+        engine=ENGINE,
+        checks=f"{RESULTS}/engine_checks.json",
+    log:
+        f"{LOGS}/engine.log",
+    benchmark:
+        f"{BENCHMARKS}/engine.tsv"
+    conda:
+        MODEL_ENV
+    threads: config["threads"]
+    resources:
+        gpu=GPUS,
+        mem_mb=scaled(3000),
+        runtime=scaled(60),
+    params:
+        settings=dict(
+            run=RUN_MODEL,
+        ),
+        code=engine_code(),
+    message:
+        "Proving how the model can be run"
+    script:
+        "../scripts/engine.py"

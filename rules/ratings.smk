@@ -97,7 +97,7 @@ rule ratings:
         MODEL_ENV
     threads: config["threads"] if RATED_LOCALLY else 1
     resources:
-        gpu=1 if RATED_LOCALLY else 0,
+        gpu=GPUS if RATED_LOCALLY else 0,
         mem_mb=scaled(3000),
         runtime=scaled(240),
     params:

@@ -10,6 +10,7 @@ RECORDS = {
     "configuration": "The configuration of this study, defaults filled in.",
     "versions": "The workflow's commit (if it is under version control) and the installed packages.",
     "model": "Where the model comes from, and the SHA-256 digest of each of its files.",
+    "engine": "How the model is run, and every comparison with its own plain passes that shows it.",
     "files": "SHA-256 digest of every raw data file, table and figure, and where what was fetched is from.",
     "run_times": "Jobs, wall time and peak memory of every rule, each as of its last run.",
 }
@@ -95,6 +96,7 @@ rule report_pages:
     input:
         tables=[path for paths in REPORTED.values() for path in paths],
         provenance=f"{RESULTS}/provenance.json",
+        engine=rules.engine.output.checks,
     output:
         **{
             name: report(

@@ -40,7 +40,7 @@ rule sweep:
         MODEL_ENV
     threads: config["threads"]
     resources:
-        gpu=1,
+        gpu=GPUS,
         mem_mb=scaled(3000),
         runtime=scaled(120),
     params:

@@ -23,10 +23,12 @@ def main(job: Job[Params]) -> None:
     versions = {"workflow": made["workflow"], "python": made["python"], **made["packages"]}
     fetched = {name: said(one["source"]) for name, one in made["sources"].items()}
     times = run_times(Path(job.params["benchmarks"]))
+    checks = read_json(job.input["engine"])["checks"]
     shown = {
         "configuration": (["key", "value"], flat(made["config"])),
         "versions": (["package", "version"], flat(versions)),
         "model": (["key", "value"], flat(made["model"])),
+        "engine": (list(checks[0]), [[str(one) for one in row.values()] for row in checks]),
         "files": (
             ["file", "sha256", "fetched from"],
             [[name, digest, fetched.get(name, "")] for name, digest in made["files"].items()],

@@ -39,6 +39,8 @@ def pytest_collection_modifyitems(items):
 
 
 ARCHITECTURES = ["llama", "gpt2", "gpt_neox", "mistral", "qwen2", "gemma2"]
+# as models run of which nothing that was computed can be used again
+SLOWER = ["llama by whole rows", "gpt2 by each row alone"]
 
 
 @pytest.fixture(scope="session")
@@ -66,19 +68,22 @@ def server(model_folders):
 @pytest.fixture(scope="session")
 def load_tiny(model_folders):
     """Load a tiny model as a `LanguageModel`, once."""
-    from steerpaper.engine.model import load
+    from steerpaper.engine.how import PLAIN, How
+    from steerpaper.engine.proof import load
 
     loaded = {}
 
     def load_once(name):
+        name, _, slower = name.partition(" by ")
         if name not in loaded:
             loaded[name] = load(model_folders[name], device="cpu", dtype="float32", threads=1)
-        return loaded[name]
+        ways = {"": loaded[name].how, "whole rows": How(reuse=False), "each row alone": PLAIN}
+        return loaded[name].run(ways[slower])
 
     return load_once
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(params=[*ARCHITECTURES, *SLOWER])
 def lm(request, load_tiny):
     """Every tiny model in turn."""
     return load_tiny(request.param)
@@ -105,7 +110,7 @@ def default_folder():
 @pytest.fixture(scope="session")
 def default_model(default_folder):
     """The embedded default model, loaded once in a process."""
-    from steerpaper.engine.model import load
+    from steerpaper.engine.proof import load
 
     return load(default_folder, device="cpu", dtype="float32", threads=1)
 

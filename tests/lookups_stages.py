@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import json
 
 from conftest import ROOT
 
@@ -24,20 +23,32 @@ def find_neurons(folder, model):
     """The first stage, which has no batches and no shards: its tables by name."""
     tables = {name: str(folder / f"{name}.parquet") for name in ("neurons", "rejected", "tokens")}
     stage(
-        "lookups.neurons", {"model": str(model / "manifest.json")}, tables, **NEURONS, seed=1, **RUN
+        "lookups.neurons", {"model": str(model / "engine.json")}, tables, **NEURONS, seed=1, **RUN
     )
     return tables
 
 
-def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, top=4, ratio=0.8):
+def study(
+    folder,
+    model,
+    raw,
+    neurons,
+    *,
+    corpus=CORPUS,
+    budget=512,
+    shards=1,
+    top=4,
+    ratio=0.8,
+    published=False,
+):
     """All stages after the first; the folder then holds their files and no other.
 
-    `neurons` has the first one's tables.
+    `neurons` has the first one's tables; `published` is the authors' choices.
     """
     folder.mkdir()
     run = {**RUN, "budget": budget}
     prompts = {split: str(folder / f"corpus.{split}.jsonl") for split in ("train", "test")}
-    common = {**prompts, "model": str(model / "manifest.json"), **neurons}
+    common = {**prompts, "model": str(model / "engine.json"), **neurons}
 
     def at(name):
         return str(folder / name)
@@ -71,12 +82,12 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         ratio=ratio,
         max_tokens=30,
         bos=True,
-        published=False,
+        published=published,
         **run,
     )
     common["attribution"] = at("head_attribution.parquet")
     outputs = {"attribution": common["attribution"]}
-    stage("lookups.head_attribution", common, outputs, published=False, bos=True, **run)
+    stage("lookups.head_attribution", common, outputs, published=published, bos=True, **run)
     common["heads"] = at("chosen_heads.parquet")
     outputs = {"heads": common["heads"]}
     stage("lookups.chosen_heads", common, outputs, active=[0.25, 0.75], per_neuron=2, seed=1)
@@ -92,7 +103,7 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         explainer="local",
         date="2024-07-26",
         examples=2,
-        published=False,
+        published=published,
         max_new_tokens=4,
         **run,
     )
@@ -101,9 +112,10 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
         "neuron_ablation": at("neuron_ablation.parquet"),
     }
     outputs = {"heads": ablated["head_ablation"], "neurons": ablated["neuron_ablation"]}
-    stage("lookups.ablations", common, outputs, bos=True, published=False, seed=1, **run)
+    stage("lookups.ablations", common, outputs, bos=True, published=published, seed=1, **run)
     row = rows_of(ROOT / "report/tables.yaml")["lookups_tables"]
-    known = {**common, **ablated, "corpus": prompts["train"]}
+    # tables know the model by its manifest
+    known = {**common, **ablated, "corpus": prompts["train"], "model": str(model / "manifest.json")}
     known["published"] = str(ROOT / "data/published/neo-2024.csv")
     inputs = {name: known[name] for name in row["from"]}
     stage(
@@ -126,9 +138,3 @@ def study(folder, model, raw, neurons, *, corpus=CORPUS, budget=512, shards=1, t
 def digests(folder):
     """Every file's digest, by name."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-
-
-def name_model(folder):
-    """Write the manifest that the stages know a tiny model by."""
-    (folder / "manifest.json").write_text(json.dumps({"name": "tiny", "revision": "test"}))
-    return folder

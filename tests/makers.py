@@ -138,7 +138,14 @@ def make_reasoning(measure="logit_diff"):
 
 def make_propensity(missing=()):
     """The propensity of two behaviours by system prompt."""
-    return make_system_prompts(missing, make=propensity_table)
+    generator = np.random.default_rng(11)
+    own = {
+        "gradients": {"test": generator.normal(size=(20, 14, 16))},
+        "vectors": {BEHAVIOR: generator.normal(size=(14, 16))},
+        "prompts": [{"id": f"p{prompt}"} for prompt in range(20)],
+        "system": None,
+    }
+    return make_system_prompts(missing, make=partial(propensity_table, **own))
 
 
 def make_system_prompts(missing=(), measure="logit_diff", make=None):

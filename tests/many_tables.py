@@ -237,6 +237,7 @@ def prompt_kinds(n):
             slope = size * (1 if trained == used else 0.8) + generator.normal(0, 0.1)
             row = {"behavior": name, "trained": trained, "used": used, "slope": slope}
             row |= {"low": slope - 0.4, "high": slope + 0.4, "n": 30}
+            row |= {"control_low": -0.3, "control_high": 0.3}
             rows.append({**row, "flags": "few items" if number % 5 == 0 else None})
     table = pd.DataFrame(rows)
     found = correlations(table, INTERVAL)

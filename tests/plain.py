@@ -21,10 +21,12 @@ def forward(lm, ids, changes=None):
 
     def hook(layer):
         def change(module, inputs, output):
+            # some blocks return more than the residual stream
+            hidden, *rest = output if isinstance(output, tuple) else (output,)
             if changes and layer in changes:
-                output = changes[layer](output[0])[None]
-            residuals[layer] = output[0].clone()
-            return output
+                hidden = changes[layer](hidden[0])[None]
+            residuals[layer] = hidden[0].clone()
+            return (hidden, *rest) if isinstance(output, tuple) else hidden
 
         return change
 
@@ -33,7 +35,8 @@ def forward(lm, ids, changes=None):
     ]
     try:
         with torch.no_grad():
-            logits = lm.nn._module(input_ids=torch.tensor([list(ids)])).logits[0]
+            ids = torch.tensor([list(ids)])
+            logits = lm.nn._module(input_ids=ids, use_cache=False).logits[0]
     finally:
         for handle in handles:
             handle.remove()
@@ -102,12 +105,28 @@ def scores(lm, pairs, vectors, conditions):
 
 def greedy(lm, prompt, condition, vectors, max_new_tokens, prefilled=0):
     """Token by token with full forward passes."""
+    choose = lambda logits, step: int(logits.argmax())  # noqa: E731
+    return written(lm, prompt, condition, vectors, max_new_tokens, prefilled, choose)
+
+
+def sampled(lm, prompt, condition, vectors, max_new_tokens, uniform, temperature):
+    """The same, each token drawn: where the sum of probabilities passes its uniform number."""
+
+    def choose(logits, step):
+        mass = torch.softmax(logits.double() / temperature, dim=-1).cumsum(-1)
+        return int((mass <= uniform[step] * mass[-1]).sum())
+
+    return written(lm, prompt, condition, vectors, max_new_tokens, 0, choose)
+
+
+def written(lm, prompt, condition, vectors, max_new_tokens, prefilled, choose):
+    """Token ids that `choose` takes of the last logits, step by step."""
     ids, start = list(prompt), len(prompt) - 1
-    for _ in range(max_new_tokens):
+    for step in range(max_new_tokens):
         steered = condition and steering(condition, vectors, len(ids), start, prefilled)
         changes = steered or {}
         logits, _ = forward(lm, ids, changes)
-        token = int(logits[-1].argmax())
+        token = choose(logits[-1], step)
         if token in lm.ends:
             break
         ids.append(token)

@@ -1,4 +1,9 @@
-"""The lookups study the plain way: one prompt, neuron and head at a time, hooks, no batches."""
+"""The lookups study the plain way: one prompt, neuron and head at a time, hooks, no batches.
+
+What a norm does is not known here but asked of the norm itself.
+"""
+
+from copy import copy
 
 import numpy as np
 import plain
@@ -14,7 +19,7 @@ def watch(lm, ids, places=None):
 
             def keep(module, inputs, output, key=(layer, path)):
                 if inputs and isinstance(output, torch.Tensor):
-                    seen[key] = inputs[0][0].clone(), output[0].clone()
+                    seen[key] = tokens(inputs[0]), tokens(output)
 
             if places is None or (layer, path) in places:
                 handles.append(module.register_forward_hook(keep))
@@ -27,20 +32,84 @@ def watch(lm, ids, places=None):
     return seen
 
 
+def tokens(x):
+    """[token, ...] of one row, which some blocks have in one axis with the tokens."""
+    return x.reshape(-1, x.shape[-1]).clone()
+
+
+def frozen(block, path, x):
+    """A norm as a function of what is added to its input, its scale being what it is at x.
+
+    Nothing, where there is no norm.
+    """
+    if not path:
+        return lambda added: added
+    module = block.get_submodule(path)
+    twin = copy(module)
+    twin._parameters = {
+        name: None if weight is None else weight.double()
+        for name, weight in module._parameters.items()
+    }
+
+    def norm(x):
+        return type(module).forward(twin, x).double()
+
+    x = x.detach().double()
+    # odd but for a constant, and unmoved by a mean where it takes that away
+    odd = (norm(x) - norm(-x)) / 2
+    takes_mean = torch.allclose(norm(x + 3.0), norm(x), rtol=1e-4, atol=1e-4)
+
+    def centred(v):
+        return v - v.mean(-1, keepdim=True) if takes_mean else v
+
+    factor = odd / centred(x)
+    return lambda added: centred(added.double()) * factor
+
+
+def of_length_one(width):
+    """A vector whose mean square is 1 and whose mean is 0, so that a norm's scale at it is 1."""
+    x = torch.randn(width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = x - x.mean()
+    return x / x.square().mean().sqrt()
+
+
+def multiplier(lm):
+    """What a block's heads and neurons are multiplied by, where the configuration says so."""
+    config = lm.nn._module.config
+    if config.model_type == "minicpm3":
+        return config.scale_depth / config.num_hidden_layers**0.5
+    return getattr(config, "residual_multiplier", 1.0)
+
+
+def written(module, x, part):
+    """What a part of a projection's input adds to its output."""
+    without = x.clone()
+    without[part] = 0
+    with torch.no_grad():
+        return module(x) - module(without)
+
+
 def best_token(lm, layer, neuron):
     """The token that a neuron is most congruent with, and how much: the neuron on its own."""
-    module, norm = lm.nn._module, lm.nn._module.get_submodule(lm.where.final_norm)
-    written = output_weight(lm.blocks[layer]._module.get_submodule(lm.where.parts.mlp_out))[neuron]
-    if isinstance(norm, torch.nn.LayerNorm):
-        written = written - written.mean()
-    logits = module.get_output_embeddings().weight @ (written * norm.weight)
+    module, block = lm.nn._module, lm.blocks[layer]._module
+    one = torch.zeros(out_of(block, lm.parts.mlp_out))
+    one[neuron] = 1
+    adds = written(block.get_submodule(lm.parts.mlp_out), one, neuron)
+    adds = frozen(block, lm.parts.neurons_norm, of_length_one(lm.width))(adds) * multiplier(lm)
+    adds = frozen(module, lm.where.final_norm, of_length_one(lm.width))(adds)
+    logits = module.get_output_embeddings().weight.double() @ adds.double()
     logits = logits - logits.mean()
     return int(logits.argmax()), logits.max().item()
 
 
+def out_of(block, path):
+    """How many numbers a projection reads."""
+    return output_weight(block.get_submodule(path)).shape[0]
+
+
 def activations(lm, ids, layer):
     """Neurons' activations of a block: [token, neuron]."""
-    place = layer, lm.where.parts.mlp_out
+    place = layer, lm.parts.mlp_out
     return watch(lm, ids, [place])[place][0]
 
 
@@ -50,7 +119,7 @@ def start(lm, bos):
 
 def top(lm, neurons, prompts, k, bos):
     """Full sort of every prompt's maximum: [(layer, neuron, [(activation, prompt, position)])]."""
-    before, path = start(lm, bos), lm.where.parts.mlp_out
+    before, path = start(lm, bos), lm.parts.mlp_out
     found = {(layer, neuron): [] for layer, chosen in neurons.items() for neuron in chosen}
     for number, ids in enumerate(prompts):
         seen = watch(lm, before + ids, [(layer, path) for layer in neurons])
@@ -115,60 +184,60 @@ def output_weight(module):
     return module.weight.T if isinstance(module, torch.nn.Linear) else module.weight
 
 
+def into(lm, layer, x):
+    """What goes into a block's neurons, [neuron]: the gate (or None) and what it multiplies."""
+    block, parts = lm.blocks[layer]._module, lm.parts
+    if parts.mlp_gate == parts.mlp_in:
+        return block.get_submodule(parts.mlp_in)(x).chunk(2, dim=-1)
+    gate = block.get_submodule(parts.mlp_gate)(x) if parts.mlp_gate else None
+    return gate, block.get_submodule(parts.mlp_in)(x)
+
+
 def input_direction(lm, layer, neuron, normed, published):
-    """What the neuron reads of the norm's output [d]; of a gated MLP by autograd."""
-    block, parts = lm.blocks[layer]._module, lm.where.parts
-    w_in = output_weight(block.get_submodule(parts.mlp_in))[:, neuron]
-    if published or not parts.mlp_gate:
-        return w_in
-    gate, act = block.get_submodule(parts.mlp_gate), block.get_submodule(parts.activation)
-    up = block.get_submodule(parts.mlp_in)
+    """What the neuron reads of what its MLP is given [d], by autograd."""
+    act = lm.blocks[layer]._module.get_submodule(lm.parts.activation)
     with torch.enable_grad():
         x = normed.clone().requires_grad_()
-        value = (act(gate(x)) * up(x))[neuron]
-        (gradient,) = torch.autograd.grad(value, x)
+        gate, value = into(lm, layer, x)
+        if gate is not None and not published:
+            value = act(gate) * value
+        (gradient,) = torch.autograd.grad(value[neuron], x)
     return gradient.detach()
 
 
 def attribution(lm, layer, neuron, ids, bos, published=False):
-    """[block, head] at the last token, every head's residual vector written out."""
-    parts, block = lm.where.parts, lm.blocks[layer]._module
+    """[block, head] at the last token: what is lost of what the neuron reads, head after head."""
+    parts, block = lm.parts, lm.blocks[layer]._module
     places = [(source, parts.heads_out) for source in range(layer + 1)]
-    seen = watch(lm, start(lm, bos) + ids, [*places, (layer, parts.mlp_norm)])
-    norm = block.get_submodule(parts.mlp_norm)
-    residual, normed = (part[-1] for part in seen[layer, parts.mlp_norm])
-    direction = input_direction(lm, layer, neuron, normed, published)
-    centred = isinstance(norm, torch.nn.LayerNorm)
-    scale = (
-        1
-        / (residual - residual.mean() * centred)
-        .square()
-        .mean()
-        .add(1e-5 if centred else 1e-6)
-        .sqrt()
-    )
-    if not centred:
-        scale = 1 / (residual.square().mean() + norm.variance_epsilon).sqrt()
+    seen = watch(lm, start(lm, bos) + ids, [*places, (layer, parts.entry), (layer, parts.mlp_in)])
+    residual, normed = seen[layer, parts.entry][0][-1], seen[layer, parts.mlp_in][0][-1]
+    direction = input_direction(lm, layer, neuron, normed, published).double()
+    read = frozen(block, parts.mlp_norm, residual)
     last = layer - 1 if published or parallel(lm) else layer
     n_heads = lm.nn._module.config.num_attention_heads
     table = np.zeros((last + 1, n_heads))
     for source in range(last + 1):
-        z = seen[source, parts.heads_out][0][-1]
+        z, out = (part[-1] for part in seen[source, parts.heads_out])
+        own = lm.blocks[source]._module
+        behind = frozen(own, parts.heads_norm, out)
         if published:
             z = z - always_of(lm, source).detach()
-        weight = output_weight(lm.blocks[source]._module.get_submodule(parts.heads_out))
         size = len(z) // n_heads
         for head in range(n_heads):
-            part = slice(head * size, (head + 1) * size)
-            written = z[part] @ weight[part]
-            if centred:
-                written = written - written.mean()
-            table[source, head] = (written * scale * norm.weight) @ direction
+            lost = written(
+                own.get_submodule(parts.heads_out), z, slice(head * size, (head + 1) * size)
+            )
+            table[source, head] = read(behind(lost) * multiplier(lm)).double() @ direction
     return table
 
 
 def parallel(lm):
-    return getattr(lm.nn._module.config, "use_parallel_residual", False)
+    config = lm.nn._module.config
+    if config.model_type in ("gptj", "codegen", "phi", "cohere", "cohere2"):
+        return True
+    if config.model_type == "falcon":
+        return config.parallel_attn or config.new_decoder_architecture
+    return getattr(config, "use_parallel_residual", False)
 
 
 def ablation(lm, ablation, units):
@@ -176,14 +245,14 @@ def ablation(lm, ablation, units):
 
     `units` is how many of the site's units lie side by side in a block.
     """
-    path = getattr(lm.where.parts, {"heads": "heads_out", "neurons": "mlp_out"}[ablation.site])
+    path = getattr(lm.parts, {"heads": "heads_out", "neurons": "mlp_out"}[ablation.site])
     seen = {}
 
     def zero(module, inputs):
         changed = inputs[0].clone()
         size = changed.shape[-1] // units
         own = slice(ablation.unit * size, (ablation.unit + 1) * size)
-        seen["value"] = changed[0, -1, own].clone()
+        seen["value"] = tokens(changed)[-1, own]
         changed[..., own] = 0
         return (changed,)
 

@@ -1,6 +1,22 @@
 """What published chat templates render, and small tokenizers of the kinds that these models have.
 
-The templates are cut down to what a study asks of them: system, user and assistant turns.
+The templates are cut down to what a study asks of them: system, user and assistant turns. Each is
+after the `chat_template` of a model's tokenizer_config.json on the hub:
+
+- LLAMA_2: meta-llama/Llama-2-7b-chat-hf
+- MISTRAL_FIRST: mistralai/Mistral-7B-Instruct-v0.1; MISTRAL_V3: the same, v0.3
+- LLAMA_3: meta-llama/Meta-Llama-3-8B-Instruct; LLAMA_3_1: meta-llama/Llama-3.1-8B-Instruct, without
+  its tools
+- QWEN_2: Qwen/Qwen2-7B-Instruct; QWEN_2_5 and QWEN_3: Qwen/Qwen2.5-7B-Instruct and Qwen/Qwen3-8B,
+  without their tools
+- GEMMA: google/gemma-2b-it; SMOLLM_2: HuggingFaceTB/SmolLM2-135M-Instruct
+- VICUNA: the conversation of lm-sys/FastChat's vicuna_v1.1 (fastchat/conversation.py), as a
+  template; ZEPHYR_LIKE: HuggingFaceH4/zephyr-7b-beta, without its generation prompt; R1_LIKE:
+  deepseek-ai/DeepSeek-R1-Distill-Qwen-7B, with plain bars in its tokens
+
+SMOLLM_2 is the default model's own, word for word (its chat_template.jinja). MISTRAL_FIRST, LLAMA_3
+and GEMMA were held against copies of theirs in public repositories; the hub's own files of the
+gated models were not read.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers

@@ -30,6 +30,7 @@ NAMES = re.compile(
     r"|torch\.(load|hub|jit|compile|utils\.cpp_extension)\b.*"
     r"|yaml\.(load|load_all|full_load\w*|unsafe_load\w*|Loader|FullLoader|UnsafeLoader)"
     r"|numpy\.(load|memmap|DataSource)|pandas\.(read_pickle|eval|read_html|read_sql\w*)"
+    r"|nnsight\..*\bRemoteBackend"
     r"|transformers\.(pipeline|AutoModel\w*|AutoTokenizer|AutoConfig|AutoProcessor)\.?.*"
 )
 # options that let a call run what it was given

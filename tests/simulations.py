@@ -239,7 +239,7 @@ def measured_null(model, draws, *, pool, items, contrasts=("answers", "letters")
     import yaml
 
     from steerpaper.engine.condition import Condition
-    from steerpaper.engine.model import load
+    from steerpaper.engine.proof import load
     from steerpaper.engine.score import score
     from steerpaper.engine.text import choices
     from steerpaper.steering.items import read_items

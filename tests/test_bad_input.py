@@ -9,11 +9,11 @@ from dataclasses import asdict
 import pytest
 import yaml
 from conftest import ROOT
+from steerpaper.engine.families import architecture
 from study import make_study, snakemake
 
-from steerpaper.engine.families import architecture
 from steerpaper.engine.layers import resolve_layers
-from steerpaper.engine.model import pick_device
+from steerpaper.engine.placing import pick_devices
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.errors import UserError
 from steerpaper.steering.estimators import NAMES
@@ -37,7 +37,7 @@ def prompts_job(folder, raw, model):
     others = {key: f"{folder}/out/{key}.jsonl" for key in ("open", "reasoning", "system_prompts")}
     others["about"] = str(folder / "out/about.json")
     return Job(
-        input={"raw": str(raw), "about": [], "model": str(model / "manifest.json")},
+        input={"raw": str(raw), "about": [], "model": str(model / "engine.json")},
         output={"prompts": prompts, **others},
         params={
             "contrasts": ["answers", "letters"],
@@ -224,8 +224,8 @@ def test_cuda_where_there_is_none_is_refused():
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     with pytest.raises(UserError, match=r"device: 'cuda' is asked for.*set device: auto or cpu"):
-        pick_device("cuda")
-    assert pick_device("auto").type in ("cpu", "mps")
+        pick_devices("cuda")
+    assert pick_devices("auto")[0].type in ("cpu", "mps")
 
 
 def default_config():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_models import name_model
 
 from steerpaper.stats import Interval
 from steerpaper.steering.balance import balanced, balanced_part
@@ -98,7 +99,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
     """A folder with what the scripts read, of a file of Yes and No."""
     folder = tmp_path_factory.mktemp("study")
     shutil.copytree(model_folders["llama"], folder / "model")
-    (folder / "model/manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    name_model(folder / "model")
     lm, generator = load_tiny("llama"), np.random.default_rng(0)
     options = {"behavior": "is", "split": "test", "system": None, "seed": 3}
     options |= {"context": lm.context, "contrast": "answers"}
@@ -126,7 +127,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
 def run(study, script, params, inputs, outputs):
     names = ("vectors", "activations", "gradients")
     common = {name: str(study / f"{name}.safetensors") for name in names}
-    common |= {"model": str(study / "model/manifest.json"), "block": str(study / "block.json")}
+    common |= {"model": str(study / "model/engine.json"), "block": str(study / "block.json")}
     job = Job(
         input=common | inputs,
         output=outputs,

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from scipy import stats
+from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.score import score
@@ -470,7 +471,7 @@ def study(tmp_path, model_folders, load_tiny):
     from steerpaper.workflow.files import write_tensors
 
     shutil.copytree(model_folders["llama"], tmp_path / "model")
-    (tmp_path / "model/manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    name_model(tmp_path / "model")
     write_tensors(tmp_path / "vectors.safetensors", make_vectors(load_tiny("llama")), {})
     (tmp_path / "block.json").write_text(json.dumps({"layer": 1, "layers": [1, 2]}))
     return tmp_path
@@ -478,7 +479,7 @@ def study(tmp_path, model_folders, load_tiny):
 
 def run(study, script, inputs, output, params, budget=400):
     job = Job(
-        input={"model": f"{study}/model/manifest.json"} | inputs,
+        input={"model": f"{study}/model/engine.json"} | inputs,
         output=output,
         params=params,
         wildcards={},

@@ -69,7 +69,11 @@ def test_a_captions_numbers_are_the_tables(environment, tmp_path):
 
 CONFIG = {
     "statistics": {"confidence": 0.95, "measures": ["logit_diff"]},
-    "steering": {"completions": {"max_new_tokens": 4}},
+    "steering": {
+        "completions": {"max_new_tokens": 4},
+        "prompts": {"system": None},
+        **{name: {"random": {"directions": 5}} for name in ("fixed_completions", "cost")},
+    },
     "lookups": {
         "truncation": {"ratio": 0.8},
         "explanations": {"explainer": "local"},
@@ -120,13 +124,13 @@ PARTS = {
 }
 
 
-def caption_of(environment, figure, files):
+def caption_of(environment, figure, files, config=CONFIG):
     """A figure's caption as HTML; what docutils warns of is an error."""
     job = SimpleNamespace(
         input=SimpleNamespace(**files),
         output=SimpleNamespace(**files),
         wildcards=SimpleNamespace(contrast="answers"),
-        config=CONFIG,
+        config=config,
     )
     text = (ROOT / f"report/captions/{figure}.rst").read_text()
     text = environment.from_string(text).render(snakemake=job)
@@ -209,7 +213,11 @@ CELLS = PARTS | {
         {"behavior": ["a", "a", "b", "b"], "other": ["a", "b", "a", "b"], "layer": 0}
     ),
     "heatmap": lambda: pd.DataFrame({"layer": [0, 1], "multiplier": 1.0, "n": 3}).assign(
-        behavior="calm", contrast="answers", direction="behavior", measure="logit_diff"
+        behavior="calm",
+        contrast="answers",
+        direction="behavior",
+        measure="logit_diff",
+        flags=None,
     ),
     "lookups_head_attribution": lambda: pd.DataFrame(
         {"head": [0, 1], "head_layer": 0, "n": 3}
@@ -273,3 +281,46 @@ def test_of_several_measures_captions_show_the_first(environment, finished_study
     caption = caption_of(environment, figure, one)
     assert not unfilled(caption)
     assert caption_of(environment, figure, both) == caption
+
+
+def test_an_interval_is_called_a_bootstrap_nowhere_since_below_20_items_it_is_none():
+    """Where the word stands, it says what is drawn with replacement: the choice of the block."""
+    found = {
+        path.relative_to(ROOT).as_posix(): re.findall(r".{0,60}bootstrap.{0,30}", path.read_text())
+        for path in (ROOT / "report").rglob("*")
+        if path.suffix in {".yaml", ".rst", ".css"}
+    }
+    found = {path: lines for path, lines in found.items() if lines}
+    assert found.keys() == {"report/captions/layer_sweep.rst"}
+    (line,) = found["report/captions/layer_sweep.rst"]
+    assert "percent(row.stability)" in line
+    assert "of bootstrap draws choose it" in line
+
+
+def told(environment, tmp_path, figure, table, **changed):
+    """A caption as one line of text, of a table and another configuration."""
+    path = str(tmp_path / "table.csv")
+    table.to_csv(path, index=False)
+    html = caption_of(environment, figure, {"table": path, "csv": path}, CONFIG | changed)
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_captions_say_of_random_directions_what_the_figure_has(environment, tmp_path):
+    """To first order they are known of the logit difference, and of the study's own prompts."""
+    share = {"statistics": {"confidence": 0.95, "measures": ["p_matching"]}}
+    for figure, make in (("reasoning", make_reasoning), ("system_prompts", make_system_prompts)):
+        band = "Grey: what 95% of random directions"
+        assert band in told(environment, tmp_path, figure, make())
+        caption = told(environment, tmp_path, figure, make(measure="p_matching"), **share)
+        assert "Grey" not in caption
+        assert "There is no band of random directions" in caption
+    brief = {"steering": CONFIG["steering"] | {"prompts": {"system": "Be brief."}}}
+    for figure, make in (("propensity", make_propensity), ("system_prompts", make_system_prompts)):
+        without = "of the same norm do without a system prompt"
+        assert without in told(environment, tmp_path, figure, make())
+        assert without not in told(environment, tmp_path, figure, make(), **brief)
+    five = "of 5 random directions of the same norm"
+    assert five in told(environment, tmp_path, "cost", make_cost())
+    assert "over the 5 that were measured" in told(
+        environment, tmp_path, "logprob_shift", PARTS["logprob_shift"]()
+    )

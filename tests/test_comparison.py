@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
+from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.gradients import item_gradients
@@ -204,7 +205,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
     """What the scripts read: a model, prompts, vectors, activations' norms, a chosen block."""
     folder, lm = tmp_path_factory.mktemp("compared"), load_tiny("llama")
     shutil.copytree(model_folders["llama"], folder / "model")
-    (folder / "model/manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    name_model(folder / "model")
     write_jsonl(folder / "test.jsonl", pairs_of(lm, "answers", 6))
     generator = np.random.default_rng(0)
     shape = (lm.n_layers, lm.width)
@@ -223,7 +224,7 @@ def run(study, script, gradients, **params):
     names = ("vectors", "activations", "gradients")
     job = Job(
         input={name: str(folder / f"{name}.safetensors") for name in names}
-        | {"model": f"{folder}/model/manifest.json"}
+        | {"model": f"{folder}/model/engine.json"}
         | {"prompts": f"{folder}/test.jsonl", "block": f"{folder}/block.json"},
         output={"scores": str(folder / "scores.parquet")},
         params={"run": {"device": "cpu", "dtype": "float32"}, "positions": "response"}

@@ -4,6 +4,7 @@ import atexit
 import fcntl
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import yaml
 from conftest import ROOT
 from study import make_study
 
-from steerpaper.engine import model
+from steerpaper.engine import placing
 from steerpaper.errors import UserError
 from steerpaper.workflow import devices
 
@@ -39,16 +40,17 @@ HOLD = """
 import logging, sys
 from steerpaper.workflow.devices import hold
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
-print("device", hold(sys.argv[1:]), flush=True)
+count, *names = sys.argv[1:]
+print("device", *hold(names, int(count)), flush=True)
 sys.stdin.read()
 """
 
 
 @contextmanager
-def holder(*names):
-    """A process that holds one of the named devices, and what it says, line by line."""
+def holder(*names, count=1):
+    """A process that holds some of the named devices, and what it says, line by line."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, *names],
+        [sys.executable, "-c", HOLD, str(count), *names],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -85,6 +87,43 @@ def test_the_only_device_is_shared_and_the_log_says_so(locks):
             assert second() == "device 0\n"
 
 
+def test_a_job_takes_all_its_devices_or_none(locks):
+    with holder("a", "b", "c", count=2) as (first, said_first):
+        assert said_first() == "device 0 1\n"
+        with holder("c", "b", "a", count=2) as (_, waiting):
+            assert waiting().startswith(
+                "fewer than 2 of 3 GPUs are free: waiting until 2 are, and holding none meanwhile"
+            )
+            # the one that is free stays so: who waits holds none of it
+            with holder("c", "d") as (_, third):
+                assert third() == "device 0\n"
+            first.send_signal(signal.SIGKILL)
+            assert waiting() in ("device 0 1\n", "device 1 2\n")
+
+
+def test_two_jobs_that_need_all_devices_go_one_after_the_other(locks):
+    with ExitStack() as others:
+        started = [others.enter_context(holder(*"abcd", count=4)) for _ in range(3)]
+        done = 0
+        while started:
+            # one of them holds all four at a time, and all of them come to it
+            ready, *_ = select.select([process.stdout for process, _ in started], [], [], 60)
+            assert ready, "all wait for each other"
+            for process, said in list(started):
+                if process.stdout in ready and said().startswith("device 0 1 2 3"):
+                    done += 1
+                    process.kill()
+                    process.wait()
+                    started.remove((process, said))
+        assert done == 3
+
+
+def test_more_devices_than_there_are_is_told(locks):
+    with pytest.raises(UserError, match=r"gpus_per_job: 3 GPUs are asked for, .* sees 2 here"):
+        devices.hold(["a", "b"], 3)
+    assert not list(locks.iterdir())
+
+
 def test_a_folder_for_locks_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"none/steerpaper-gpu-a\.lock: cannot be opened.*TMPDIR"):
@@ -102,7 +141,7 @@ def test_a_lock_whose_file_goes_while_it_is_taken_is_taken_again(locks, monkeypa
         lock(file, how)
 
     monkeypatch.setattr(fcntl, "flock", removed_once)
-    assert devices.hold(["a"]) == 0
+    assert devices.hold(["a"]) == (0,)
     assert len(tries) == 2
     # the file that is there is the one that is held
     with holder("a", "b") as (_, other):
@@ -133,9 +172,9 @@ def four_gpus(locks, monkeypatch, request):
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 2e9)
     at_exit = []
     monkeypatch.setattr(atexit, "register", lambda *call: at_exit.append(call))
-    model.own_gpu.cache_clear()
+    placing.own_gpus.cache_clear()
     yield at_exit
-    model.own_gpu.cache_clear()
+    placing.own_gpus.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -161,28 +200,43 @@ def test_a_job_takes_a_free_device_of_those_that_cuda_shows(
         for name in held:
             _, said = others.enter_context(holder(name))
             assert said() == "device 0\n"
-        device = model.pick_device("auto")
+        (device,) = placing.pick_devices("auto")
     assert str(device) == expected
     # once taken it stays: a second model in the same job is on the same device
-    assert model.pick_device("cuda") == device
+    assert placing.pick_devices("cuda") == (device,)
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
     (line,) = (r.getMessage() for r in caplog.records if r.getMessage().startswith("GPU"))
     assert line.startswith(f"GPU {expected} (simulated, ")
     assert "shared" not in caplog.text
 
 
+def test_a_job_of_several_takes_free_devices_and_says_which(four_gpus, locks, caplog):
+    caplog.set_level(logging.INFO)
+    with ExitStack() as others:
+        for name in (FOUR[0], FOUR[2]):
+            _, said = others.enter_context(holder(name))
+            assert said() == "device 0\n"
+        taken = placing.pick_devices("auto", 2)
+    assert taken == (torch.device("cuda", 1), torch.device("cuda", 3))
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("GPU")]
+    assert [line.split(" (")[0] for line in lines] == ["GPU cuda:1", "GPU cuda:3"]
+    assert len(four_gpus) == 2, "both say at the end how much they took"
+    with pytest.raises(UserError, match="gpus_per_job: 5 GPUs are asked for"):
+        placing.pick_devices("cuda", 5)
+
+
 def test_a_job_says_at_its_end_how_much_gpu_memory_it_took(four_gpus, caplog):
     caplog.set_level(logging.INFO)
-    model.pick_device("cuda")
+    placing.pick_devices("cuda")
     ((function, *arguments),) = four_gpus
     function(*arguments)
     assert "peak memory of cuda:0: 1500 MB in tensors, 2000 MB reserved" in caplog.text
 
 
 def test_a_job_on_the_cpu_takes_no_device(four_gpus, locks, monkeypatch):
-    model.pick_device("cpu")
+    placing.pick_devices("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert model.pick_device("auto").type in ("cpu", "mps")
+    assert placing.pick_devices("auto")[0].type in ("cpu", "mps")
     assert not list(locks.iterdir())
 
 
@@ -216,14 +270,14 @@ from steerpaper.workflow.devices import hold
 from steerpaper.workflow.job import run
 
 def main(job):
-    device = "ab"[hold(["a", "b"])]
+    device = "ab"[hold(["a", "b"])[0]]
     meet(device, 60).unlink()
     Path(job.output["device"]).write_text(device)
 
 run(main)
 """
 JOBS = """
-config["batch_tokens"] = 512
+config |= dict(batch_tokens=512, gpus_per_job=1, offload={})
 
 rule all:
     input: expand("device.{n}", n=range(6))
@@ -245,6 +299,31 @@ def test_jobs_that_run_at_once_have_a_device_each_and_none_waits(locks, tmp_path
     assert not any("waiting" in (tmp_path / f"log.{n}").read_text() for n in range(6))
 
 
+ASKING = """
+include: {snakefile!r}
+
+rule asking:
+    output: "gpus"
+    resources: gpu=GPUS
+    shell: "echo {{resources.gpu}} > {{output}}"
+"""
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(("gpus", "limit"), [(1, 1), (3, 1), (2, 4)])
+def test_a_job_asks_for_as_many_gpus_as_it_needs_whatever_the_limit_of_all(tmp_path, gpus, limit):
+    """Snakemake would cut them to the limit, and ask a cluster for fewer."""
+    (tmp_path / "Snakefile").write_text(ASKING.format(snakefile=str(ROOT / "Snakefile")))
+    config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"gpus_per_job": gpus}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "asking", "--cores", "1", "--directory", tmp_path]
+    command += ["--snakefile", tmp_path / "Snakefile", "--resources", f"gpu={limit}"]
+    command += ["--workflow-profile", "none"]
+    process = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "gpus").read_text() == f"{gpus}\n"
+
+
 # Python runs a module of this name when it starts; here it makes two simulated GPUs of the CPU
 TWO_GPUS = """
 import sys
@@ -252,7 +331,7 @@ if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
     sys.path.insert(0, {scripts!r})
     import atexit, torch
     from types import SimpleNamespace
-    from steerpaper.engine import model
+    from steerpaper.engine import placing
 
     there = torch.cuda.is_available
     torch.cuda.is_available = lambda: True
@@ -261,15 +340,15 @@ if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
         name="simulated", uuid=f"simulated-{{number}}"
     )
     torch.cuda.set_device = lambda device: None
-    own_gpu = model.own_gpu
+    own_gpus = placing.own_gpus
 
-    def on_the_cpu():
-        device = own_gpu()
+    def on_the_cpu(gpus):
+        (device,) = own_gpus(gpus)
         torch.cuda.is_available = there
         atexit.register(meet(device.index, 120).unlink)
-        return torch.device("cpu")
+        return (torch.device("cpu"),)
 
-    model.own_gpu = on_the_cpu
+    placing.own_gpus = on_the_cpu
 """
 
 

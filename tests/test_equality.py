@@ -9,7 +9,7 @@ from conftest import ROOT
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.intervene import INTERVENTIONS
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.steering.activations import read_activations

@@ -30,7 +30,7 @@ from faults.two_runs import at_once
 from matplotlib.figure import Figure
 from study import make_study, snakemake
 
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.errors import UserError
 from steerpaper.plots.style import save
 from steerpaper.workflow import runs

@@ -17,7 +17,7 @@ from conftest import ROOT
 from study import make_study, planned, snakemake
 
 from steerpaper.engine.fetch import fetch_model, sha256
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

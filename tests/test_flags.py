@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,16 @@ from steerpaper.flags import FLAGS, few, flags_table, joined
 from steerpaper.plots import conditions
 from steerpaper.plots.style import dagger, flag_marks, panels, readable
 from steerpaper.stats import Interval, mean_interval
-from steerpaper.steering.conditions import NO_LAYER, UNSTEERED
+from steerpaper.steering.beyond import with_beyond
+from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER, UNSTEERED
 from steerpaper.steering.cost import knowledge_rows
 from steerpaper.steering.scores import norm_at, score_prompts, with_norms
 from steerpaper.steering.tables.completions import label_shares
 from steerpaper.steering.tables.cost import cost_table
+from steerpaper.steering.tables.fixed_completions import logprobs_table
 from steerpaper.steering.tables.flags import effect_flags
+from steerpaper.steering.tables.judged_labels import judged_labels_tables
+from steerpaper.steering.tables.ratings import ratings_tables
 from steerpaper.workflow.files import read_table, write_table
 from steerpaper.workflow.flagged import print_flags
 
@@ -150,11 +155,146 @@ def test_texts_beyond_the_positions_that_a_model_was_trained_at_are_flagged(load
         assert flags == ("beyond context scaling" if beyond else "")
 
 
+def test_of_a_model_that_is_not_stretched_no_file_has_another_column(load_tiny):
+    table = pd.DataFrame({"item": ["a", "a", "b", "b"]})
+    assert with_beyond(table, load_tiny("llama"), [5, 9]) is table
+    one = copy.copy(load_tiny("llama"))
+    one.__dict__["stretch"] = Stretch("linear", 8)
+    assert with_beyond(table, one, [5, 9])["beyond_scaling"].tolist() == [False, False, True, True]
+    assert list(with_beyond(table.iloc[:0], one, [])) == ["item"]
+
+
+def beyond_of(table, rows):
+    """Scores of which some rows are of texts beyond the positions that were not stretched."""
+    return table.assign(beyond_scaling=rows)
+
+
+BEYOND = {
+    "logprobs": lambda: logprobs_table(
+        {"calm": [beyond_of(fixed().assign(contrast="letters"), fixed()["prompt_id"] == "p3")]},
+        {("calm", "letters"): BLOCK},
+        interval=INTERVAL,
+    ),
+    "completion_labels": lambda: label_shares(
+        beyond_of(sampled(), sampled()["multiplier"] == 1),
+        {"markers": {"matching": ["hope"], "other": []}, "negators": None},
+        {},
+        interval=INTERVAL,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_completions_beyond_a_models_own_positions_are_flagged_where_they_stand(name):
+    table = BEYOND[name]()
+    found = table["flags"] == "beyond context scaling"
+    assert found.tolist() == (table["multiplier"].eq(1) | (name == "logprobs")).tolist()
+
+
+def test_a_chain_of_thought_may_be_longer_than_the_unsteered_one():
+    items, own = items_of(), steered().assign(beyond_scaling=[False, True])
+    assert effect_flags(items, own, BLOCK) == "beyond context scaling"
+    assert effect_flags(items, own.head(1), BLOCK) == ""
+
+
 def test_shares_of_few_questions_are_flagged():
     samples = pd.DataFrame({"prompt_id": ["p", "q"], "layer": 1, "multiplier": 1.0, "text": "hope"})
     samples = samples.assign(decoding="greedy", sample=0)
     about = {"markers": {"matching": ["hope"], "other": ["doom"]}, "negators": None}
-    assert set(label_shares(samples, about, interval=INTERVAL)["flags"]) == {"no interval"}
+    assert set(label_shares(samples, about, {}, interval=INTERVAL)["flags"]) == {"no interval"}
+
+
+def sampled():
+    """Completions of 24 questions, unsteered and steered."""
+    rows = [
+        {"prompt_id": f"q{question}", "layer": 12 if m else NO_LAYER, "multiplier": m}
+        for question in range(24)
+        for m in (-1.0, 0.0, 1.0)
+    ]
+    return pd.DataFrame(rows).assign(decoding="greedy", sample=0, text="hope")
+
+
+def fixed():
+    """Log-probabilities of fixed completions of 24 prompts at the chosen block and at another."""
+    rows = []
+    for prompt, label in product(range(24), ("matching", "other")):
+        about = {"prompt_id": f"p{prompt}", "label": label, "completion_id": 0, "count": 1}
+        for layers in ("", "12", "15"):
+            one = {"direction": BEHAVIOR if layers else UNSTEERED, "layers": layers}
+            one |= {"layer": int(layers or NO_LAYER), "multiplier": 1.0 if layers else 0.0}
+            rows.append(about | one | {"logprob": -9.0, "change": float(bool(layers)) * prompt})
+    return pd.DataFrame(rows).assign(form="free", side=None)
+
+
+# tables of what is steered at the chosen block alone, and of what is steered elsewhere too
+OF_BLOCK = {
+    "completion_labels": lambda block: label_shares(
+        sampled(),
+        {"markers": {"matching": ["hope"], "other": []}, "negators": None},
+        block,
+        interval=INTERVAL,
+    ),
+    "ratings": lambda block: ratings_tables(
+        sampled().assign(judge="m", rating=3.0, lowest=0.0, highest=10.0, **{"pass": 1}),
+        block,
+        interval=INTERVAL,
+    )["ratings"],
+    "judged_labels": lambda block: judged_labels_tables(
+        sampled().assign(judge="m", label="matching").drop(columns="text"),
+        sampled(),
+        {"markers": {"matching": ["hope"], "other": []}, "negators": None},
+        block,
+        interval=INTERVAL,
+    )["judged_labels"],
+    "logprobs": lambda block: logprobs_table(
+        {"calm": [pd.concat([fixed().assign(contrast=one) for one in ("answers", "letters")])]},
+        {("calm", "answers"): BLOCK, ("calm", "letters"): block},
+        interval=INTERVAL,
+    ).query("contrast == 'letters'"),
+}
+
+
+@pytest.mark.parametrize("name", OF_BLOCK)
+@pytest.mark.parametrize(
+    ("known", "flags"),
+    [
+        ({"stands_out": True, "norm_share": 0.1}, ""),
+        ({"stands_out": False, "norm_share": 0.1}, "no block stands out"),
+        ({"stands_out": False, "norm_share": 0.0}, "zero vector; no block stands out"),
+        # a block that the configuration gives has stood beside no other
+        ({"norm_share": None}, ""),
+    ],
+)
+def test_tables_without_norms_take_from_the_block_what_is_doubtful_about_its_vector(
+    name, known, flags
+):
+    table = OF_BLOCK[name](BLOCK | known)
+    steered = table["multiplier"] != 0
+    chosen = table["layers"] == "12" if name == "logprobs" else True
+    assert set(table.loc[steered & chosen, "flags"]) == {flags}
+    # it says nothing of the unsteered run, nor of another block
+    assert set(table.loc[~(steered & chosen), "flags"]) == {""}
+
+
+def test_blocks_are_their_own_contrasts_and_behaviours():
+    doubtful = BLOCK | {"stands_out": False}
+    table = logprobs_table(
+        {
+            "calm": [fixed().assign(contrast="letters")],
+            "brave": [fixed().assign(contrast="letters")],
+        },
+        {
+            ("calm", "letters"): doubtful,
+            ("brave", "answers"): doubtful,
+            ("brave", "letters"): BLOCK,
+        },
+        interval=INTERVAL,
+    )
+    assert table.columns[:3].tolist() == ["behavior", "contrast", "form"]
+    assert table.groupby("behavior")["flags"].agg(set).to_dict() == {
+        "calm": {"", "no block stands out"},
+        "brave": {""},
+    }
 
 
 def tables():

@@ -1,6 +1,5 @@
 """Gradients of scores: equal to plain autograd and to measured slopes, in any batch."""
 
-import json
 import shutil
 from importlib import import_module as script
 from pathlib import Path
@@ -10,10 +9,11 @@ import plain
 import pytest
 import torch
 from conftest import ROOT
+from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.gradients import gradients, item_gradients
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.errors import UserError
@@ -210,7 +210,7 @@ def make_job(tmp_path, folder, budget=512):
     model = tmp_path / "model"
     if not model.exists():
         shutil.copytree(folder, model)
-        (model / "manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+        name_model(model)
     prompts = {}
     for contrast in ("answers", "letters"):
         for split, n in (("dev", 2), ("test", 4)):
@@ -218,7 +218,7 @@ def make_job(tmp_path, folder, budget=512):
             write_jsonl(path, make_rows(lm, contrast, n, split))
             prompts.setdefault(split, []).append(str(path))
     return Job(
-        input={"model": str(model / "manifest.json"), **prompts},
+        input={"model": str(model / "engine.json"), **prompts},
         output={"gradients": [str(tmp_path / f"{c}.{budget}.safetensors") for c in ("a", "l")]},
         params={
             "run": {"device": "cpu", "dtype": "float32"},

@@ -17,7 +17,7 @@ from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import forward
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.guards import first_broken
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score, score_completions
 from steerpaper.errors import UserError
 from steerpaper.judges.local import LocalJudge

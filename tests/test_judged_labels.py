@@ -130,7 +130,9 @@ def test_answers_in_prose_are_kept_and_counted_and_no_label_is_taken_out_of_them
     assert set(table["answer"]) == {"It is matching.", "Other"}
     assert list(table["label"].isna()) == [True, False] * 9
     assert set(table["label"].dropna()) == {"other"}
-    shares = judged_labels_tables(table, samples(), BY_WORDS, interval=INTERVAL)["judged_labels"]
+    shares = judged_labels_tables(table, samples(), BY_WORDS, {}, interval=INTERVAL)[
+        "judged_labels"
+    ]
     greedy = shares[shares["decoding"] == "greedy"]
     assert list(greedy["unparsed"]) == [3, 3, 3]
     assert list(greedy["n"]) == [0, 0, 0]
@@ -225,7 +227,7 @@ def completions_of(judged, words):
 
 def made(judged, words):
     drawn = completions_of(judged, words)
-    return judged_labels_tables(judged, drawn, BY_WORDS, interval=INTERVAL)
+    return judged_labels_tables(judged, drawn, BY_WORDS, {}, interval=INTERVAL)
 
 
 def test_shares_by_a_judge_are_made_as_those_by_markers_are():
@@ -233,7 +235,7 @@ def test_shares_by_a_judge_are_made_as_those_by_markers_are():
     words = generator.choice(LABELS, (12, 3), p=[0.5, 0.2, 0.3])
     judged = labelled(words)
     shares = made(judged, words.ravel())["judged_labels"]
-    expected = label_shares(completions_of(judged, words.ravel()), BY_WORDS, interval=INTERVAL)
+    expected = label_shares(completions_of(judged, words.ravel()), BY_WORDS, {}, interval=INTERVAL)
     assert set(shares["judge"]) == {"m"}
     assert set(shares["unparsed"]) == {0}
     pd.testing.assert_frame_equal(shares.drop(columns=["judge", "unparsed"]), expected)
@@ -263,7 +265,7 @@ def test_labels_are_compared_completion_by_completion_whatever_the_order():
     words, judge = generator.choice(LABELS, (2, 40))
     judged = labelled(judge.reshape(20, 2))
     drawn = completions_of(judged, words)
-    found = judged_labels_tables(judged[::-1], drawn, BY_WORDS, interval=INTERVAL)
+    found = judged_labels_tables(judged[::-1], drawn, BY_WORDS, {}, interval=INTERVAL)
     (row,) = found["label_agreement"].to_dict("records")
     assert row["kappa"] == pytest.approx(cohen_kappa_score(words, judge))
     assert row["low"] < row["kappa"] < row["high"]

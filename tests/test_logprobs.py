@@ -18,12 +18,13 @@ from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.tables.completions import label_shares
 from steerpaper.steering.tables.fixed_completions import (
     logprob_table,
-    logprobs_table,
+    of_behavior,
     prompt_totals,
 )
 from steerpaper.workflow.files import read_table_parts, table_writer
 
 INTERVAL = Interval(seed=1, resamples=2000, confidence=0.95)
+BLOCKS = {contrast: {"layer": 1, "layers": [1]} for contrast in ("answers", "letters")}
 
 
 def make_conditions(positions="response"):
@@ -361,7 +362,7 @@ def test_shares_of_labels_are_counted_by_multiplier_and_decoding():
         columns=["prompt_id", "layer", "multiplier", "decoding", "sample", "text"],
     )
     about = {"markers": {"matching": ["hope"], "other": ["doom"]}, "negators": None}
-    table = label_shares(samples, about, interval=INTERVAL)
+    table = label_shares(samples, about, {}, interval=INTERVAL)
     table = table.set_index("decoding")
     assert table["matching"].to_dict() == {"average": 0.75, "greedy": 0.5, "single seed": 1.0}
     assert table["other"].to_dict() == {"average": 0.25, "greedy": 0.0, "single seed": 0.0}
@@ -371,7 +372,7 @@ def test_shares_of_labels_are_counted_by_multiplier_and_decoding():
     assert table.filter(regex="_(low|high)$").isna().all(axis=None)
     named = [f"p{number}" for number in range(8)]
     more = [samples.assign(prompt_id=samples["prompt_id"] + name) for name in named]
-    table = label_shares(pd.concat(more), about, interval=INTERVAL).set_index("decoding")
+    table = label_shares(pd.concat(more), about, {}, interval=INTERVAL).set_index("decoding")
     assert table.loc["single seed", "matching"] == 1
     assert 0.7 < table.loc["single seed", "matching_low"] < 1
     row = table.loc["average"]
@@ -422,7 +423,7 @@ def test_summary_weighs_completions_by_their_count():
     assert (none["change"] == 0).all()
     # and of several contrasts each by itself
     both = [rows.iloc[:3], rows.iloc[3:], rows.assign(contrast="letters")]
-    every = logprobs_table(both, interval=INTERVAL)
+    every = of_behavior(both, BLOCKS, interval=INTERVAL)
     assert every["contrast"].tolist() == ["answers"] * len(table) + ["letters"] * len(table)
     for _, part in every.groupby("contrast"):
         pd.testing.assert_frame_equal(part[table.columns].reset_index(drop=True), table)
@@ -441,7 +442,7 @@ def test_letters_are_summed_up_by_letter_too_and_controls_are_a_band():
         own.assign(direction=f"random-{number}", change=own["change"] * factor)
         for number, factor in enumerate((0.1, -0.2, 0.3))
     ]
-    table = logprobs_table([pd.concat([rows, *controls])], interval=INTERVAL)
+    table = of_behavior([pd.concat([rows, *controls])], BLOCKS, interval=INTERVAL)
     at = table[(table["multiplier"] == 1) & (table["direction"] == "behavior")].set_index("label")
     of_a = [
         change

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from tiny_models import name_model
 
 from steerpaper.errors import UserError
 from steerpaper.plots.fixed_completions import logprob_shift
@@ -21,7 +22,7 @@ from steerpaper.steering.items import read_items
 from steerpaper.steering.labels import LABELS
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.tables.estimators import estimators_cosine
-from steerpaper.steering.tables.fixed_completions import logprobs_table
+from steerpaper.steering.tables.fixed_completions import of_behavior
 from steerpaper.steering.tables.rows import labelled
 from steerpaper.steering.tables.transfer import estimators_table, transfer_table
 from steerpaper.workflow.files import (
@@ -39,6 +40,7 @@ from steerpaper.workflow.job import Job
 RUN = {"run": {"device": "cpu", "dtype": "float32"}}
 CONTRASTS = ["answers", "letters"]
 SIDES = ["matching", "other"]
+BLOCKS = {contrast: {"layer": 1, "layers": [1, 2]} for contrast in CONTRASTS}
 INTERVAL = {"interval": Interval(seed=3, resamples=200, confidence=0.95)}
 OF_SCORES = INTERVAL | {"measures": ["logit_diff"]}
 SAMPLING = {"samples": 8, "max_new_tokens": 6, "temperature": 1.0, "top_p": 0.9, "prompts": 3}
@@ -50,7 +52,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
     """A folder with what the scripts start from: model, prompts, activations, block."""
     folder = tmp_path_factory.mktemp("study")
     shutil.copytree(model_folders["llama"], folder / "model")
-    (folder / "model/manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    name_model(folder / "model")
     lm, generator = load_tiny("llama"), np.random.default_rng(0)
     items = read_items(ROOT / "data/behaviors/optimism.jsonl")[:4]
     options = {"behavior": "optimism", "split": "test", "system": None, "seed": 3}
@@ -78,7 +80,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
 
 def run(study, script, inputs, outputs, params, budget=400):
     job = Job(
-        input={"model": f"{study}/model/manifest.json"} | inputs,
+        input={"model": f"{study}/model/engine.json"} | inputs,
         output={key: str(study / name) for key, name in outputs.items()},
         params=params,
         wildcards={"behavior": "optimism", "contrast": "answers"},
@@ -178,7 +180,7 @@ def test_fixed_completions_are_the_same_to_the_bit_for_any_budget_and_are_summar
     # unsteered, and 2 sets of blocks x (2 multipliers + 1 random)
     assert len(one) == 7 * len(completions)
 
-    table = logprobs_table([tables[1]], **INTERVAL)
+    table = of_behavior([tables[1]], BLOCKS, **INTERVAL)
     assert set(table["layers"]) == {"1+2", "3"}
     own = table[table["direction"] == BEHAVIOR]
     of_labels = own[own["label"].isin(LABELS)]
@@ -193,7 +195,7 @@ def test_fixed_completions_are_the_same_to_the_bit_for_any_budget_and_are_summar
 
 def test_a_behaviour_without_markers_has_rows_of_n_0_and_a_figure(study):
     completions = sample(study, 401, read_about(None))
-    table = logprobs_table([read_table(score(study, completions, 401))], **INTERVAL)
+    table = of_behavior([read_table(score(study, completions, 401))], BLOCKS, **INTERVAL)
     answers = table[(table["contrast"] == "answers") & (table["label"] != "neither")]
     assert (answers["n"] == 0).all()
     assert answers[["change", "low", "high"]].isna().all(axis=None)
@@ -271,7 +273,7 @@ def scored(study, script, name, outputs, params, budget, **wildcards):
     vectors = [make_vectors(study, contrast)[1] for contrast in CONTRASTS]
     job = Job(
         input={
-            "model": f"{study}/model/manifest.json",
+            "model": f"{study}/model/engine.json",
             "prompts": [f"{study}/{contrast}.jsonl" for contrast in CONTRASTS],
             "vectors": vectors,
             "blocks": [f"{study}/block.json"] * 2,

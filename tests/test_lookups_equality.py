@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from steerpaper.engine.batching import width_of
-from steerpaper.engine.weights import fold_norm, mlp_norm, neurons_in, norm_scale
+from steerpaper.engine.weights import mlp_norm, neurons_in
 from steerpaper.lookups.ablations import Ablation, ablate
 from steerpaper.lookups.attribution import head_attribution, heads_before, is_active
 from steerpaper.lookups.top_activations import (
@@ -29,7 +29,7 @@ from steerpaper.lookups.truncation import (
     truncate,
 )
 
-NAMES = ["llama", "gpt2", "gpt_neox", "qwen2", "mistral"]
+NAMES = ["llama", "gpt2", "gpt_neox", "qwen2", "mistral", "gemma2"]
 NEURONS = {1: [0, 5, 17], 3: [2, 40]}
 
 
@@ -271,7 +271,7 @@ def test_published_attribution_leaves_the_biases_to_no_head(biased):
     ours, theirs = (
         np.array(found)
         for found in (
-            head_attribution(biased, 3, neurons, rows, bos=True, budget=200, published=True),
+            head_attribution(biased, 3, neurons, rows, bos=True, budget=200, published=True)[0],
             [
                 plain.attribution(biased, 3, neuron, ids, True, True)
                 for neuron, ids in zip(neurons, rows, strict=True)
@@ -280,7 +280,7 @@ def test_published_attribution_leaves_the_biases_to_no_head(biased):
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
     # the biases matter: with them it is another attribution
-    whole = head_attribution(biased, 3, neurons, rows, bos=True, budget=200)
+    whole, _ = head_attribution(biased, 3, neurons, rows, bos=True, budget=200)
     assert np.abs(whole[:, : ours.shape[1]] - ours).max() > 0.01 * np.abs(ours).max()
 
 
@@ -306,7 +306,7 @@ def test_published_ablation_leaves_what_a_head_gives_always(biased):
             return (changed,)
 
         block = lm.blocks[ablation.layer]._module
-        handle = block.get_submodule(lm.where.parts.heads_out).register_forward_pre_hook(change)
+        handle = block.get_submodule(lm.parts.heads_out).register_forward_pre_hook(change)
         try:
             with torch.no_grad():
                 logits = lm.nn._module(input_ids=torch.tensor([ablation.prompt])).logits[0, -1]
@@ -326,7 +326,10 @@ def make_rows():
 @pytest.mark.parametrize("layer", [1, 3])
 def test_head_attribution_equals_one_head_at_a_time(lm, layer, published):
     neurons, rows = make_rows()
-    ours = head_attribution(lm, layer, neurons, rows, bos=True, budget=200, published=published)
+    ours, scales = head_attribution(
+        lm, layer, neurons, rows, bos=True, budget=200, published=published
+    )
+    assert (scales is None) == (not lm.parts.heads_norm)
     theirs = np.array(
         [
             plain.attribution(lm, layer, neuron, ids, True, published)
@@ -340,7 +343,7 @@ def test_head_attribution_equals_one_head_at_a_time(lm, layer, published):
 def test_head_attribution_gives_the_same_bits_in_any_batch(lm):
     neurons, rows = make_rows()
     found = [
-        head_attribution(lm, 3, neurons, rows, bos=True, budget=budget)
+        head_attribution(lm, 3, neurons, rows, bos=True, budget=budget)[0]
         for budget in (1, 200, 100_000)
     ]
     np.testing.assert_array_equal(found[0], found[1])
@@ -349,19 +352,22 @@ def test_head_attribution_gives_the_same_bits_in_any_batch(lm):
 
 def test_attributions_sum_to_what_the_whole_attention_output_gives(lm):
     layer, neuron, ids = 3, 5, make_prompts()[4]
-    parts = lm.where.parts
+    parts = lm.parts
     published = bool(parts.mlp_gate)  # a fixed direction, so that it can be written down here
-    ours = head_attribution(lm, layer, [neuron], [ids], bos=True, budget=200, published=published)
+    ours, _ = head_attribution(
+        lm, layer, [neuron], [ids], bos=True, budget=200, published=published
+    )
     seen = plain.watch(lm, plain.start(lm, True) + ids)
     norm = mlp_norm(lm, layer)
-    direction = fold_norm(lm, norm, neurons_in(lm, layer)[neuron])
-    scale = norm_scale(norm, seen[layer, parts.mlp_norm][0][-1])
+    direction = norm.fold(neurons_in(lm, layer)[neuron])
+    scale = norm.scale(seen[layer, parts.mlp_norm][0][-1])
     for block in range(ours.shape[1]):
-        written = seen[block, parts.heads_out][1][-1]
+        out = written = seen[block, parts.heads_out][1][-1]
         bias = getattr(lm.blocks[block]._module.get_submodule(parts.heads_out), "bias", None)
         if bias is not None:
             written = written - bias
-        whole = (scale * (written @ direction)).item()
+        behind = plain.frozen(lm.blocks[block]._module, parts.heads_norm, out)
+        whole = (scale * (behind(written).float() @ direction)).item()
         assert ours[0, block].sum() == pytest.approx(whole, rel=1e-3, abs=1e-5)
 
 
@@ -369,16 +375,16 @@ def test_a_gated_neurons_attributions_follow_its_local_change(load_tiny):
     # a small step of one head's output along itself changes the neuron as the attribution says
     lm = load_tiny("llama")
     layer, neuron, ids = 2, 5, make_prompts()[2]
-    ours = head_attribution(lm, layer, [neuron], [ids], bos=True, budget=200)[0]
-    parts, block = lm.where.parts, lm.blocks[layer]._module
+    ours = head_attribution(lm, layer, [neuron], [ids], bos=True, budget=200)[0][0]
+    parts, block = lm.parts, lm.blocks[layer]._module
     seen = plain.watch(lm, plain.start(lm, True) + ids)
     norm = mlp_norm(lm, layer)
     residual, normed = (part[-1].double() for part in seen[layer, parts.mlp_norm])
-    scale = norm_scale(norm, residual).double()
+    scale = norm.scale(residual).double()
     z, head, step = seen[1, parts.heads_out][0][-1].double(), 2, 1e-4
     weight = plain.output_weight(lm.blocks[1]._module.get_submodule(parts.heads_out)).double()
     part = slice(head * 8, head * 8 + 8)
-    moved = normed + step * (z[part] @ weight[part]) * scale * norm.weight.double()
+    moved = normed + step * (z[part] @ weight[part]) * scale * norm.gain.double()
 
     def fire(x):
         gate = x @ block.get_submodule(parts.mlp_gate).weight.double()[neuron]

@@ -7,11 +7,12 @@ from dataclasses import replace
 import plain
 import pytest
 import torch
-from tiny_models import LLAMA
 
 from steerpaper.engine.batching import empty_prefix
 from steerpaper.engine.forward import RESIDUAL, forward
-from steerpaper.engine.weights import check_parts, heads_out, is_parallel, neurons_out
+from steerpaper.engine.identities import check_parts
+from steerpaper.engine.norms import norm_of
+from steerpaper.engine.weights import heads_out, is_parallel, neurons_out
 from steerpaper.errors import UserError
 
 KNOWN = ["llama", "gpt2", "gpt_neox", "mistral", "qwen2"]
@@ -23,17 +24,12 @@ def test_parts_are_where_the_architecture_says(load_tiny, name):
     assert is_parallel(load_tiny(name)) == (name == "gpt_neox")
 
 
-def test_a_family_without_known_parts_is_refused_with_its_reason(load_tiny):
-    with pytest.raises(UserError, match="norms after attention"):
-        check_parts(load_tiny("gemma2"))
-
-
 @pytest.mark.parametrize("name", ["llama", "gpt2", "gpt_neox"])
 @pytest.mark.parametrize("site", ["heads", "neurons"])
 def test_an_edit_inside_a_block_equals_a_plain_hook(load_tiny, name, site):
     lm = load_tiny(name)
     ids, layer, part = [5, 6, 7, 8], 2, slice(8, 16)
-    path = getattr(lm.where.parts, {"heads": "heads_out", "neurons": "mlp_out"}[site])
+    path = getattr(lm.parts, {"heads": "heads_out", "neurons": "mlp_out"}[site])
 
     def hook(module, inputs):
         changed = inputs[0].clone()
@@ -102,40 +98,103 @@ def test_a_pass_leaves_nothing_behind_for_the_garbage_collector(load_tiny, reads
         gc.enable()
 
 
-def other_families():
-    import transformers as t
-
-    small = {**LLAMA, "num_hidden_layers": 2}
-    return {
-        "gemma": t.GemmaConfig(**small, head_dim=8),
-        "qwen3": t.Qwen3Config(**small, head_dim=8),
-        "smollm3": t.SmolLM3Config(**small),
-        "sequential gpt_neox": t.GPTNeoXConfig(
-            **{key: value for key, value in small.items() if key != "num_key_value_heads"},
-            use_parallel_residual=False,
-        ),
-    }
-
-
-@pytest.mark.parametrize("name", ["gemma", "qwen3", "smollm3", "sequential gpt_neox"])
-def test_parts_of_other_families_are_where_they_are_said_to_be(name, tmp_path, tokenizer_folder):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from steerpaper.engine.model import load
-
-    torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(other_families()[name])
-    for parameter in model.parameters():  # so that gains differ from one
-        parameter.data += 0.1 * torch.randn_like(parameter)
-    model.save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(tmp_path)
-    lm = load(tmp_path, device="cpu", dtype="float32", threads=1)
-    check_parts(lm)
-    assert not is_parallel(lm)
+FALSE = {
+    "parallel": ({"parallel": True}, "in block 0 it does not hold that the block's output is"),
+    "multiplier": ({"multiplier": 0.5}, "in block 0 it does not hold that the block's output is"),
+    "norm": ({"mlp_norm": ""}, "in block 0 it does not hold that what goes into the neurons is"),
+    "swapped": (
+        {
+            "mlp_in": "mlp.gate_proj",
+            "mlp_gate": "mlp.up_proj",
+            "order": ("heads", "mlp_norm", "mlp_in", "mlp_gate", "neurons"),
+        },
+        "in block 0 it does not hold that the neurons' activations follow",
+    ),
+}
 
 
-def test_parts_that_are_not_where_they_are_said_to_be_are_noticed(load_tiny):
+@pytest.mark.parametrize("name", FALSE)
+def test_parts_that_are_not_what_they_are_said_to_be_are_noticed(load_tiny, name):
+    changes, message = FALSE[name]
     lm = load_tiny("llama")
-    gained = replace(lm.where.parts, gain_offset=1.0)
-    with pytest.raises(UserError, match="it does not hold that the neurons read the norm"):
-        check_parts(replace(lm, where=replace(lm.where, parts=gained)))
+    false = replace(lm.parts, **changes)
+    with pytest.raises(UserError, match=message):
+        check_parts(replace(lm, _shared={**lm._shared, "parts": false}))
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        (2, "does not hold that its heads stand side by side"),
+        (8, "of the 8 heads .* neighbors attend alike"),
+        (5, "5 heads do not stand side by side in 32 numbers"),
+    ],
+)
+def test_slices_that_are_no_heads_are_noticed(load_tiny, monkeypatch, heads, message):
+    lm = load_tiny("gpt2")
+    monkeypatch.setattr("steerpaper.engine.identities.head_count", lambda lm: heads)
+    monkeypatch.setattr("steerpaper.engine.weights.head_count", lambda lm: heads)
+    with pytest.raises(UserError, match=message):
+        check_parts(lm)
+
+
+def test_logits_that_are_not_read_of_the_final_norm_are_noticed(load_tiny):
+    lm = load_tiny("llama")
+    false = replace(lm, where=replace(lm.where, final_norm="model.layers.3.input_layernorm"))
+    with torch.no_grad():
+        lm.blocks[3]._module.input_layernorm.weight[:8] *= 2
+    try:
+        with pytest.raises(
+            UserError, match=r"after the last block .* logits are read of the final"
+        ):
+            check_parts(false)
+    finally:
+        with torch.no_grad():
+            lm.blocks[3]._module.input_layernorm.weight[:8] /= 2
+
+
+class Shifted(torch.nn.Module):
+    """No norm: what it subtracts is not the mean."""
+
+    def forward(self, x):
+        return torch.nn.functional.layer_norm(x - x[..., :1], x.shape[-1:]) + x
+
+
+NORMS = {
+    "layer norm": (torch.nn.LayerNorm(16, eps=1e-3), True, True),
+    "without weights": (torch.nn.LayerNorm(16, elementwise_affine=False), True, False),
+    "rms norm": (torch.nn.RMSNorm(16, eps=1e-6), False, True),
+    "with the dtype's epsilon": (torch.nn.RMSNorm(16), False, True),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_is_linear_once_its_scale_is_known(name):
+    module, centred, gained = NORMS[name]
+    generator = torch.Generator().manual_seed(3)
+    for weight in module.parameters():
+        weight.data = torch.randn(16, generator=generator)
+    norm = norm_of(module, 16, torch.float32, torch.device("cpu"))
+    assert (norm.centred, norm.gain is not None) == (centred, gained)
+    x, y, w = torch.randn(3, 5, 16, generator=generator)
+    scale = norm.scale(x + y)[:, None]
+    bias = 0 if norm.bias is None else norm.bias
+    expected = module(x + y)
+    torch.testing.assert_close(scale * (norm.passed(x) + norm.passed(y)) + bias, expected)
+    read = (scale * (x + y) * norm.fold(w)).sum(-1)
+    torch.testing.assert_close(read, ((expected - bias) * w).sum(-1))
+
+
+def test_a_gain_that_is_one_more_than_the_weight_is_found():
+    from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
+    from transformers.models.nemotron.modeling_nemotron import NemotronLayerNorm1P
+
+    for module in (Gemma2RMSNorm(16), NemotronLayerNorm1P(16)):
+        module.weight.data = torch.linspace(-0.5, 0.5, 16)
+        norm = norm_of(module, 16, torch.float32, torch.device("cpu"))
+        torch.testing.assert_close(norm.gain, module.weight + 1)
+
+
+@pytest.mark.parametrize("module", [torch.nn.Linear(16, 16), torch.nn.Dropout(), Shifted()])
+def test_what_is_no_norm_is_none(module):
+    assert norm_of(module.eval(), 16, torch.float32, torch.device("cpu")) is None

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT
-from lookups_stages import digests, find_neurons, name_model, study
+from lookups_stages import digests, find_neurons, study
+from tiny_models import name_model
 
 import steerpaper.finite
 from steerpaper.errors import UserError
@@ -23,7 +24,7 @@ def corpus_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["llama", "gpt2", "gpt_neox"])
+@pytest.fixture(params=["llama", "gpt2", "gpt_neox", "gemma2"])
 def model(request, model_folders):
     return name_model(model_folders[request.param])
 
@@ -82,6 +83,20 @@ def test_files_fit_together_and_say_what_they_hold(tmp_path, llama, corpus_file)
         assert line["text"] == row.text
 
 
+def test_the_scale_of_a_norm_behind_the_heads_stands_beside_their_attribution(
+    tmp_path, model_folders, corpus_file
+):
+    model = name_model(model_folders["gemma2"])
+    folder = study(tmp_path / "study", model, corpus_file, find_neurons(tmp_path, model))
+    table = pd.read_parquet(folder / "head_attribution.parquet")
+    key = ["layer", "neuron", "split", "prompt_id", "head_layer"]
+    assert (table["heads_scale"] > 0).all()
+    # one a prompt and block, whatever the head
+    alike = table.groupby(key)["heads_scale"].agg(["min", "max"])
+    assert (alike["min"] == alike["max"]).all()
+    assert table["heads_scale"].nunique() > 10
+
+
 def test_prompts_longer_than_allowed_after_truncation_are_left_out_and_counted(
     tmp_path, llama, corpus_file
 ):
@@ -92,6 +107,30 @@ def test_prompts_longer_than_allowed_after_truncation_are_left_out_and_counted(
     truncated = pd.read_parquet(folder / "truncated.parquet")
     assert (truncated["end"] - truncated["start"]).max() <= 30
     assert counts["too_long"].sum() > 0
+
+
+def test_the_authors_choices_reach_every_stage(tmp_path, llama, corpus_file):
+    model, tables = llama
+    folder = study(tmp_path / "study", model, corpus_file, tables, ratio=1.0, published=True)
+    truncated = pd.read_parquet(folder / "truncated.parquet")
+    # fewer tokens than the limit, where ours may have as many
+    assert 0 < (truncated["end"] - truncated["start"]).max() < 30
+    attribution = pd.read_parquet(folder / "head_attribution.parquet")
+    # heads of the blocks before the neuron's own, four a block
+    heads = truncated["layer"].map(lambda layer: 4 * layer).sum()
+    assert len(attribution) == heads
+    assert (attribution["head_layer"] < attribution["layer"]).all()
+    # the explainer is told the token, with which every prompt ends, and sees all train prompts
+    explained = [
+        json.loads(row) for row in (folder / "explanations.jsonl").read_text().splitlines()
+    ]
+    neurons = pd.read_parquet(tables["neurons"]).set_index(["layer", "neuron"])["token"]
+    shown = [row for row in explained if row["question"]]
+    assert shown
+    for row in shown:
+        token = json.dumps(neurons[row["layer"], row["neuron"]], ensure_ascii=False)
+        assert f"It helps to predict the token {token}" in row["question"]
+    assert pd.read_parquet(folder / "head_ablation.parquet")["ablated_logprob"].notna().all()
 
 
 def check(**lookups):

@@ -191,10 +191,12 @@ def said(tmp_path, tables, figures=(), **more):
 
 EFFECTS = {
     "none": "does not change the score measurably for calm-0",
-    "opposite": "lowers the score, the opposite of its purpose, further than controls of the same "
-    "norm do for calm-0",
-    "strong": "raises the score further than controls of the same norm do for calm-0",
-    "controls": "raises the score, but no further than controls of the same norm may for calm-0",
+    "opposite": "lowers the score, the opposite of its purpose, further than random directions of "
+    "the same norm and labels dealt anew do for calm-0",
+    "strong": "raises the score further than random directions of the same norm and labels dealt "
+    "anew do for calm-0",
+    "controls": "raises the score, but no further than random directions of the same norm or "
+    "labels dealt anew may for calm-0",
 }
 
 

@@ -22,7 +22,7 @@ from steerpaper.engine import generate, unembed
 from steerpaper.engine.batching import empty_prefix
 from steerpaper.engine.forward import forward
 from steerpaper.engine.generate import Decoding, Request, complete, sample_sequences
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.errors import UserError
 from steerpaper.judges.local import LocalJudge

@@ -15,12 +15,13 @@ from makers import INTERVAL
 from many_tables import prompt_kinds as tables_of
 from scipy import stats
 from test_figures import said
+from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.text import choices, load_tokenizer
 from steerpaper.errors import UserError
 from steerpaper.plots import prompt_kinds as plots
-from steerpaper.plots.style import readable
+from steerpaper.plots.style import GREY, readable
 from steerpaper.stats import Interval
 from steerpaper.steering.correlation import pearson, spearman
 from steerpaper.steering.estimators import NAMES
@@ -178,7 +179,7 @@ def place(tmp_path_factory, model_folders):
             return folders[name, contrast]
         folder = tmp_path_factory.mktemp(f"{name}-{contrast}")
         shutil.copytree(model_folders[name], folder / "model")
-        (folder / "model/manifest.json").write_text('{"name": "tiny", "revision": "0"}')
+        name_model(folder / "model")
         (folder / "block.json").write_text(json.dumps({"layer": 1, "layers": LAYERS}))
         (folder / "about.json").write_text(json.dumps({"system_prompts": BOTH}))
         tokenizer = load_tokenizer(folder / "model")
@@ -203,7 +204,7 @@ def run(folder, script, inputs, output, params, budget=400):
     }
     path = folder / output
     job = Job(
-        input={"model": str(folder / "model/manifest.json")}
+        input={"model": str(folder / "model/engine.json")}
         | {
             name: [str(folder / one[0])] if isinstance(one, list) else str(folder / one)
             for name, one in inputs.items()
@@ -291,6 +292,11 @@ def test_slopes_of_every_pair_equal_plain_forward_passes(place, lm, request, con
     assert set(expected) == set(table.index)
     ours = [table[pair] for pair in expected]
     np.testing.assert_allclose(ours, list(expected.values()), atol=2e-4)
+    # vectors of one norm have one spread of random directions, under each kind its own
+    spreads = scores[scores["direction"] != "unsteered"].groupby("used")["control_sd"]
+    np.testing.assert_allclose(spreads.max(), spreads.min(), rtol=1e-5)
+    assert (spreads.min() > 0).all()
+    assert spreads.first().nunique() == len(ALL) or name == "mistral"
     # the kinds differ, but where a window of twelve tokens does not reach the text
     assert np.ptp(ours) > 0.02 or name == "mistral"
 
@@ -377,6 +383,8 @@ def scores_of(effects, notes=(), n=6):
                 slope = effects[trained, used] + lift if steered else 0.0
                 row = {"direction": trained, "multiplier": m, "layer": 1 if steered else -1}
                 row |= {"layers": "1+2" if steered else "", "norm": 2.0 if steered else np.nan}
+                # by the kind of prompt, as gradients are
+                row |= {"control_sd": 0.1 * (1 + ALL.index(used)) if steered else np.nan}
                 rows.append({**own, **row, "logprob_matching": base - 3 + slope * m})
     return pd.DataFrame(rows)
 
@@ -392,6 +400,21 @@ def effects_of(rng, size):
 def summed_up(scores):
     blocks = {(name, "answers"): {"layers": LAYERS} for name in scores}
     return prompt_kinds_tables(scores, blocks, interval=INTERVAL, measures=["logit_diff"])
+
+
+def test_random_directions_are_known_of_the_logit_difference_under_each_kind_of_use():
+    scores = {"calm": scores_of(effects_of(np.random.default_rng(2), 1.0))}
+    blocks = {("calm", "answers"): {"layers": LAYERS}}
+    measures = ["logit_diff", "p_matching"]
+    table = prompt_kinds_tables(scores, blocks, interval=INTERVAL, measures=measures)[
+        "prompt_kinds"
+    ]
+    known = table[table["measure"] == "logit_diff"]
+    half = known["used"].map(lambda used: 1.96 * 0.1 * (1 + ALL.index(used)))
+    np.testing.assert_allclose(known["control_high"], half, rtol=1e-3)
+    np.testing.assert_allclose(known["control_low"], -half, rtol=1e-3)
+    other = table[table["measure"] == "p_matching"]
+    assert other[["control_low", "control_high"]].isna().all(None)
 
 
 def test_a_planted_slope_and_correlation_are_found_as_other_libraries_find_them():
@@ -530,6 +553,24 @@ def test_an_image_has_every_slope_in_brackets_where_its_interval_holds_0():
         for row in table.itertuples()
     ]
     assert sorted(texts) == sorted(expected)
+
+
+def test_a_slope_that_a_random_direction_may_have_is_grey_and_of_many_behaviours_a_band_has_it():
+    table, correlation = tables_of(1)
+    usual = table["used"] == "user_for"
+    table["control_high"] = table["slope"].abs() + 0.1
+    table["control_low"] = -table["control_high"].where(usual, -50.0)
+    table["control_high"] = table["control_high"].where(usual, 60.0)
+    (ax,) = plots.prompt_kinds(readable(table), readable(correlation)).axes
+    # seaborn writes the cells row by row
+    grey = [text.get_color() == GREY for text in ax.texts]
+    assert grey == usual.tolist()
+    table, correlation = tables_of(9)
+    figure = plots.many_behaviors(table.assign(control_high=0.5), correlation)
+    for axis in figure.axes[: len(ALL)]:
+        (band,) = axis.patches
+        low, high = band.get_extents().transformed(axis.transData.inverted()).intervaly
+        assert (low, high) == pytest.approx((-0.3, 0.5))
 
 
 def test_of_few_behaviours_a_last_panel_has_the_correlations_and_no_cell_for_base_with_itself():

@@ -288,7 +288,7 @@ def test_answers_in_prose_are_kept_and_counted_and_no_number_is_taken_out_of_the
     assert "m: 9 of 18 answers are no rating" in caplog.text
     assert table["rating"].isna().sum() == 9
     assert set(table["answer"]) == {"I would give it a 7 out of 10.", "3"}
-    found = ratings_tables(table, interval=INTERVAL)["ratings"]
+    found = ratings_tables(table, {}, interval=INTERVAL)["ratings"]
     assert list(found["value"]) == [3, 3, 3]
     assert list(found["unparsed"]) == [3, 3, 3]
     assert all("unparsed" in flags for flags in found["flags"])
@@ -524,7 +524,7 @@ def rated(values, *, judge="m", nth=1, multiplier=1.0):
 def test_the_mean_rating_has_an_interval_over_questions():
     generator = np.random.default_rng(3)
     values = generator.integers(0, 11, (24, 1)) * 0.7 + generator.uniform(0, 3, (24, 4))
-    (row,) = ratings_tables(rated(values), interval=INTERVAL)["ratings"].to_dict("records")
+    (row,) = ratings_tables(rated(values), {}, interval=INTERVAL)["ratings"].to_dict("records")
     clusters = np.repeat([f"q{question}" for question in range(24)], 4)
     expected = clustered_interval(values.ravel(), clusters, INTERVAL)
     assert [row["value"], row["low"], row["high"]] == pytest.approx([float(x) for x in expected])
@@ -536,24 +536,24 @@ def test_the_mean_rating_has_an_interval_over_questions():
 
 def test_what_is_no_rating_is_left_out_of_the_mean_and_counted():
     values = [[2.0, np.nan], [4.0, 6.0], [np.nan, np.nan]]
-    (row,) = ratings_tables(rated(values), interval=INTERVAL)["ratings"].to_dict("records")
+    (row,) = ratings_tables(rated(values), {}, interval=INTERVAL)["ratings"].to_dict("records")
     assert row["value"] == 4
     assert (row["n"], row["questions"], row["unparsed"]) == (3, 2, 3)
     assert row["flags"] == "no interval; unparsed"
-    (row,) = ratings_tables(rated([[np.nan]]), interval=INTERVAL)["ratings"].to_dict("records")
+    (row,) = ratings_tables(rated([[np.nan]]), {}, interval=INTERVAL)["ratings"].to_dict("records")
     assert np.isnan(row["value"])
     assert (row["n"], row["unparsed"], row["flags"]) == (0, 1, "unparsed")
 
 
 def test_a_flag_needs_more_than_one_in_ten_without_a_rating():
     few = [[5.0]] * 27 + [[np.nan]] * 3
-    assert ratings_tables(rated(few), interval=INTERVAL)["ratings"]["flags"][0] == ""
+    assert ratings_tables(rated(few), {}, interval=INTERVAL)["ratings"]["flags"][0] == ""
     more = [[5.0]] * 26 + [[np.nan]] * 4
-    assert ratings_tables(rated(more), interval=INTERVAL)["ratings"]["flags"][0] == "unparsed"
+    assert ratings_tables(rated(more), {}, interval=INTERVAL)["ratings"]["flags"][0] == "unparsed"
 
 
 def test_one_judge_asked_once_has_nobody_to_agree_with():
-    assert ratings_tables(rated([[1.0], [2.0]]), interval=INTERVAL)["rating_agreement"].empty
+    assert ratings_tables(rated([[1.0], [2.0]]), {}, interval=INTERVAL)["rating_agreement"].empty
 
 
 def test_every_two_judges_and_passes_are_compared_on_what_both_have_rated():
@@ -562,7 +562,7 @@ def test_every_two_judges_and_passes_are_compared_on_what_both_have_rated():
     other = rated([[2.0, np.nan], [3.0, 4.0], [5.0, 6.0]], judge="n")
     # the order of rows is nobody's promise
     table = pd.concat([first, again, other[::-1]], ignore_index=True)
-    found = ratings_tables(table, interval=INTERVAL)["rating_agreement"]
+    found = ratings_tables(table, {}, interval=INTERVAL)["rating_agreement"]
     pairs = [("m, pass 1", "m, pass 2"), ("m, pass 1", "n"), ("m, pass 2", "n")]
     assert list(zip(found["first"], found["second"], strict=True)) == pairs
     assert list(found["n"]) == [5, 4, 5]
@@ -572,7 +572,7 @@ def test_every_two_judges_and_passes_are_compared_on_what_both_have_rated():
     assert found["low"].isna().all()
     assert set(found["flags"]) == {"no interval"}
     # both passes are ratings of one judge
-    assert list(ratings_tables(table, interval=INTERVAL)["ratings"]["n"]) == [11, 5]
+    assert list(ratings_tables(table, {}, interval=INTERVAL)["ratings"]["n"]) == [11, 5]
 
 
 @given(
@@ -729,6 +729,7 @@ def test_a_manuscript_may_name_ratings_and_agreement():
     )
     made = ratings_tables(
         pd.concat([rated([[2.0, 4.0]] * 6), rated([[7.0]] * 6, multiplier=2.0, judge="m")]),
+        {},
         interval=INTERVAL,
     )
     rows = made["ratings"].assign(behavior="calm").to_dict("records")

@@ -333,7 +333,11 @@ def test_a_missing_system_prompt_is_a_row_with_n_0():
     assert (steered["n"], steered["change"], steered["slope"]) == (3, 1, 1)
 
 
-def test_the_propensity_is_the_mean_of_both_answers_shares_and_stays_between_0_and_1():
+BLOCKS = {"layers": [1, 2]}
+
+
+def shares_of_items():
+    """Scores of six items without and with a system prompt; another cannot be had."""
     generator = np.random.default_rng(0)
     rows = [
         {"prompt_id": prompt, "system_prompt": system, "layer": 3 if m else -1, "multiplier": m}
@@ -344,8 +348,74 @@ def test_the_propensity_is_the_mean_of_both_answers_shares_and_stays_between_0_a
     ]
     scores = pd.DataFrame(rows).assign(layers="3", norm=1.0, matching=None, ab_mass=np.nan)
     absent = not_run("b").assign(system_prompt="against", note="the template takes none")
-    scores = pd.concat([scores, absent], ignore_index=True)
-    table = propensity_table(scores, {}, interval=INTERVAL["interval"])
+    return pd.concat([scores, absent], ignore_index=True)
+
+
+def propensity(scores, system=None, block=BLOCKS):
+    """The table of propensity of six items, in the gradients in another order."""
+    prompts, gradients, vector = gradients_of(6)
+    return propensity_table(
+        scores,
+        block,
+        {"test": gradients},
+        {BEHAVIOR: vector},
+        iter(prompts),
+        interval=INTERVAL["interval"],
+        system=system,
+    )
+
+
+def gradients_of(n, width=400):
+    """Prompts, their gradients at four blocks, and a vector of these."""
+    generator = np.random.default_rng(3)
+    prompts = [{"id": number} for number in reversed(range(n))]
+    return prompts, generator.normal(size=(n, 4, width)), generator.normal(size=(4, width))
+
+
+@pytest.mark.parametrize("layers", [[2], [1, 3]])
+def test_the_propensitys_band_is_where_random_directions_would_move_it(layers):
+    """Drawn out: many directions' effects by the gradient of p itself, each block its own."""
+    prompts, gradients, vector = gradients_of(6)
+    generator = np.random.default_rng(5)
+    differences = generator.normal(scale=2, size=6)
+    rows = [
+        {"prompt_id": number, "system_prompt": "none", "layer": 2 if m else -1, "multiplier": m}
+        | {"logprob_matching": differences[number] - 9, "logprob_other": -9.0, "note": None}
+        for number in range(6)
+        for m in (-0.02, 0.0, 0.01)
+    ]
+    scores = pd.DataFrame(rows).assign(layers="", norm=1.0, matching=None, ab_mass=np.nan)
+    table = propensity(scores, block={"layers": layers}).set_index("multiplier")
+    place = [prompt["id"] for prompt in prompts]
+    p = 1 / (1 + np.exp(-differences[place]))
+    moved = np.zeros(20_000)
+    for layer in layers:
+        random = generator.normal(size=(len(moved), vector.shape[1]))
+        random *= np.linalg.norm(vector[layer]) / np.linalg.norm(random, axis=1)[:, None]
+        moved += (random @ (gradients[:, layer].T * p * (1 - p))).mean(axis=1)
+    for m in (-0.02, 0.01):
+        ends = np.quantile(p.mean() + m * moved, [0.025, 0.975])
+        found = table.loc[m, ["control_low", "control_high"]].to_numpy(dtype=float)
+        np.testing.assert_allclose(found - p.mean(), ends - p.mean(), rtol=0.03)
+    # unsteered it is the number itself
+    assert table.loc[0.0, "control_low"] == table.loc[0.0, "control_high"] == table["p_matching"][0]
+
+
+def test_a_study_with_a_system_prompt_of_its_own_has_no_band_without_one():
+    scores = shares_of_items()
+    assert propensity(scores, system="Be brief.")[["control_low", "control_high"]].isna().all(None)
+    # and where there is one it is of the runs without a system prompt, and stays a share
+    table = propensity(scores)
+    own = table["system_prompt"] == "none"
+    assert table.loc[own, "control_low"].between(0, 1).all()
+    assert table.loc[own, "control_high"].between(0, 1).all()
+    assert table.loc[~own, ["control_low", "control_high"]].isna().all(None)
+    assert table.columns[-1] == "flags"
+
+
+def test_the_propensity_is_the_mean_of_both_answers_shares_and_stays_between_0_and_1():
+    scores = shares_of_items()
+    table = propensity(scores)
     both = np.exp(scores["logprob_matching"]) + np.exp(scores["logprob_other"])
     plain = (np.exp(scores["logprob_matching"]) / both).groupby(
         [scores["system_prompt"], scores["multiplier"]]

@@ -35,7 +35,7 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update"),
 ]
 SECRET = "sk-very-secret-0123456789"
-RECORDS = ["configuration", "versions", "model", "files", "run_times"]
+RECORDS = ["configuration", "versions", "model", "engine", "files", "run_times"]
 FIGURES = rows_of(ROOT / "report/figures.yaml")
 
 

@@ -32,6 +32,9 @@ RECORDS = {"provenance", "archive", "report"}
 NOTHING = {
     "threads",
     "batch_tokens",
+    "remote_batch_tokens",
+    "gpus_per_job",
+    *(f"offload.{key}" for key in ("to", "gpu_memory", "cpu_memory")),
     "behaviors_per_job",
     "steering.prompts.csv",  # asks for more files
     *(
@@ -54,6 +57,10 @@ STUDY = "study"
 OTHERS = {
     "model.name": "other",
     "model.source": None,
+    "model.quantize": "4bit",
+    "offload.to": "disk",
+    "offload.gpu_memory": 3.5,
+    "offload.cpu_memory": 3.5,
     "model.wheel.package": "other",
     "model.wheel.version": "0.1.3",
     "model.wheel.sha256": "0" * 64,

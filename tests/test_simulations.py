@@ -1,6 +1,9 @@
 """Intervals hold the truth as often as they say, and p is small no more often than it says."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import simulations
 from simulations import DOCS
@@ -57,6 +60,24 @@ def test_on_the_default_model_p_is_small_as_seldom_as_it_says(default_folder):
     # of so few directions the share is a draw itself
     assert 0.005 < table["p by Student's t"].item() < 0.1
     assert table["normal (Shapiro-Wilk p)"].item() > 0.001
+
+
+def table_of(name):
+    """A table of docs/statistics.md, as `make validate` wrote it."""
+    text = DOCS.read_text(encoding="utf-8")
+    (lines,) = re.findall(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
+    head, _, *rows = [line.strip("| ").split(" | ") for line in lines.splitlines()]
+    return pd.DataFrame(rows, columns=head)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "rows"),
+    [("p", "p by Student's t", 2), ("labels", "p_shuffled", 3), ("model", "p by Student's t", 4)],
+)
+def test_in_the_long_form_p_is_small_in_five_of_a_hundred_give_or_take_two(name, column, rows):
+    shares = table_of(name)[column].astype(float)
+    assert len(shares) == rows
+    assert shares.between(0.03, 0.07).all()
 
 
 def test_the_documentation_holds_the_simulations_tables():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from tiny_models import name_model
 
 from steerpaper.errors import UserError
 from steerpaper.stats import Interval
@@ -33,7 +34,7 @@ def study(tmp_path_factory, model_folders, load_tiny):
     """A folder with what the scripts read: model, prompts, activations, vectors, block."""
     folder = tmp_path_factory.mktemp("study")
     shutil.copytree(model_folders["llama"], folder / "model")
-    (folder / "model/manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    name_model(folder / "model")
     lm, generator = load_tiny("llama"), np.random.default_rng(0)
     shape = (lm.n_layers, lm.width)
     activations = {
@@ -55,7 +56,7 @@ def run(study, script, inputs, outputs, params, budget=400):
         for key, name in outputs.items()
     }
     job = Job(
-        input={"model": f"{study}/model/manifest.json"} | inputs,
+        input={"model": f"{study}/model/engine.json"} | inputs,
         output=names,
         params=params,
         wildcards={"behavior": "optimism"},

@@ -11,7 +11,7 @@ from tiny_models import LLAMA
 
 from steerpaper.engine import check
 from steerpaper.engine.check import check_folder, weight_files
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.errors import UserError
 
 WEIGHTS = "model.safetensors"

@@ -5,11 +5,10 @@ import struct
 import zipfile
 from pathlib import Path
 
-import gguf
-import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
+from gguf_files import write_gguf
 
 from steerpaper.engine.fetch import fetch_model, sha256
 from steerpaper.engine.wheel import pinned
@@ -19,43 +18,6 @@ from steerpaper.workflow.config import validated
 
 def nothing_left(folder: Path) -> bool:
     return not folder.exists() or not list(folder.iterdir())
-
-
-def write_gguf(path, blocks=2, without=()):
-    """A tiny model in GGUF: two blocks of Llama's kind, nine tokens."""
-    writer = gguf.GGUFWriter(str(path), "llama")
-    writer.add_block_count(blocks)
-    writer.add_context_length(64)
-    writer.add_embedding_length(32)
-    writer.add_feed_forward_length(64)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(4)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(9)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([*"abcdef", "ab", "<s>", "</s>"])
-    writer.add_token_merges(["a b"])
-    writer.add_token_types([1] * 7 + [3] * 2)
-    writer.add_bos_token_id(7)
-    writer.add_eos_token_id(8)
-    shapes = {"token_embd": (9, 32), "output": (9, 32), "output_norm": (32,)}
-    for block in range(2):
-        for name in ("attn_norm", "ffn_norm"):
-            shapes[f"blk.{block}.{name}"] = (32,)
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            shapes[f"blk.{block}.{name}"] = (32, 32)
-        shapes |= {f"blk.{block}.{name}": (64, 32) for name in ("ffn_gate", "ffn_up")}
-        shapes[f"blk.{block}.ffn_down"] = (32, 64)
-    values = np.random.default_rng(0)
-    for name, shape in shapes.items():
-        if name not in without:
-            numbers = values.standard_normal(shape).astype(np.float32)
-            writer.add_tensor(f"{name}.weight", numbers)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path.read_bytes()
 
 
 def write_wheel(folder, content, name="carrier/model.gguf"):

@@ -137,6 +137,7 @@ RECORDS = {"all", "provenance", "crate", "report_pages", "manuscript"}
     ("changes", "more"),
     [
         ({"batch_tokens": 5000}, set()),
+        ({"gpus_per_job": 2, "offload": {"to": "disk", "cpu_memory": 4}}, set()),
         ({"threads": 2}, set()),
         ({"behaviors_per_job": "all"}, set()),
         ({"steering": {"prompts": {"csv": False}}}, set()),

@@ -66,3 +66,13 @@ def make_model(folder, name, tokenizer_folder):
     AutoModelForCausalLM.from_config(configurations()[name]).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(folder)
     return folder
+
+
+def name_model(folder):
+    """Write what jobs know a tiny model by: a manifest, and what rule `engine` makes of it."""
+    from steerpaper.engine.proof import engine_file, load
+
+    (folder / "manifest.json").write_text(json.dumps({"name": "tiny", "revision": "0"}))
+    lm = load(folder, device="cpu", dtype="float32", threads=1)
+    (folder / "engine.json").write_text(json.dumps(engine_file(lm, ".")))
+    return folder

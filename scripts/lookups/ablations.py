@@ -29,7 +29,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.lookups.heads import NEURON, prompts_of_heads
     from steerpaper.workflow.files import read_table, write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     truncated = read_table(job.input["truncated"])
     neurons = read_table(job.input["neurons"])[[*NEURON, "kind", "token_id"]]
     ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])

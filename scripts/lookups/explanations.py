@@ -32,7 +32,7 @@ def make_judge(job: Job[Params]) -> Judge:
             job.input["model"],
             **params["run"],
             date=params["date"],
-            threads=job.threads,
+            **job.machine,
             budget=job.batch_tokens,
             max_new_tokens=params["max_new_tokens"],
             section=section,

@@ -32,7 +32,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.lookups.corpus import SPLITS, ids_of
     from steerpaper.workflow.files import read_table, write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     truncated = read_table(job.input["truncated"])
     ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
     published = job.params["published"]
@@ -45,7 +45,7 @@ def main(job: Job[Params]) -> None:
         rows = [
             ids[row["prompt_id"]][row["start"] : row["end"]] for row in prompts.to_dict("records")
         ]
-        attribution = head_attribution(
+        attribution, scales = head_attribution(
             lm,
             layer,
             prompts["neuron"].tolist(),
@@ -57,11 +57,13 @@ def main(job: Job[Params]) -> None:
         active = is_active(attribution.reshape(len(rows), -1)).reshape(attribution.shape)
         none = (~active.any(axis=(1, 2))).sum()
         log.info("block %d: %d prompts, %d with no active head", layer, len(rows), none)
-        tables.append(attribution_table(prompts, attribution, active))
+        tables.append(attribution_table(prompts, attribution, active, scales))
     if not tables:
         raise UserError("head attribution: no neuron has a prompt and a head before it")
     path = job.output["attribution"]
-    write_table(path, finite(path, pd.concat(tables, ignore_index=True), ["attribution"]))
+    table = pd.concat(tables, ignore_index=True)
+    numbers = [column for column in ("attribution", "heads_scale") if column in table]
+    write_table(path, finite(path, table, numbers))
 
 
 if __name__ == "__main__":

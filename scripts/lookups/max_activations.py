@@ -30,7 +30,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.lookups.top_activations import top_activations, top_table
     from steerpaper.workflow.files import read_table, write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     neurons = by_layer(read_table(job.input["neurons"]))
     shard, shards = int(job.wildcards["shard"]), int(job.wildcards["shards"])
 

@@ -21,9 +21,9 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.identities import check_parts
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
-    from steerpaper.engine.weights import check_parts
     from steerpaper.finite import finite
     from steerpaper.lookups.neurons import (
         choose_neurons,
@@ -34,7 +34,7 @@ def main(job: Job[Params]) -> None:
     )
     from steerpaper.workflow.files import write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     layers = resolve_layers(job.params["layers"], lm.n_layers, "lookups.layers")
     check_parts(lm)
     best = model_congruence(lm, layers)

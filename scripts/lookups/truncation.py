@@ -36,7 +36,7 @@ def main(job: Job[Params]) -> None:
     )
     from steerpaper.workflow.files import read_table, write_jsonl, write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     neurons = read_table(job.input["neurons"])
     top = read_table(job.input["activations"])
     ids = ids_of([job.input[split] for split in SPLITS], top["prompt_id"])
@@ -64,7 +64,8 @@ def main(job: Job[Params]) -> None:
     )
     table = truncated_table(lm.tokenizer, top, ids, lengths, activations)
     finite(job.output["truncated"], table, ["truncated_activation"])
-    # the paper's prompts have fewer tokens than the limit
+    # the authors keep prompts of fewer tokens than the limit (src/datahandlers.py at f97f993, line
+    # 25, remove_prompts_longer_than)
     longest = job.params["max_tokens"] - job.params["published"]
     short = table["end"] - table["start"] <= longest
     counts = truncation_counts(neurons, table, short)

@@ -22,7 +22,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.steering.activations import read_activations
     from steerpaper.workflow.files import read_jsonl, write_tensors
 
-    lm, manifest = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, manifest = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     for contrast, prompts, path in zip(
         job.params["contrasts"], job.input["prompts"], job.output["activations"], strict=True
     ):

@@ -21,13 +21,14 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
-    from steerpaper.steering.benchmarks import benchmark_rows, score_choices
+    from steerpaper.steering.benchmarks import benchmark_rows, longest, score_choices
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.scores import with_norms
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = [chosen_layers(read_json(job.input["block"]), lm.n_layers)]
     controls = {"random": params["random"]}
@@ -35,6 +36,7 @@ def main(job: Job[Params]) -> None:
     prompts = read_jsonl(job.input["prompts"])
     scores = score_choices(lm, prompts, vectors, wanted, budget=job.batch_tokens)
     table = with_norms(benchmark_rows(prompts, wanted, scores), vectors, wanted)
+    table = with_beyond(table, lm, list(map(longest, prompts)))
     path = job.output["scores"]
     finite(path, table, ["logprob", "logprob_wrong", "p_correct"])
     write_table(path, table)

@@ -28,12 +28,13 @@ def main(job: Job[Params]) -> None:
 
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.completions import sample_plan
     from steerpaper.steering.conditions import chosen_layers
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     prompts = read_jsonl(job.input["prompts"])[: params["questions"]]
     plan = sample_plan(
@@ -57,7 +58,10 @@ def main(job: Job[Params]) -> None:
         {**row, "text": lm.tokenizer.decode(ids, skip_special_tokens=True)}
         for (row, _), ids in zip(plan, completions, strict=True)
     ]
-    write_table(job.output["samples"], pd.DataFrame(rows))
+    lengths = [
+        len(request.prompt) + len(ids) for (_, request), ids in zip(plan, completions, strict=True)
+    ]
+    write_table(job.output["samples"], with_beyond(pd.DataFrame(rows), lm, lengths))
 
 
 if __name__ == "__main__":

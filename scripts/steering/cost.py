@@ -25,13 +25,14 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.score import score
     from steerpaper.engine.text import choices
     from steerpaper.finite import finite
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
     from steerpaper.steering.cost import knowledge_rows, text_logprobs, text_rows
     from steerpaper.steering.scores import with_norms
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
     params, budget = job.params, job.batch_tokens
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = [chosen_layers(read_json(job.input["block"]), lm.n_layers)]
     controls = {"random": params["random"]}
@@ -39,12 +40,15 @@ def main(job: Job[Params]) -> None:
     wanted = conditions(layers, params["multipliers"], controls)
     texts = read_jsonl(job.input["neutral"])
     logprobs = text_logprobs(lm, [text["ids"] for text in texts], vectors, wanted, budget)
-    tables = [with_norms(text_rows(texts, wanted, logprobs), vectors, wanted)]
+    table = with_norms(text_rows(texts, wanted, logprobs), vectors, wanted)
+    tables = [with_beyond(table, lm, [len(text["ids"]) for text in texts])]
     wanted = conditions(layers, params["multipliers"], controls, params["positions"])
     for path in job.input["knowledge"]:
         prompts = read_jsonl(path)
-        scores = score(lm, choices(prompts), vectors, wanted, budget=budget)
-        tables.append(with_norms(knowledge_rows(prompts, wanted, *scores), vectors, wanted))
+        asked = choices(prompts)
+        scores = score(lm, asked, vectors, wanted, budget=budget)
+        table = with_norms(knowledge_rows(prompts, wanted, *scores), vectors, wanted)
+        tables.append(with_beyond(table, lm, [one.length for one in asked]))
     path = job.output["scores"]
     for table in tables:
         finite(path, table, [name for name in ("logprob", "logprob_wrong") if name in table])

@@ -39,7 +39,7 @@ def main(job: Job[Params]) -> None:
     )
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     controls = {"random": params["random"], "shuffled": params["shuffled"]}
     for path, prompts, vectors, block, dev in zip(
         job.output["scores"],

@@ -31,7 +31,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import SlicedTensors, read_json, read_jsonl, read_tensors
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     gradients, _ = read_tensors(job.input["gradients"])
     activations = SlicedTensors(job.input["activations"])

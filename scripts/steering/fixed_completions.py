@@ -33,7 +33,7 @@ def main(job: Job[Params]) -> None:
 
     params, samples = job.params, job.params["samples"]
     about = read_json(job.input["about"])
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     decoding = Decoding(
         params["max_new_tokens"],
         params["temperature"],

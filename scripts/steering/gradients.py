@@ -25,7 +25,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_jsonl
 
     params = job.params
-    lm, manifest = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, manifest = load_manifest(job.input["model"], **params["run"], **job.machine)
     for contrast, dev, test, path in zip(
         params["contrasts"],
         job.input["dev"],

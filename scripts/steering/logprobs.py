@@ -28,13 +28,9 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.score import score_completions
     from steerpaper.finite import finite
     from steerpaper.progress import progress
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import chosen_layers, conditions
-    from steerpaper.steering.fixed_completions import (
-        COMPLETION,
-        forms,
-        logprob_rows,
-        prefilled,
-    )
+    from steerpaper.steering.fixed_completions import COMPLETION, forms, logprob_rows, prefilled
     from steerpaper.workflow.files import (
         read_json,
         read_jsonl,
@@ -44,7 +40,7 @@ def main(job: Job[Params]) -> None:
     )
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     wanted, vectors = {}, {}
     # token ids, and how many of them stand behind the user's turn
     asked: dict[tuple[str, str], dict[str, tuple[list[int], int]]] = {}
@@ -64,14 +60,16 @@ def main(job: Job[Params]) -> None:
         for part in read_table_parts(job.input["completions"], [*COMPLETION, "ids"]):
             for name, completions in part.groupby(["contrast", "form"], sort=False):
                 contrast, form = map(str, name)
-                named = completions["prompt_id"].tolist()
+                named, answers = (completions[key].tolist() for key in ("prompt_id", "ids"))
                 place = {name: k for k, name in enumerate(dict.fromkeys(named))}
                 prompts = [asked[contrast, form][prompt] for prompt in place]
-                sequences = completions["ids"].tolist()
+                continued = [
+                    (place[k], ids.tolist()) for k, ids in zip(named, answers, strict=True)
+                ]
                 batches = score_completions(
                     lm,
                     [ids for ids, _ in prompts],
-                    [(place[k], ids.tolist()) for k, ids in zip(named, sequences, strict=True)],
+                    continued,
                     vectors[contrast],
                     wanted[contrast],
                     budget=job.batch_tokens,
@@ -81,7 +79,9 @@ def main(job: Job[Params]) -> None:
                 logprobs = np.zeros((len(completions), 1 + len(wanted[contrast])))
                 for batch, values in progress(batches, len(completions), "completions"):
                     logprobs[batch] = values
+                lengths = [len(prompts[k][0]) + len(ids) for k, ids in continued]
                 rows = logprob_rows(completions, wanted[contrast], logprobs)
+                rows = with_beyond(rows, lm, lengths)
                 append(finite(job.output["logprobs"], rows, ["logprob"]))
 
 

@@ -28,7 +28,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.steering.vectors import by_block
     from steerpaper.workflow.files import SlicedTensors, read_json, read_jsonl, write_table
 
-    lm, _ = load_manifest(job.input["model"], **job.params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
     tables = []
     for prompts, block, vectors, activations in zip(
         job.input["prompts"],

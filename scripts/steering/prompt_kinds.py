@@ -22,16 +22,18 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.gradients import item_gradients
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import choices
     from steerpaper.steering.activations import SIDES, read_activations
+    from steerpaper.steering.comparison import with_controls
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers, doses, not_run
     from steerpaper.steering.prompt_kinds import kind_vectors
     from steerpaper.steering.scores import score_prompts, write_scores
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, behavior = job.params, job.wildcards["behavior"]
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     steering, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     prompts: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -58,7 +60,11 @@ def main(job: Job[Params]) -> None:
     ]
     tables = []
     for kind, of_kind in prompts.items():
-        table = score_prompts(lm, of_kind["test"], vectors, wanted, budget=job.batch_tokens)
+        test = of_kind["test"]
+        table = score_prompts(lm, test, vectors, wanted, budget=job.batch_tokens)
+        # what random directions would do differs from kind to kind, as the gradients do
+        found = item_gradients(lm, choices(test), params["positions"], job.batch_tokens)
+        table = with_controls(table, found, vectors, wanted)
         tables.append(table.assign(note=None, used=kind))
     tables += [not_run(behavior).assign(note=note, used=kind) for kind, note in notes.items()]
     write_scores(job.output["scores"], pd.concat(tables, ignore_index=True))

@@ -48,7 +48,7 @@ def make_judge(job: Job[Params], rater: JudgeSettings, how: Mapping[str, Any]) -
             job.input["model"],
             **params["run"],
             date=params["date"],
-            threads=job.threads,
+            **job.machine,
             budget=job.batch_tokens,
             max_new_tokens=params["max_new_tokens"],
             section="steering.ratings",

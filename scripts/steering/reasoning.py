@@ -28,6 +28,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
+    from steerpaper.steering.beyond import with_beyond
     from steerpaper.steering.conditions import BEHAVIOR, chosen_layers
     from steerpaper.steering.reasoning import (
         chain_table,
@@ -40,7 +41,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params, room = job.params, job.params["max_new_tokens"]
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     rows = balanced_part(read_jsonl(job.input["prompts"]), params["prompts"])
@@ -62,7 +63,8 @@ def main(job: Job[Params]) -> None:
     table = chain_table(lm.tokenizer, rows, made, scores, layers, params["seed"])
     norm = norm_at(vectors[BEHAVIOR], layers)
     table["norm"] = np.where(table["steered"] == "none", np.nan, norm)
-    write_scores(job.output["chains"], table)
+    lengths = [questions[one.question].length + len(one.reasoning) for one in wanted]
+    write_scores(job.output["chains"], with_beyond(table, lm, lengths))
 
 
 if __name__ == "__main__":

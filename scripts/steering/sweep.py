@@ -26,7 +26,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_jsonl, read_tensors
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     layers = resolve_layers(params["layers"], lm.n_layers, "steering.sweep.layers")
     layers = shard_of(layers, int(job.wildcards["shard"]), int(job.wildcards["shards"]))
     wanted = conditions(layers, params["multipliers"], {}, params["positions"])

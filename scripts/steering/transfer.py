@@ -31,7 +31,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors
 
     params = job.params
-    lm, _ = load_manifest(job.input["model"], **params["run"], threads=job.threads)
+    lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
     vectors, _ = read_tensors(job.input["vectors"])
     named = resolve_layers(params["layers"], lm.n_layers, "steering.transfer.layers")
     layers = sorted({*named, *chosen_layers(read_json(job.input["block"]), lm.n_layers)})

@@ -65,6 +65,28 @@ def _a_folder(folder, model):
 
 
 CASES = {
+    "no GPU for a job": _with("gpus_per_job", 0),
+    "half a GPU for a job": _with("gpus_per_job", 0.5),
+    "weights that are to wait on a GPU": _with("offload.to", "gpu"),
+    "no memory for weights on a GPU": _with("offload", {"to": "cpu", "gpu_memory": 0}),
+    "weights of three bits": _with("model.quantize", "3bit"),
+    "quantized weights on a CPU": _together({"model.quantize": "8bit", "device": "cpu"}),
+    "quantized weights that are to wait elsewhere": _together(
+        {"model.quantize": "4bit", "offload.to": "disk"}
+    ),
+    "a GGUF source that names no file": _with("model.source", "gguf"),
+    "a GGUF file of a branch of the hub": _together(
+        {
+            "model.source": "gguf",
+            "model.gguf": {"id": "me/tea", "revision": "main", "file": "tea.gguf"},
+        }
+    ),
+    "a GGUF source of two places": _together(
+        {"model.source": "gguf", "model.gguf": {"path": "tea.gguf", "file": "tea.gguf"}}
+    ),
+    "a GGUF path where no file is": _together(
+        {"model.source": "gguf", "model.gguf": {"path": "tea.gguf"}}
+    ),
     "a seed that is a whole float": _with("seed", 4.0),
     "shards that are a whole float": _with("steering.sweep.shards", 4.0),
     "3,000 shards": _with("steering.sweep.shards", 3000),

@@ -8,7 +8,7 @@ import numpy as np
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score, score_completions
 from steerpaper.engine.text import Choice
 from steerpaper.judges.local import LocalJudge
@@ -65,18 +65,10 @@ def _activations(folder, model):
     read_activations(lm, [TEA], 256)
 
 
-LONG = {
-    **{"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64},
-    **{"short_factor": [1.0] * 4, "long_factor": [4.0] * 4},
-}
-
 CASES = {
     "a prompt that leaves a completion no room in the context": _sampled(250),
     "a fixed completion longer than the context": _long_completion,
     "a question to the local judge longer than the context": _long_question,
-    "a prompt beyond the length from which rotary positions move": _sampled(
-        100, rope_parameters=LONG
-    ),
     "a multiplier that is too large for float16": _scored(1000.0, "float16"),
     "a steered completion that is too large for any number": _sampled(
         3, Condition((1,), "behavior", 1e30), {"behavior": np.full((9, 32), 1e30)}

@@ -3,8 +3,8 @@
 A row's result must not depend on its company, to the last bit. So a row is padded to a width that
 follows from its own length, and runs only with rows of that width: it then goes through the same
 sums in the same order whatever the token budget, the shard or the other rows. Two things besides
-would change the order, on a CPU: matrix products of fewer than `LEAST` rows, so no width is below
-that, or rows are repeated (see `filled`); and a batch without any padding, for which attention
+would change the order, on a CPU: matrix products of fewer than `LEAST` tokens, so rows are repeated
+until there are as many (see `filled`); and a batch without any padding, for which attention
 takes another way, so every row has a masked column somewhere before or after it. (What is left: an
 MLP whose number of neurons is no multiple of 32 may have another last bit in a batch's last row.)
 """
@@ -12,16 +12,19 @@ MLP whose number of neurons is no multiple of 32 may have another last bit in a 
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from steerpaper.engine.forward import Change, Site, forward
+from steerpaper.engine.caches import Cache, Change, Site, below, no_cache
+from steerpaper.engine.forward import forward
 from steerpaper.engine.model import LanguageModel, out_of_memory
+from steerpaper.engine.together import TOGETHER, Together
+from steerpaper.engine.widths import columns_for, width_of
 from steerpaper.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -31,23 +34,13 @@ Result = TypeVar("Result")
 # what is done with a batch of whole rows: (items, ids [row, token], mask [row, token]) -> result
 Look = Callable[[list[int], Tensor, Tensor], Result]
 
-# products of fewer rows are summed in another order
-LEAST = 4
 # columns in which prefixes are kept: multiples of these
 KEPT = 64
 
 
-def width_of(length: int) -> int:
-    """The width that a row of `length` tokens is padded to: at most 3 more, or an eighth."""
-    step = LEAST
-    while length > 16 * step:
-        step *= 2
-    return -(-length // step) * step
-
-
 def filled(batch: Sequence[int], width: int) -> list[int]:
     """A batch with its first item repeated until its rows and columns make `LEAST`."""
-    return [*batch, *[batch[0]] * (-(-LEAST // width) - len(batch))]
+    return [*batch, *[batch[0]] * (columns_for(width) - len(batch))]
 
 
 def plan(widths: Sequence[int], budget: int) -> list[list[int]]:
@@ -66,18 +59,37 @@ def plan(widths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def run_batches(
-    widths: Sequence[int], budget: int, run: Callable[[list[int]], Result]
+    widths: Sequence[int],
+    budget: int,
+    run: Callable[[list[int]], Result],
+    together: Together | None = None,
 ) -> Iterator[tuple[list[int], Result]]:
     """Call `run` on every planned batch of items; on out-of-memory halve the batch and go on.
 
     Args:
         widths: tokens, padding included, that an item takes.
         budget: tokens that a batch may hold.
+        together: of a model that runs elsewhere, what lets batches run side by side.
 
     Raises:
         UserError: a single item does not fit in memory.
     """
-    todo = plan(widths, budget)[::-1]
+    batches = plan(widths, budget)
+    if together is None:
+        yield from _halving(batches, widths, run)
+        return
+    for some in groups_of(batches, widths):
+        halving = [_halving([batch], widths, run) for batch in some]
+        tasks: list[Callable[[], list[tuple[list[int], Result]]]]
+        tasks = [partial(list, one) for one in halving]
+        yield from chain(*together.at_once(tasks))
+
+
+def _halving(
+    batches: Sequence[list[int]], widths: Sequence[int], run: Callable[[list[int]], Result]
+) -> Iterator[tuple[list[int], Result]]:
+    """Run batches in order; one that does not fit in two halves."""
+    todo = [*batches[::-1]]
     while todo:
         batch = todo.pop()
         try:
@@ -88,7 +100,8 @@ def run_batches(
             if len(batch) == 1:
                 raise UserError(
                     f"out of memory with one sequence of {widths[batch[0]]} tokens; "
-                    "use a machine with more memory, a smaller model or shorter prompts"
+                    "use a machine with more memory, more GPUs a job (gpus_per_job), offload with "
+                    "a lower gpu_memory, a smaller model or shorter prompts"
                 ) from error
             log.warning("out of memory with %d sequences: halved and retried", len(batch))
             torch.cuda.empty_cache()
@@ -96,6 +109,20 @@ def run_batches(
             todo += [batch[half:], batch[:half]]
             continue
         yield batch, result
+
+
+def groups_of(batches: Sequence[list[int]], widths: Sequence[int]) -> Iterator[list[list[int]]]:
+    """Batches that run side by side, as many at a time as go in one request."""
+    some: list[list[int]] = []
+    tokens = 0
+    for batch in batches:
+        some.append(batch)
+        tokens += sum(widths[item] for item in batch)
+        if tokens >= TOGETHER:
+            yield some
+            some, tokens = [], 0
+    if some:
+        yield some
 
 
 def padded(
@@ -119,6 +146,9 @@ def run_rows(
 ) -> Iterator[tuple[list[int], Result]]:
     """Call `look` on every batch of whole rows, padded on the right; yields items and results.
 
+    What `look` is given is the batch with its first item repeated (see `filled`), so results may be
+    of more rows than the items are.
+
     Args:
         rows: token ids; every row has at least one.
         budget: tokens, padding included, that a batch may hold.
@@ -128,17 +158,20 @@ def run_rows(
     widths = [len(start) + width_of(len(row)) + 1 for row in rows]
 
     def run(batch: list[int]) -> Result:
-        full = [[*start, *rows[item]] for item in batch]
+        items = filled(batch, widths[batch[0]])
+        full = [[*start, *rows[item]] for item in items]
         ids, mask = padded(full, lm.pad, widths[batch[0]])
-        return look(batch, ids.to(lm.device), mask.to(lm.device))
+        return look(items, ids.to(lm.device), mask.to(lm.device))
 
-    return run_batches(widths, budget, run)
+    return run_batches(widths, budget, run, lm.together)
 
 
 def read_rows(
     lm: LanguageModel, ids: Tensor, mask: Tensor, reads: dict[Site, Change]
 ) -> dict[Site, Tensor]:
     """One forward pass of whole rows that keeps what `reads` asks for."""
+    if lm.stretch:
+        lm = lm.for_length(int(mask.sum(1).max()))
     found, _ = forward(lm, ids, mask, empty_prefix(lm, len(ids)).cache, reads=reads)
     return found
 
@@ -153,31 +186,22 @@ def last_tokens(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Keys and values of tokens already run, for a batch of rows.
+    """What is left of tokens already run, for a batch of rows.
 
     Attributes:
-        cache: the model's cache; every forward pass is given a copy.
+        cache: every forward pass is given a copy.
         mask: [row, token] 1 for tokens, 0 for padding.
     """
 
-    cache: DynamicCache
+    cache: Cache
     mask: Tensor
 
     def select(self, rows: Tensor, from_layer: int = 0) -> "Prefix":
         """Take rows, repeated as often as they are named; blocks below `from_layer` are left out.
 
-        The copy can grow without changing this prefix: a cache layer that grows makes new tensors.
+        The copy can grow without changing this prefix.
         """
-        cache = DynamicCache()
-        for layer, old in enumerate(self.cache.layers):
-            new = DynamicLayer()
-            new.lazy_initialization(old.keys, old.values)
-            # layers that will not run keep their length only, which the model's mask reads
-            take = layer >= from_layer
-            new.keys = old.keys.index_select(0, rows) if take else old.keys
-            new.values = old.values.index_select(0, rows) if take else old.values
-            cache.layers.append(new)
-        return Prefix(cache, self.mask.index_select(0, rows))
+        return Prefix(self.cache.select(rows, from_layer), self.mask.index_select(0, rows))
 
     def repeated(self, rows: int) -> "Prefix":
         """This prefix of one row, for so many rows."""
@@ -186,13 +210,7 @@ class Prefix:
     def widened(self, width: int) -> "Prefix":
         """This prefix with masked columns before it, up to `width` columns."""
         more = width - self.mask.shape[1]
-        cache = DynamicCache()
-        for old in self.cache.layers:
-            new = DynamicLayer()
-            new.lazy_initialization(old.keys, old.values)
-            new.keys, new.values = (pad(part, (0, 0, more, 0)) for part in (old.keys, old.values))
-            cache.layers.append(new)
-        return Prefix(cache, pad(self.mask, (more, 0)))
+        return Prefix(self.cache.widened(more), pad(self.mask, (more, 0)))
 
     def extend(self, mask: Tensor) -> Tensor:
         """The mask of this prefix followed by new tokens, [row, cached + token]."""
@@ -201,7 +219,8 @@ class Prefix:
 
 def empty_prefix(lm: LanguageModel, rows: int) -> Prefix:
     """A prefix of no tokens."""
-    return Prefix(DynamicCache(), torch.zeros(rows, 0, dtype=torch.long, device=lm.device))
+    none = torch.zeros(rows, 0, dtype=torch.long, device=lm.device)
+    return Prefix(no_cache(lm.how, rows), none)
 
 
 def joined(parts: Sequence[tuple[Sequence[int], Prefix]]) -> Prefix:
@@ -211,17 +230,11 @@ def joined(parts: Sequence[tuple[Sequence[int], Prefix]]) -> Prefix:
         parts: the rows' numbers, 0 to n - 1 each once, and the prefix.
     """
     order = torch.tensor([row for rows, _ in parts for row in rows]).argsort()
+    order = order.to(parts[0][1].mask.device)
     if len(parts) == 1:
-        return parts[0][1].select(order.to(parts[0][1].mask.device))
-    cache = DynamicCache()
-    for layers in zip(*(prefix.cache.layers for _, prefix in parts), strict=True):
-        new = DynamicLayer()
-        new.lazy_initialization(layers[0].keys, layers[0].values)
-        new.keys = torch.cat([layer.keys for layer in layers])
-        new.values = torch.cat([layer.values for layer in layers])
-        cache.layers.append(new)
-    mask = torch.cat([prefix.mask for _, prefix in parts])
-    return Prefix(cache, mask).select(order.to(mask.device))
+        return parts[0][1].select(order)
+    cache = below([prefix.cache for _, prefix in parts])
+    return Prefix(cache, torch.cat([prefix.mask for _, prefix in parts])).select(order)
 
 
 def shared_length(rows: Sequence[Ids]) -> int:
@@ -257,13 +270,13 @@ class Prefixes:
     def __init__(self, lm: LanguageModel, texts: Sequence[Ids]) -> None:
         """Run the root.
 
-        Where attention counts columns (a sliding window), padding between tokens would matter:
-        there the root stays empty.
+        Where padding between tokens would matter (a window that counts columns) the root stays
+        empty.
 
         Args:
             texts: token ids; a text may have none.
         """
-        self.root_length = 0 if lm.contiguous or not texts else shared_length(texts)
+        self.root_length = 0 if not lm.how.gaps or not texts else shared_length(texts)
         self._lm = lm
         self._rest = [text[self.root_length :] for text in texts]
         self.widths = [kept_width(len(rest)) for rest in self._rest]
@@ -293,9 +306,13 @@ class Prefixes:
         widths = [width_of(len(row)) + 1 for row in rows]
         parts = []
         for batch in plan(widths, sum(widths)):
-            width, root = widths[batch[0]], self._root.repeated(len(batch))
-            ids, mask = padded([rows[row] for row in batch], self._lm.pad, width, side="left")
-            found = self._run(root, ids, mask, edits(batch, width))
+            width = widths[batch[0]]
+            full = filled(batch, width)
+            ids, mask = padded([rows[row] for row in full], self._lm.pad, width, side="left")
+            root = self._root.repeated(len(full))
+            found = self._run(root, ids, mask, edits(full, width))
+            if len(full) > len(batch):
+                found = found.select(torch.arange(len(batch), device=ids.device))
             parts.append((batch, found.widened(self.root_length + kept_width(len(rows[0])))))
         return joined(parts)
 

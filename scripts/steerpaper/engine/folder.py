@@ -15,8 +15,8 @@ from steerpaper.errors import UserError
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.txt", "*.model")
 LONGEST = 400  # characters of what a library says that a message repeats
 # the number of blocks, and the longest sequence, by the families' names for them
-BLOCKS = ("num_hidden_layers", "n_layer")
-CONTEXT = ("max_position_embeddings", "n_positions")
+BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len")
 # what is an extent of some tensor, by the families' names
 WIDTHS = (
     *("hidden_size", "n_embd", "intermediate_size", "n_inner", "vocab_size", "head_dim"),
@@ -85,9 +85,11 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     path = Path(directory) / "config.json"
     config = read_object(path)
     for key in (*BLOCKS, *CONTEXT, *WIDTHS, "sliding_window"):
-        value = config.get(key)
-        if value is not None and (type(value) is not int or value < 1):
-            raise UserError(f"{path}: {key} is {value!r:.100}; expected a whole number above 0")
+        value, least = text_part(config).get(key), 0 if key == "sliding_window" else 1
+        # of some models one a block
+        for one in value if isinstance(value, list) and key in WIDTHS else [value]:
+            if one is not None and (type(one) is not int or one < least):
+                raise UserError(f"{path}: {key} is {one!r:.100}; expected a whole number above 0")
     if first_of(config, BLOCKS) is None:
         raise UserError(f"{path}: the number of blocks is missing ({' or '.join(BLOCKS)})")
     if (quantized := config.get("quantization_config")) is not None:
@@ -106,9 +108,16 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     return config
 
 
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a configuration says of text, where it is one of pictures or sound too."""
+    part = config.get("text_config")
+    return part if isinstance(part, Mapping) else config
+
+
 def first_of(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
-    """The value of the first of some keys that a configuration has, or None."""
-    return next((config[key] for key in keys if config.get(key) is not None), None)
+    """The value of the first of some keys that a configuration has of text, or None."""
+    text = text_part(config)
+    return next((text[key] for key in keys if text.get(key) is not None), None)
 
 
 def n_blocks(config: Mapping[str, Any]) -> int:

@@ -2,29 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from steerpaper.engine.batching import (
-    LEAST,
-    Prefix,
-    Prefixes,
-    empty_prefix,
-    filled,
-    padded,
-    run_batches,
-    width_of,
-)
+from steerpaper.engine.batching import Prefix, Prefixes, empty_prefix, filled, padded, run_batches
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition, untouched
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.sampling import draw
+from steerpaper.engine.sampling import draw, nucleus_by_sorting
+from steerpaper.engine.unembed import Logits
+from steerpaper.engine.widths import LEAST, width_of
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 
@@ -93,6 +88,8 @@ def sample_sequences(
         what = f"{one.name}: {len(one.prompt)} tokens and up to {decoding.max_new_tokens} new"
         longest = len(one.prompt) + decoding.max_new_tokens
         check_length(lm, longest, what, f"lower {decoding.key} or shorten the prompt")
+    longest = max((len(one.prompt) for one in requests), default=0) + decoding.max_new_tokens
+    lm = lm.for_length(longest)
     found: list[list[int]] = [[] for _ in requests]
     # where more of a prompt is steered than its last token, that differs from row to row: nothing
     # is shared
@@ -126,7 +123,7 @@ def sample_sequences(
     ]
     # a row keeps keys and values, but makes logits for its last token only: eight times as many
     # tokens fit as in a pass that scores them all, and the more rows share a step the better
-    batches = run_batches(widths, decoding.budget * 8, run)
+    batches = run_batches(widths, decoding.budget * 8, run, lm.together)
     for batch, completions in progress(batches, len(requests), "completions"):
         for request, completion in zip(batch, completions, strict=True):
             found[request] = completion
@@ -165,13 +162,14 @@ def _decode(
     place = torch.arange(1 - width, 1)
     for step in range(decoding.max_new_tokens):
         mask = prefix.extend(mask)
+        look = partial(choose.there, alive=alive, step=step) if lm.remote else _last
         _, logits = forward(
             lm,
             ids,
             mask,
             prefix.cache,
             edits=push.edits(alive, place + step if step else place),
-            logits=lambda x: x[:, -1].float().cpu(),
+            logits=look,
             logits_of_last=1,
         )
         assert logits is not None
@@ -179,7 +177,8 @@ def _decode(
         if broken.any():
             row = int(alive[broken][0])
             _refuse(lm, requests[row], completions[row], vectors)
-        chosen = choose.tokens(logits, alive, step)
+        # of a model that runs elsewhere the token came alone
+        chosen = logits[:, 0].long() if lm.remote else choose.tokens(logits, alive, step)
         for request, token in zip(alive.tolist(), chosen.tolist(), strict=True):
             if not ended[request]:
                 completions[request].append(token)
@@ -193,6 +192,11 @@ def _decode(
         alive, ids = alive[keep], chosen[keep][:, None].to(lm.device)
         mask, place = torch.ones_like(ids), torch.zeros(1, dtype=torch.long)
     return completions
+
+
+def _last(logits: Logits) -> Tensor:
+    """Logits of the last token, float32 [row, V]."""
+    return logits[:, -1].float().cpu()
 
 
 def _rows_to_keep(ended: Sequence[bool]) -> Tensor:
@@ -210,14 +214,14 @@ class _Push:
         self._prefilled = [request.prefilled for request in requests]
         steered = [condition for condition in self._conditions if condition is not None]
         self._kinds = sorted({(c.intervention, layer) for c in steered for layer in c.layers})
-        like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
         names = sorted({condition.direction for condition in steered})
         self._direction = [
             names.index(condition.direction) if condition is not None else 0
             for condition in self._conditions
         ]
         self._vectors = {
-            layer: directions_at(vectors, names, layer, like)[:, None] for _, layer in self._kinds
+            layer: directions_at(vectors, names, layer, lm.like(layer))[:, None]
+            for _, layer in self._kinds
         }
 
     def edits(self, alive: Tensor, place: Tensor) -> dict[Site, Change]:
@@ -290,7 +294,25 @@ class _Choice:
         chosen: Tensor = logits.argmax(-1)
         drawn = self._sampled[alive]
         if drawn.any():
-            uniform = self._uniforms[alive[drawn], step]
-            temperature, top_p = self._decoding.temperature, self._decoding.top_p
-            chosen[drawn] = draw(logits[drawn], uniform, temperature, top_p)
+            chosen[drawn] = draw(logits[drawn], *self._how(alive[drawn], step))
         return chosen
+
+    def there(self, logits: Logits, alive: Tensor, step: int) -> Tensor:
+        """The next token of every row as a number that is not finite where a logit is not.
+
+        For a model that runs elsewhere: float64 [row, 1], where V logits a row would have to come.
+        """
+        last = logits[:, -1].float()
+        drawn = self._sampled[alive].nonzero()[:, 0]
+        chosen = last.argmax(-1)
+        if len(drawn):
+            chosen[drawn] = draw(
+                last[drawn], *self._how(alive[drawn], step), keep=nucleus_by_sorting
+            )
+        broken = (~last.isfinite()).any(-1)
+        return chosen.double().masked_fill(broken, torch.nan)[:, None]
+
+    def _how(self, requests: Tensor, step: int) -> tuple[Tensor, float, float]:
+        """What `draw` is told of some requests: numbers, temperature, top_p."""
+        decoding = self._decoding
+        return self._uniforms[requests, step], decoding.temperature, decoding.top_p

@@ -10,18 +10,23 @@ What is not steered is run without a graph: its keys and values, and block 0 of 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.offloaded import weights_kept_out
 from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
+from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
 
 Gradients = NDArray[np.float64]
@@ -143,6 +148,7 @@ def completion_gradients(
         the numbers of some completions, and float64 [completion, L, d] in nats.
     """
     prefilled = [0] * len(prompts) if prefilled is None else prefilled
+    lm = lm.for_length(max((len(prompts[p]) + len(ids) for p, ids in completions), default=0))
     kept = [
         untouched(len(prompt), behind, [positions])
         for prompt, behind in zip(prompts, prefilled, strict=True)
@@ -177,7 +183,7 @@ def completion_gradients(
             )
             return _of_rows(lm, here, before, width, positions)[: len(batch)]
 
-        for batch, found in run_batches(widths, budget // GRAPH, run):
+        for batch, found in run_batches(widths, budget // GRAPH, run, lm.together):
             yield [mine[entry] for entry in batch], found
 
 
@@ -200,25 +206,50 @@ def _of_rows(
     last = torch.tensor([row.last for row in rows])
     number, start = torch.arange(len(rows), device=lm.device), last.to(lm.device)
     sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]
-    with torch.enable_grad():
-        residual, logprobs = forward(
-            lm,
-            ids,
-            before.extend(mask),
-            before.cache,
-            # the weights have no gradient, so the graph begins here
-            edits={sites[0]: lambda h: h.clone().requires_grad_()},
-            reads={site: lambda h: h for site in sites},
-            logits=lambda x: sum_logprobs(x, number, start, targets, target_mask),
-        )
-        assert logprobs is not None
-        # a row's log-probability depends on its own residual stream alone
-        slopes = torch.autograd.grad(logprobs.sum(), [residual[site] for site in sites])
+    added: dict[int, Tensor] = {}
+
+    def add(hidden: Tensor, layer: int) -> Tensor:
+        if layer not in added:
+            added[layer] = torch.zeros_like(hidden).requires_grad_()
+        return hidden + added[layer]
+
     condition = Condition((0,), "", 1.0, positions=positions)
     place = torch.arange(width)[None] - last[:, None]
     steered = strengths([condition] * len(rows), place, [row.prefilled for row in rows])
     steered = steered.to(lm.device, torch.float64)
-    # one after the other: a sum's order may follow from the number of rows beside it
-    sums = [(slope.double() * steered).cumsum(dim=1)[:, -1] for slope in slopes]
-    found: Gradients = torch.stack(sums, dim=1).cpu().numpy()
-    return found
+
+    def summed(slopes: Sequence[Tensor]) -> Tensor:
+        # one after the other: a sum's order may follow from the number of rows beside it
+        return torch.stack([(s.double() * steered).cumsum(dim=1)[:, -1] for s in slopes], dim=1)
+
+    # the weights have no gradient, so the graph begins here
+    edits: dict[Site, Change] = {sites[0]: lambda h: h.clone().requires_grad_()}
+    reads: dict[Site, Change] = {site: lambda h: h for site in sites}
+    look = partial(sum_logprobs, row=number, start=start, targets=targets, mask=target_mask)
+    if not lm.how.reuse:
+        # what is read of whole rows is no part of the graph; nothing that is added to them is
+        edits, reads = {site: partial(add, layer=site[0]) for site in sites}, {}
+    remote = lm.remote
+
+    def slopes_there(logits: Logits) -> Tensor:
+        assert remote
+        along = [added[layer] for layer, _ in sites]
+        return summed(remote.gradients(look(logits).sum(), along))
+
+    with torch.set_grad_enabled(remote is None), weights_kept_out(lm.nn._module):
+        residual, found = forward(
+            lm,
+            ids,
+            before.extend(mask),
+            before.cache,
+            edits=edits,
+            reads=reads,
+            logits=slopes_there if remote else look,
+        )
+        assert found is not None
+        if not remote:
+            # a row's log-probability depends on its own residual stream alone
+            along = [residual[site] if reads else added[site[0]] for site in sites]
+            found = summed(torch.autograd.grad(found.sum(), along))
+    by_row: Gradients = found.cpu().numpy()
+    return by_row

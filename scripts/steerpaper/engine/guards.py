@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import torch
-from transformers import DynamicCache
 
+from steerpaper.engine.caches import Change, Site, no_cache
 from steerpaper.engine.condition import Condition
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.rope import check_stretch
 from steerpaper.errors import UserError
 from steerpaper.finite import WAY_OUT
 
@@ -27,8 +26,6 @@ def check_length(lm: LanguageModel, length: int, what: str, way_out: str) -> Non
     """
     if lm.context and length > lm.context:
         raise UserError(f"{what}: {length} tokens, but the model reads {lm.context}; {way_out}")
-    if lm.stretch:
-        check_stretch(lm.stretch, length, lm.name)
 
 
 def named(condition: Condition | None) -> str:
@@ -55,12 +52,11 @@ def steered(
     """
     if condition is None:
         return {}
-    like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
     strength = strengths([condition], torch.arange(length)[None] - last, [prefilled])
     return {
         (layer, RESIDUAL): steer(
             condition.intervention,
-            directions_at(vectors, [condition.direction], layer, like)[:, None],
+            directions_at(vectors, [condition.direction], layer, lm.like(layer))[:, None],
             strength,
         )
         for layer in condition.layers
@@ -69,11 +65,12 @@ def steered(
 
 def first_broken(lm: LanguageModel, ids: Sequence[int], edits: Mapping[Site, Change]) -> int | None:
     """The first block after which the residual stream of a row is not finite, or None."""
+    lm = lm.for_length(len(ids))
     row = torch.tensor([list(ids)], device=lm.device)
     reads: dict[Site, Change] = {
         (layer, RESIDUAL): lambda hidden: hidden.isfinite().all() for layer in range(lm.n_layers)
     }
-    whole, _ = forward(lm, row, torch.ones_like(row), DynamicCache(), edits=edits, reads=reads)
+    whole, _ = forward(lm, row, torch.ones_like(row), no_cache(lm.how, 1), edits=edits, reads=reads)
     return next((layer for layer in range(lm.n_layers) if not whole[layer, RESIDUAL]), None)
 
 

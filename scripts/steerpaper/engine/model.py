@@ -1,34 +1,37 @@
-"""The language model: how it is loaded, on which device, and what proves that its parts are there.
+"""The language model: how it is loaded, on which device, and what is known of it.
 
 "residual stream after block l" is the output of block l, l = 0..L-1.
 """
 
-import atexit
+import inspect
 import logging
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from steerpaper.engine.families import Architecture, architecture
+from steerpaper.engine.finding import Architecture
 from steerpaper.engine.folder import read_config, reading, told
-from steerpaper.engine.pretrained import pretrained
+from steerpaper.engine.how import PLAIN, How
+from steerpaper.engine.loading import placed
+from steerpaper.engine.offloaded import device_of, input_device
+from steerpaper.engine.parts import BlockParts, find_parts, refuse
+from steerpaper.engine.placing import Placing, pick_devices
 from steerpaper.engine.rope import Stretch, stretch_of
 from steerpaper.engine.text import load_tokenizer
 from steerpaper.engine.unembed import Readout, readout_of
 from steerpaper.errors import UserError
-from steerpaper.finite import WAY_OUT
 from steerpaper.workflow import garbage
-from steerpaper.workflow.devices import hold
 from steerpaper.workflow.files import read_json
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from steerpaper.engine.remote import Remote
+    from steerpaper.engine.together import Together
 
-# of the largest logit: bfloat16's steps make 1% at most
-OFF = 0.1
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,13 @@ class LanguageModel:
         context: the longest sequence in tokens that the model can read, or None.
         pad: a token id to pad with; it is always masked.
         ends: the token ids that end a completion.
-        contiguous: a row's tokens must lie side by side (sliding-window attention counts columns).
-        device: where the weights are.
+        device: where its inputs go and its logits come from.
         name: as the manifest has it, for messages.
         where: its architecture.
+        how: how it is run (see `engine.proof`).
+        takes: what its module can be given, by name.
+        remote: where its passes run, if that is not this machine: then its module has no weights,
+            and `device` is where token ids are made.
     """
 
     nn: Any
@@ -58,88 +64,93 @@ class LanguageModel:
     context: int | None
     pad: int
     ends: frozenset[int]
-    contiguous: bool
     device: torch.device
     name: str
     where: Architecture
+    how: How
+    takes: frozenset[str]
+    remote: "Remote | None" = None
+    _shared: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the weights are in."""
-        dtype: torch.dtype = next(self.nn._module.parameters()).dtype
-        return dtype
+        """What the weights are in, or were before they were quantized."""
+        every: Iterator[torch.dtype] = (one.dtype for one in self.nn._module.parameters())
+        return next(dtype for dtype in every if dtype.is_floating_point)
 
-    @cached_property
-    def stretch(self) -> Stretch | None:
-        """How rotary positions are stretched, if they are."""
-        return stretch_of(self.nn._module.config.get_text_config())
+    def device_of(self, layer: int) -> torch.device:
+        """Where a block runs, and so where the residual stream after it is."""
+        return device_of(self.blocks[layer]._module, self.device)
+
+    def like(self, layer: int) -> Tensor:
+        """An empty tensor of the device and type of the residual stream after a block."""
+        return torch.empty(0, dtype=self.dtype, device=self.device_of(layer))
 
     @property
-    def longest(self) -> int | None:
-        """The longest sequence that can be run: of the context, or unstretched, or None."""
-        limits = [self.context, self.stretch.original if self.stretch and self.stretch.moves else 0]
-        return min((limit for limit in limits if limit), default=None)
+    def stretch(self) -> Stretch | None:
+        """How rotary positions are stretched, if they are."""
+        if "stretch" not in self._shared:
+            self._shared["stretch"] = stretch_of(self.nn._module.config.get_text_config())
+        stretch: Stretch | None = self._shared["stretch"]
+        return stretch
 
-    @cached_property
+    @property
+    def parts(self) -> BlockParts:
+        """Where its blocks keep heads and neurons.
+
+        Raises:
+            UserError: these cannot be told apart.
+        """
+        if self.nn._module.device.type == "meta":
+            raise refuse(self.name, "its weights are at NDIF (model.remote)")
+        if "parts" not in self._shared:
+            blocks = [block._module for block in self.blocks]
+            self._shared["parts"] = find_parts(self.name, self.nn._module, blocks)
+        parts: BlockParts = self._shared["parts"]
+        return parts
+
+    @property
     def readout(self) -> Readout | None:
         """Makes logits in float32; None where the model's own are (see `engine.unembed`)."""
+        if self.remote:
+            return self.remote.readout
         if self.dtype == torch.float32:
             return None
-        module = self.nn._module
-        return readout_of(
-            module.get_submodule(self.where.final_norm),
-            module.get_submodule(self.where.unembedding),
-            module.config.get_text_config(),
-        )
+        if "readout" not in self._shared:
+            module, norm = self.nn._module, self.where.final_norm
+            self._shared["readout"] = readout_of(
+                module.get_submodule(norm) if norm else torch.nn.Identity(),
+                module.get_submodule(self.where.unembedding),
+                module.config.get_text_config(),
+            )
+        readout: Readout = self._shared["readout"]
+        return readout
 
+    @property
+    def together(self) -> "Together | None":
+        """What lets batches run side by side, of a model that runs elsewhere."""
+        return self.remote.together if self.remote else None
 
-def pick_device(device: str) -> torch.device:
-    """Resolve the configuration's `device`; a CUDA device is this process's own until it ends.
+    def run(self, how: How) -> "LanguageModel":
+        """The same model, run in another way."""
+        return self if how == self.how else replace(self, how=how)
 
-    Raises:
-        UserError: the device is asked for and this machine has none.
-    """
-    have = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        device = next(name for name, there in have.items() if there)
-    if not have[device]:
-        raise UserError(
-            f"device: '{device}' is asked for, but torch {torch.__version__} finds none on this "
-            "machine; set device: auto or cpu, or install a build of torch for your GPU"
-        )
-    return own_gpu() if device == "cuda" else torch.device(device)
+    def for_length(self, length: int) -> "LanguageModel":
+        """The model as sequences of up to so many tokens need it.
 
-
-@cache
-def own_gpu() -> torch.device:
-    """Take one of the CUDA devices, for this process alone.
-
-    It is addressed by CUDA's number among the devices that CUDA shows: what CUDA_VISIBLE_DEVICES
-    holds (numbers, UUIDs, MIG names) is left to CUDA, which has read it by now.
-    """
-    devices = [torch.cuda.get_device_properties(k) for k in range(torch.cuda.device_count())]
-    number = hold([str(device.uuid) for device in devices])
-    log.info(
-        "GPU cuda:%d (%s, %s), one of %d",
-        *(number, devices[number].name, devices[number].uuid, len(devices)),
-    )
-    device = torch.device("cuda", number)
-    torch.cuda.set_device(device)
-    atexit.register(_log_peak_memory, device)
-    return device
-
-
-def _log_peak_memory(device: torch.device) -> None:
-    log.info(
-        "peak memory of %s: %.0f MB in tensors, %.0f MB reserved",
-        device,
-        torch.cuda.max_memory_allocated(device) / 1e6,
-        torch.cuda.max_memory_reserved(device) / 1e6,
-    )
+        Beyond the original length of rotary positions that move (see `engine.rope`), what was
+        computed of a beginning is not the whole's, nor is a row's what it is beside a longer one.
+        """
+        if not (self.stretch and self.stretch.moves and length > self.stretch.original):
+            return self
+        if "told" not in self._shared:
+            self._shared["told"] = True
+            log.warning(
+                "model %s: sequences of up to %d tokens; beyond %d its rotary positions (%s) "
+                "change with the length for all tokens: run %s, which is slower",
+                *(self.name, length, self.stretch.original, self.stretch.kind, PLAIN.told),
+            )
+        return self.run(PLAIN)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -150,67 +161,80 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
-def load(
-    directory: str | Path, *, device: str, dtype: str, threads: int, name: str | None = None
-) -> LanguageModel:
-    """Load a model folder in Hugging Face format and check that its parts are where expected.
+def open_folder(
+    directory: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    threads: int,
+    quantize: str | None = None,
+    placing: Mapping[str, Any] | None = None,
+    blocks: str | None = None,
+) -> tuple[Any, Any]:
+    """Load a model folder in Hugging Face format: its module, on its devices, and its tokenizer.
+
+    Args:
+        quantize: `4bit`, `8bit` or None (see `engine.placing`).
+        placing: how much of the machine it takes, by the names of `Placing`.
+        blocks: the path of its list of blocks, where it is known.
 
     Raises:
-        UserError: unknown model type, device that is not there, unusable files, too little memory,
-            or parts that a tiny forward pass does not find where the architecture says.
+        UserError: a device that is not there, unusable files, or too little memory.
     """
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
-    where = architecture(directory)
-    target = pick_device(device)
-
-    from nnsight import TransformersModel
-
+    share = Placing(**(placing or {}))
+    devices = pick_devices(device, share.gpus)
     read_config(directory)
     tokenizer = load_tokenizer(directory)
     try:
-        module = pretrained(directory, getattr(torch, dtype))
-        # weights are never differentiated: a pass that is keeps nothing for theirs
-        module.to(target).eval().requires_grad_(False)
+        module = placed(directory, getattr(torch, dtype), devices, share, blocks, quantize)
     except UserError:
         raise
     except Exception as error:  # whatever transformers raises at files that came as data
         if out_of_memory(error):
             raise UserError(
-                f"{directory}: out of memory while the model is loaded onto {target} in {dtype}; "
-                "use a smaller model, a machine with more memory or a dtype of fewer bytes"
+                f"{directory}: out of memory while the model is loaded onto "
+                f"{', '.join(map(str, devices))} in {dtype}; raise gpus_per_job, set offload.to: "
+                "cpu or disk (docs/clusters.md), or use a smaller model, a machine with more "
+                "memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
-    with reading(f"{directory}: the model cannot be run"):
-        return wrap(
-            TransformersModel(module, task="text-generation", tokenizer=tokenizer),
-            tokenizer,
-            where,
-            name or Path(directory).name,
-        )
+    return module, tokenizer
 
 
-def wrap(nn: Any, tokenizer: Any, where: Architecture, name: str) -> LanguageModel:
-    """Make a `LanguageModel` of an nnsight model, and check it by a tiny forward pass."""
-    config = nn._module.config.get_text_config()
+def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) -> LanguageModel:
+    """Make a `LanguageModel` of a module of which it is known where its parts are."""
+    from nnsight import TransformersModel
+
+    device = next(module.parameters()).device
+    elsewhere = {"device": "meta"} if device.type == "meta" else {}
+    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer, **elsewhere)
+    config = module.config.get_text_config()
     blocks = list(part_of(nn, where.blocks, name))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    lm = LanguageModel(
+    return LanguageModel(
         nn=nn,
         tokenizer=tokenizer,
         blocks=blocks,
         n_layers=len(blocks),
         width=config.hidden_size,
-        context=getattr(config, "max_position_embeddings", None),
+        context=context_of(config),
         pad=pad or 0,
-        ends=_ends(nn._module, tokenizer),
-        contiguous=getattr(config, "sliding_window", None) is not None,
-        device=next(nn._module.parameters()).device,
+        ends=_ends(module, tokenizer),
+        device=torch.device("cpu") if elsewhere else input_device(module),
         name=name,
         where=where,
+        how=how,
+        takes=frozenset(inspect.signature(type(module).forward).parameters),
     )
-    _check(lm, part_of(nn, where.final_norm, name), part_of(nn, where.unembedding, name))
-    return lm
+
+
+def context_of(config: Any) -> int | None:
+    """The longest sequence that a text model's configuration allows, or None."""
+    # as MPT calls it
+    longest = getattr(config, "max_position_embeddings", None) or getattr(config, "max_seq_len", 0)
+    return longest or None
 
 
 def _ends(module: Any, tokenizer: Any) -> frozenset[int]:
@@ -236,61 +260,42 @@ def part_of(nn: Any, path: str, name: str) -> Any:
     return part
 
 
-def _check(lm: LanguageModel, final_norm: Any, unembedding: Any) -> None:
-    # two tokens, since a padding token may be a row of zeros
-    ids = torch.tensor([[0, 1]], device=lm.device)
-    saved: list[Tensor]
-    with lm.nn.trace({"input_ids": ids, "attention_mask": torch.ones_like(ids)}):
-        saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
-        for block in lm.blocks:
-            saved.append(block.output)
-        saved.append(final_norm.input)
-        saved.append(unembedding.output)
-        logits = lm.nn.output.logits.save()
-    for layer, residual in enumerate(saved[:-1]):
-        if not isinstance(residual, Tensor) or residual.shape != (1, 2, lm.width):
-            raise UserError(
-                f"model {lm.name}: block {layer} returns {_shape(residual)}, "
-                f"expected a tensor [1, 2, {lm.width}]"
-            )
-        if layer < lm.n_layers and not residual.isfinite().all():
-            raise UserError(
-                f"model {lm.name}: after block {layer} the residual stream is not finite in "
-                f"{str(lm.dtype).removeprefix('torch.')}: {WAY_OUT}"
-            )
-    if not torch.equal(saved[lm.n_layers - 1], saved[lm.n_layers]):
-        raise UserError(
-            f"model {lm.name}: the final norm does not read the last block's output, "
-            "so the residual stream is not where the architecture says"
-        )
-    if lm.readout:
-        _check_logits(lm, lm.readout(saved[lm.n_layers]), logits.float())
-
-
-def _check_logits(lm: LanguageModel, ours: Tensor, theirs: Tensor) -> None:
-    """Compare float32 logits with the model's own, which are on a coarser grid."""
-    off = float((ours - theirs).abs().max() / theirs.abs().max())
-    if off > OFF:
-        raise UserError(
-            f"model {lm.name}: its logits are not what final norm and unembedding give (off by "
-            f"{off:.0%} of the largest): it does something else to them, which must be added to "
-            "scripts/steerpaper/engine/unembed.py; or set dtype: float32"
-        )
-
-
-def _shape(value: Any) -> str:
-    return (
-        f"[{', '.join(map(str, value.shape))}]" if isinstance(value, Tensor) else str(type(value))
-    )
-
-
 def load_manifest(
-    manifest: str | Path, *, device: str, dtype: str, threads: int
+    engine: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    threads: int,
+    quantize: str | None = None,
+    placing: Mapping[str, Any] | None = None,
 ) -> tuple[LanguageModel, dict[str, Any]]:
-    """Load the model beside a manifest, and read the manifest."""
-    origin = read_json(manifest)
-    directory = Path(manifest).parent
-    lm = load(directory, device=device, dtype=dtype, threads=threads, name=origin["name"])
+    """Load the model that rule `engine` has proved, and read its manifest.
+
+    Args:
+        engine: that rule's file: where the model is, where its parts are, and how it is run.
+        device, dtype, threads, quantize, placing: as `open_folder` takes them.
+    """
+    proved = read_json(engine)
+    directory = Path(engine).parent / proved["model"]
+    origin = read_json(directory / "manifest.json")
+    where, how = Architecture(**proved["where"]), How(**proved["how"])
+    if origin.get("remote"):
+        from steerpaper.engine.service import open_remote
+
+        return open_remote(directory, origin, dtype, threads, where, how), origin
+    module, tokenizer = open_folder(
+        directory,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        quantize=quantize,
+        placing=placing,
+        blocks=where.blocks,
+    )
+    with reading(f"{directory}: the model cannot be run"):
+        lm = wrap(module, tokenizer, where, how, origin["name"])
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
+    if how != How():
+        log.info("it is run %s", how.told)
     garbage.resume()
     return lm, origin

@@ -1,7 +1,7 @@
 """A causal language model from a folder's safetensors: every tensor in its place, or none.
 
-The one call that reads weights: on a device, or on torch's meta device, where only names and
-shapes are read.
+The one call that reads weights: on a device, over several, or on torch's meta device, where only
+names and shapes are read.
 """
 
 import re
@@ -18,11 +18,18 @@ from steerpaper.errors import UserError
 CONSTANT = re.compile(r"\.attn\.masked_bias$")
 
 
-def pretrained(directory: str | Path, dtype: torch.dtype, place: str | None = None) -> Any:
+def pretrained(
+    directory: str | Path,
+    dtype: torch.dtype,
+    place: str | Mapping[str, int | str] | None = None,
+    **options: Any,
+) -> Any:
     """Load a model folder's module.
 
     Args:
-        place: `meta`: names and shapes alone, no weights.
+        place: `meta`: names and shapes alone, no weights; or what lies where, as accelerate takes
+            it.
+        options: more of what transformers takes.
 
     Raises:
         UserError: the weights are not those of the model that config.json describes.
@@ -42,9 +49,28 @@ def pretrained(directory: str | Path, dtype: torch.dtype, place: str | None = No
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # they are named below
         output_loading_info=True,
+        **options,
     )
     refuse_misfits(directory, loaded)
     return module
+
+
+def described(directory: str | Path, dtype: torch.dtype) -> Any:
+    """The module that a model folder's configuration describes, without weights.
+
+    Raises:
+        Exception: whatever transformers raises at files that it cannot use.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+    if (Path(directory) / "generation_config.json").exists():
+        module.generation_config = GenerationConfig.from_pretrained(
+            directory, local_files_only=True
+        )
+    return module.eval().requires_grad_(False)
 
 
 def refuse_misfits(place: str | Path, loaded: Mapping[str, Any]) -> None:

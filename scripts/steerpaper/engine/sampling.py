@@ -1,5 +1,7 @@
 """Choosing next tokens, greedily or by a seeded draw, row by row independently of the batch."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -27,16 +29,33 @@ def nucleus(logits: Tensor, top_p: float) -> Tensor:
     return probabilities.where(probabilities >= least, 0.0)
 
 
-def draw(logits: Tensor, uniform: Tensor, temperature: float, top_p: float) -> Tensor:
+def nucleus_by_sorting(logits: Tensor, top_p: float) -> Tensor:
+    """The same, without a look at the numbers on the way: for a model that runs elsewhere."""
+    probabilities = torch.softmax(logits.double(), dim=-1)
+    if top_p >= 1:
+        return probabilities
+    top = probabilities.sort(dim=-1, descending=True).values
+    last = (top.cumsum(-1) < top_p).sum(-1, keepdim=True).clamp(max=top.shape[-1] - 1)
+    return probabilities.where(probabilities >= top.gather(-1, last), 0.0)
+
+
+def draw(
+    logits: Tensor,
+    uniform: Tensor,
+    temperature: float,
+    top_p: float,
+    keep: Callable[[Tensor, float], Tensor] = nucleus,
+) -> Tensor:
     """Draw one token a row by inverting the cumulative distribution in the vocabulary's order.
 
     Args:
         logits: [row, V].
         uniform: [row] numbers in [0, 1), one from each row's own stream.
+        keep: sets the probabilities of the tokens that are not drawn to zero.
 
     Returns:
         token ids [row].
     """
-    mass = nucleus(logits / temperature, top_p).cumsum(-1)
+    mass = keep(logits / temperature, top_p).cumsum(-1)
     target = uniform.double()[:, None] * mass[:, -1:]
     return torch.searchsorted(mass, target, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)

@@ -5,8 +5,10 @@ once and shared by all conditions; the unsteered suffix is run once, and its res
 block l is where the conditions steered at block l enter: blocks 0..l are not run again for them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,11 +18,12 @@ from torch import Tensor
 
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
 from steerpaper.engine.condition import Condition, untouched
-from steerpaper.engine.forward import RESIDUAL, forward
+from steerpaper.engine.forward import RESIDUAL, forward, picked
 from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.remote import at_once
 from steerpaper.engine.text import Choice
 from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
@@ -29,6 +32,8 @@ from steerpaper.progress import progress
 PART = 64
 # conditions that run in the same batches: their blocks, and their intervention
 Group = tuple[tuple[int, ...], str]
+# scores: completion in the batch, column, value
+Scored = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,7 @@ def score_completions(
     for prompt, ids in completions:
         length = len(prompts[prompt]) + len(ids)
         check_length(lm, length, f"{names[prompt]} with what follows it", "shorten it or remove it")
+    lm = lm.for_length(max((len(prompts[p]) + len(ids) for p, ids in completions), default=0))
     prefilled = [0] * len(prompts) if prefilled is None else prefilled
     positions = {condition.positions for condition in conditions}
     kept = [
@@ -196,7 +202,7 @@ def score_completions(
             )
             return scorer.score(here, before, widths[batch[0]])
 
-        for _, (numbers, found) in run_batches(widths, budget, run):
+        for _, (numbers, found) in run_batches(widths, budget, run, lm.together):
             if not np.isfinite(found).all():
                 first, column = np.argwhere(~np.isfinite(found))[0]
                 prompt, ids = completions[numbers[first]]
@@ -258,42 +264,53 @@ class _Scorer:
         """The rows' completions, and their float64 [completion, 1 + condition]."""
         lm, device = self._lm, self._lm.device
         batch = _Batch.of(rows, self._targets, lm, before, width)
-        clean = before.select(torch.arange(len(rows), device=device))
-        residual, base = forward(
-            lm,
-            batch.ids,
-            clean.extend(batch.mask),
-            clean.cache,
-            reads={(layers[0], RESIDUAL): lambda h: h.clone() for layers, _ in self._groups},
-            logits=lambda x: sum_logprobs(
-                x, batch.row, batch.start, batch.targets, batch.target_mask
-            ),
-        )
-        assert base is not None
+        entered: dict[int, Tensor] = {}
+
+        def unsteered() -> list[Scored]:
+            clean = before.select(torch.arange(len(rows), device=device))
+            # whole rows that are run anew do not enter at a block
+            reads = {(layers[0], RESIDUAL): torch.clone for layers, _ in self._groups}
+            residual, base = forward(
+                lm,
+                batch.ids,
+                clean.extend(batch.mask),
+                clean.cache,
+                reads=reads if lm.how.reuse else {},
+                logits=lambda x: sum_logprobs(
+                    x, batch.row, batch.start, batch.targets, batch.target_mask
+                ),
+            )
+            assert base is not None
+            entered.update({layer: found for (layer, _), found in residual.items()})
+            return [(torch.arange(len(base)), torch.zeros(len(base), dtype=torch.long), base.cpu())]
+
+        groups = self._groups.items()
+        tasks: list[Callable[[], list[Scored]]] = [unsteered]
+        tasks += [partial(self._steered, batch, *group, entered, width) for group in groups]
         found = torch.zeros(len(batch.row), 1 + len(self._conditions), dtype=torch.float64)
-        found[:, 0] = base.cpu()
-        for group, numbers in self._groups.items():
-            entered = residual[group[0][0], RESIDUAL]
-            for scores, columns, values in self._steered(batch, group, numbers, entered, width):
-                found[scores, columns] = values
-        numbers = [number for row in rows for number in row.completions]
-        return numbers, found.numpy()
+        for scores, columns, logprobs in chain(*at_once(lm.remote, tasks)):
+            found[scores, columns] = logprobs
+        return [number for row in rows for number in row.completions], found.numpy()
 
     def _steered(
-        self, batch: "_Batch", group: Group, numbers: list[int], entered: Tensor, width: int
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Scores (completion in the batch, column, value) of one group of conditions."""
+        self,
+        batch: "_Batch",
+        group: Group,
+        numbers: list[int],
+        entered: Mapping[int, Tensor],
+        width: int,
+    ) -> list[Scored]:
+        """Scores of one group of conditions; `entered` is empty where rows are run anew."""
         lm, (layers, intervention) = self._lm, group
         chosen = [self._conditions[number] for number in numbers]
+        n_rows, first = len(batch.ids), layers[0]
+        names = [condition.direction for condition in chosen]
         push = {
-            layer: directions_at(self._vectors, [c.direction for c in chosen], layer, entered)[
-                :, None
-            ]
+            layer: directions_at(self._vectors, names, layer, lm.like(layer))[:, None]
             for layer in layers
         }
-        n_rows = len(batch.ids)
 
-        def run(entries: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        def run(entries: list[int]) -> Scored:
             # an entry is condition × row; its scores are those of its row
             which = torch.tensor(filled(entries, width), device=lm.device)
             condition, row = which // n_rows, which % n_rows
@@ -304,17 +321,19 @@ class _Scorer:
                 [batch.prefilled[r] for r in row.tolist()],
             )
             edit = {
-                layer: steer(intervention, push[layer][condition], strength) for layer in layers
+                layer: steer(intervention, vectors[condition.to(vectors.device)], strength)
+                for layer, vectors in push.items()
             }
-            first = layers[0]
+            begun = first in entered
+            enter = (first, edit[first](picked(entered[first], row))) if begun else None
             copy = batch.before.select(row, from_layer=first + 1)
             _, logprobs = forward(
                 lm,
                 batch.ids[row],
                 copy.extend(batch.mask[row]),
                 copy.cache,
-                enter=(first, edit[first](entered[row])),
-                edits={(layer, RESIDUAL): edit[layer] for layer in layers[1:]},
+                enter=enter,
+                edits={(layer, RESIDUAL): edit[layer] for layer in layers[begun:]},
                 logits=lambda x: sum_logprobs(
                     x, hits, batch.start[scores], batch.targets[scores], batch.target_mask[scores]
                 ),
@@ -323,8 +342,8 @@ class _Scorer:
             column = 1 + torch.tensor(numbers)[condition[hits].cpu()]
             return scores.cpu(), column, logprobs.cpu()
 
-        for _, values in run_batches([width] * (n_rows * len(chosen)), self._budget, run):
-            yield values
+        batches = run_batches([width] * (n_rows * len(chosen)), self._budget, run, lm.together)
+        return [values for _, values in batches]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from steerpaper.engine.offloaded import weight_of
+
 
 class Logits(Protocol):
     """Logits [row, token, V], at hand or computed where they are looked at."""
@@ -45,8 +47,8 @@ class Readout:
     after: Callable[[Tensor], Tensor]
 
     def __call__(self, residual: Tensor) -> Tensor:
-        """Float32 logits [..., V] of a residual stream [..., d]."""
-        return self.after(self.unembedding(self.norm(residual.float())))
+        """Float32 logits [..., V] of a residual stream [..., d], on the device of this."""
+        return self.after(self.unembedding(self.norm(residual.float()))).to(residual.device)
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,18 @@ def readout_of(norm: nn.Module, unembedding: nn.Module, config: Any) -> Readout:
 
 
 def in_float32(module: nn.Module) -> Callable[[Tensor], Tensor]:
-    """What a module without parts computes, with its weights in float32."""
+    """What a module without parts computes, with its weights in float32, where these are."""
     twin = copy(module)
     twin._parameters = {
-        name: None if weight is None else nn.Parameter(weight.float(), requires_grad=False)
+        name: None
+        if weight is None
+        else nn.Parameter(weight_of(module, name).float(), requires_grad=False)
         for name, weight in module._parameters.items()
     }
+    like = next((weight for weight in twin._parameters.values() if weight is not None), None)
     # the class's own: on the module itself nnsight has put its reading and writing
     forward = type(module).forward
-    return lambda hidden: forward(twin, hidden)
+    return lambda hidden: forward(twin, hidden if like is None else hidden.to(like.device))
 
 
 def after_unembedding(config: Any) -> Callable[[Tensor], Tensor]:

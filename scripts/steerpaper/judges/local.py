@@ -46,7 +46,7 @@ class LocalJudge:
     def fits(self, question: Asked) -> bool:
         """Whether the question and an answer are within the model's context."""
         length = len(self._ids(question)) + self._decoding.max_new_tokens
-        return length <= (self._lm.longest or np.inf)
+        return length <= (self._lm.context or np.inf)
 
     def prepare(self, questions: Sequence[Asked], follow_ups: Sequence[FollowUps] = ()) -> None:
         """Nothing is paid for here."""
@@ -80,7 +80,7 @@ class LocalJudge:
     def differences(self, questions: Sequence[str], baseline: str) -> list[float]:
         """Log p(Yes) - log p(No) of every question, less the baseline's; NaN if it does not fit."""
         asked = [self._choice(question) for question in (*questions, baseline)]
-        room = self._lm.longest or np.inf
+        room = self._lm.context or np.inf
         read = [number for number, choice in enumerate(asked) if choice.length <= room]
         found = np.full(len(asked), np.nan)
         if read:

@@ -17,12 +17,14 @@ def local_judge(
     budget: int,
     max_new_tokens: int,
     section: str,
+    quantize: str | None = None,
+    placing: Mapping[str, Any] | None = None,
 ) -> Judge:
     """The study's own model as judge.
 
     Args:
         manifest: of the model.
-        device, dtype: as `load` takes them.
+        device, dtype, quantize, placing: as `load` takes them.
         date: what chat templates are told is today.
         budget, max_new_tokens, section: as `LocalJudge` takes them.
     """
@@ -31,7 +33,9 @@ def local_judge(
     from steerpaper.engine.text import fix_date
     from steerpaper.judges.local import LocalJudge
 
-    lm, _ = load_manifest(manifest, device=device, dtype=dtype, threads=threads)
+    lm, _ = load_manifest(
+        manifest, device=device, dtype=dtype, threads=threads, quantize=quantize, placing=placing
+    )
     fix_date(lm.tokenizer, date)
     return LocalJudge(lm, max_new_tokens=max_new_tokens, budget=budget, section=section)
 

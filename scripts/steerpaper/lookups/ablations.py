@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import LEAST, empty_prefix, padded, run_batches, width_of
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward, heads_of_nothing
+from steerpaper.engine.batching import empty_prefix, filled, padded, run_batches
+from steerpaper.engine.caches import Change, Site
+from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
+from steerpaper.engine.widths import STEP, width_of
 from steerpaper.lookups.heads import NEURON
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
@@ -75,6 +77,7 @@ def ablate(
     """
     keep = heads_of_nothing(lm) if published else None
     prompts = sorted({ablation.prompt for ablation in ablations})
+    lm = lm.for_length(max(map(len, prompts), default=0))
     of_prompt: dict[tuple[int, ...], list[int]] = {prompt: [] for prompt in prompts}
     for number, ablation in enumerate(ablations):
         of_prompt[ablation.prompt].append(number)
@@ -83,11 +86,13 @@ def ablate(
     widths = [width_of(len(prompt)) + 1 for prompt in prompts]
 
     def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
-        chosen = [prompts[number] for number in batch]
-        numbers = [(row, n) for row, prompt in enumerate(chosen) for n in of_prompt[prompt]]
+        chosen = [prompts[number] for number in filled(batch, STEP)]
+        mine = chosen[: len(batch)]
+        numbers = [(row, n) for row, prompt in enumerate(mine) for n in of_prompt[prompt]]
         return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget, keep)
 
-    for _, found in progress(run_batches(widths, budget, run), len(prompts), "ablations"):
+    batches = run_batches(widths, budget, run, lm.together)
+    for _, found in progress(batches, len(prompts), "ablations"):
         for numbers, (logprob, ablated, activation) in found:
             effects.logprob[numbers] = logprob.numpy()
             effects.ablated_logprob[numbers] = ablated.numpy()
@@ -112,7 +117,9 @@ def _ablate_batch(
         site = (ablations[number].layer, ablations[number].site)
         of_site.setdefault(site, []).append((row, number))
     reads: dict[Site, Change] = dict.fromkeys(of_site, lambda x: x[:, -1].clone())
-    reads |= {(layer - 1, RESIDUAL): lambda h: h.clone() for layer, _ in of_site if layer}
+    # whole rows that are run anew do not enter at a block
+    enters = lm.how.reuse
+    reads |= {(layer - 1, RESIDUAL): torch.clone for layer, _ in of_site if layer and enters}
     clean, logprobs = forward(
         lm,
         ids,
@@ -120,7 +127,7 @@ def _ablate_batch(
         empty_prefix(lm, len(prompts)).cache,
         reads=reads,
         logits=lambda x: x[:, -1].float().log_softmax(-1),
-        logits_of_last=LEAST,
+        logits_of_last=STEP,
     )
     assert logprobs is not None
     found = []
@@ -129,18 +136,21 @@ def _ablate_batch(
         def run(
             batch: list[int], site: Site = site, here: list[tuple[int, int]] = here
         ) -> tuple[list[int], Tensor]:
-            chosen = [here[entry][1] for entry in batch]
-            row = torch.tensor([here[entry][0] for entry in batch], device=lm.device)
-            before = clean[site[0] - 1, RESIDUAL][row] if site[0] else None
+            full = filled(batch, STEP)
+            chosen = [here[entry][1] for entry in full]
+            row = torch.tensor([here[entry][0] for entry in full], device=lm.device)
+            before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] and enters else None
             own = [ablations[number] for number in chosen]
             kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
             lost, ablated = _without(
-                lm, ids[row], mask[row], site, own, clean[site][row], before, kept
+                lm, ids[row], mask[row], site, own, picked(clean[site], row), before, kept
             )
             token = torch.tensor([ablation.token for ablation in own], device=lm.device)
-            return chosen, torch.stack([logprobs[row, token], ablated, lost]).double().cpu()
+            parts = [logprobs[row, token], ablated, lost.to(lm.device)]
+            return chosen[: len(batch)], torch.stack(parts)[:, : len(batch)].double().cpu()
 
-        found += [result for _, result in run_batches([width] * len(here), budget, run)]
+        batches = run_batches([width] * len(here), budget, run, lm.together)
+        found += [result for _, result in batches]
     return found
 
 
@@ -159,16 +169,17 @@ def _without(
     Args:
         ids, mask: [row, token], left-padded.
         there: [row, width of the site] what stands there at the last token.
-        before: [row, token, d] the residual stream after the block before; None for block 0.
+        before: [row, token, d] the residual stream after the block before; None for block 0,
+            and where rows are run anew.
         kept: [width of the site] what takes the place of what is taken out; None for zero.
     """
-    kept = torch.zeros_like(there[0]) if kept is None else kept
+    kept = torch.zeros_like(there[0]) if kept is None else kept.to(there.device)
     token = torch.tensor([ablation.token for ablation in ablations], device=lm.device)
-    unit = torch.tensor([ablation.unit for ablation in ablations], device=lm.device)
+    unit = torch.tensor([ablation.unit for ablation in ablations], device=there.device)
     # [row, width of the site] true where the row's own unit is
     wide = there.shape[-1]
     size = wide // head_count(lm) if site[1] == "heads" else 1
-    own = torch.arange(wide, device=lm.device)[None] // size == unit[:, None]
+    own = torch.arange(wide, device=there.device)[None] // size == unit[:, None]
     _, ablated = forward(
         lm,
         ids,
@@ -177,7 +188,7 @@ def _without(
         enter=(site[0] - 1, before) if before is not None else None,
         edits={site: lambda x: torch.where(own[:, None], kept, x)},
         logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
-        logits_of_last=LEAST,
+        logits_of_last=STEP,
     )
     assert ablated is not None
     lost = (there - kept)[own].reshape(len(ablations), size).float()

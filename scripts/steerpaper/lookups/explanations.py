@@ -91,7 +91,8 @@ def explain_heads(
         examples: at most so many active and so many inactive train prompts are shown, the
             highest-ranked first; None for all; fewer where the explainer cannot read as many.
         tokens: by (block, neuron), the neuron's token: the explainer is told it, and every prompt
-            ends with it (the paper's task); None where it is not.
+            ends with it, as the authors have it (src/neuron_explain.py at f97f993, lines 33 to 73,
+            generate_explanation_prompt_dict); None where it is not.
 
     Returns:
         explanations: `heads` with explainer, examples (a side), question, explanation, left_out.

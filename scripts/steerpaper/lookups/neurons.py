@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.weights import final_norm, fold_norm, neurons_out, unembedding
+from steerpaper.engine.weights import final_norm, neurons_out, unembedding
 from steerpaper.errors import UserError
 from steerpaper.seeds import stream
 
@@ -39,7 +39,11 @@ class Best:
 
 
 def congruence(written: Tensor, read: Tensor) -> Tensor:
-    """s_i(t) = <W_out[i], W_U[:, t]>: [neuron, token] of [neuron, d] and [token, d]."""
+    """s_i(t) = <W_out[i], W_U[:, t]>: [neuron, token] of [neuron, d] and [token, d].
+
+    Where a norm stands behind the MLP, W_out[i] has that norm's gain folded in and not its scale: a
+    positive number a token and block, which no neuron of a block has over another.
+    """
     return written @ read.T
 
 
@@ -49,7 +53,7 @@ def read_directions(lm: LanguageModel) -> Tensor:
     Centring subtracts one number from all congruences of a neuron: what every token gains, no
     token gains over another.
     """
-    folded = fold_norm(lm, final_norm(lm), unembedding(lm)).float()
+    folded = final_norm(lm).fold(unembedding(lm)).float()
     return folded - folded.mean(dim=0, keepdim=True)
 
 
@@ -92,8 +96,9 @@ def best_congruence(
 
 def model_congruence(lm: LanguageModel, layers: Sequence[int]) -> Best:
     """`best_congruence` of a model's neurons."""
-    blocks = (neurons_out(lm, layer).float() for layer in range(lm.n_layers))
-    return best_congruence(blocks, read_directions(lm), layers)
+    read = read_directions(lm)
+    blocks = (neurons_out(lm, layer).float().to(read.device) for layer in range(lm.n_layers))
+    return best_congruence(blocks, read, layers)
 
 
 def token_texts(tokenizer: Any, vocabulary: int) -> list[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.batching import Ids, read_rows, run_rows
-from steerpaper.engine.forward import Change, Site
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
 from steerpaper.progress import progress
@@ -114,7 +114,8 @@ def top_activations(
     """
     start = beginning(lm.tokenizer, bos)
     index = {
-        layer: torch.tensor(list(chosen), device=lm.device) for layer, chosen in neurons.items()
+        layer: torch.tensor(list(chosen), device=lm.device_of(layer))
+        for layer, chosen in neurons.items()
     }
     top = no_top(sum(map(len, neurons.values())), k)
 
@@ -123,15 +124,17 @@ def top_activations(
             (layer, "neurons"): partial(_columns, columns=chosen) for layer, chosen in index.items()
         }
         got = read_rows(lm, ids, mask, reads)
-        activation = torch.cat([got[layer, "neurons"] for layer in neurons], dim=-1)
+        found = [got[layer, "neurons"].to(lm.device) for layer in neurons]
+        activation = torch.cat(found, dim=-1)
         maximum, position = maximum_over_tokens(activation[:, len(start) :], mask[:, len(start) :])
         return maximum.T.cpu(), position.T.cpu()
 
     for first, piece in _pieces(prompts, max(PLANNED, budget // 8)):
         batches = run_rows(lm, piece, budget, look, start)
         for items, (maximum, position) in progress(batches, len(piece), "activations"):
-            prompt = np.broadcast_to(np.array(items) + first, maximum.shape)
-            top = merge_top(top, Top(maximum.numpy(), prompt, position.numpy()))
+            mine = slice(len(items))
+            prompt = np.broadcast_to(np.array(items) + first, maximum[:, mine].shape)
+            top = merge_top(top, Top(maximum[:, mine].numpy(), prompt, position[:, mine].numpy()))
     return top
 
 

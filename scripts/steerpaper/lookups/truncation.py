@@ -2,7 +2,7 @@
 
 The suffix ends at the token where the neuron fires most and keeps a share (80% in the paper) of the
 activation. Longer suffixes need not fire more, so all lengths are tried from 1 on until one keeps
-the share. The authors bisect (src/neuron_texts.py, lines 129 to 150, at commit f97f993), which may
+the share. The authors bisect (src/neuron_texts.py, lines 130 to 151, at commit f97f993), which may
 pass the shortest by; `published` does so too. A suffix is only ever taken after it was run and
 found to keep the share.
 """
@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows, width_of
+from steerpaper.engine.batching import Ids, last_tokens, read_rows, run_rows
+from steerpaper.engine.forward import picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.text import beginning
+from steerpaper.engine.widths import width_of
 from steerpaper.progress import progress
 
 Floats = NDArray[np.float32]
@@ -79,12 +81,12 @@ def last_activations(
         ) -> Tensor:
             row, token = last_tokens(mask)
             site = (layer, "neurons")
-            found = read_rows(lm, ids, mask, {site: lambda x: x[row, token, number[items]]})
+            found = read_rows(lm, ids, mask, {site: lambda x: picked(x, row, token, number[items])})
             return found[site].float().cpu()
 
         batches = run_rows(lm, [rows[row] for row in mine], budget, look, start)
         for items, values in progress(batches, len(mine), f"truncation, block {layer}"):
-            found[[mine[item] for item in items]] = values.numpy()
+            found[[mine[item] for item in items]] = values[: len(items)].numpy()
     return found
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
+from steerpaper.plots.random_bands import around_unsteered, random_reach, without_prompt
 from steerpaper.plots.style import (
     CONTROL_LOOKS,
     GREY,
@@ -22,7 +23,7 @@ from steerpaper.plots.style import (
     titles,
     words,
 )
-from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, WITHOUT, kind_of
+from steerpaper.steering.conditions import BEHAVIOR, UNSTEERED, kind_of
 
 # what is steered: how reasoning comes about, its part, and what it is called below the axis
 STEERED = [
@@ -31,26 +32,6 @@ STEERED = [
     ("sampled", "answer", "answer"),
     ("sampled", "both", "both"),
 ]
-
-
-def random_reach(first_order: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
-    """By behaviour, how far multiplier 1 of a random direction moves the test items' mean.
-
-    To first order, at the chosen block of the leading contrast; of blocks that are steered together
-    each has a direction of its own. Empty where another measure than the logit difference is shown.
-
-    Args:
-        first_order: behavior, contrast, split, chosen, random_low, random_high; the leading
-            contrast's rows come first.
-        table: the one that is drawn.
-    """
-    if words(table)[0] != "logit_diff":
-        return {}
-    rows = first_order[(first_order["split"] == "test") & first_order["chosen"].astype(bool)]
-    rows = rows[rows["contrast"] == first_order["contrast"].iloc[0]]
-    wide = rows.assign(reach=(rows["random_high"] - rows["random_low"]) / 2)
-    squares = wide.assign(reach=wide["reach"] ** 2).groupby("behavior")["reach"].sum()
-    return {str(name): float(value) ** 0.5 for name, value in squares.items()}
 
 
 def reasoning(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
@@ -108,18 +89,18 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         first_order: what random directions do without a system prompt (see `random_reach`).
     """
     measure, title, unit = words(table)
-    reach = random_reach(first_order, table)
-    return _by_prompt(table, measure, reach, f"{title} ({unit})", zero_line)
+    table = around_unsteered(table, random_reach(first_order, table))
+    return _by_prompt(table, measure, f"{title} ({unit})", zero_line)
 
 
 def propensity(table: pd.DataFrame) -> Figure:
     """Propensity by multiplier under each system prompt, as Panickssery et al. 2023 draw it.
 
     Args:
-        table: behavior, system_prompt, multiplier, n, p_matching with its interval, flags; n = 0
-            where a system prompt could not be had.
+        table: behavior, system_prompt, multiplier, n, p_matching with its interval, control_low,
+            control_high, flags; n = 0 where a system prompt could not be had.
     """
-    return _by_prompt(table, "p_matching", {}, "propensity, p(matching)", propensity_axis)
+    return _by_prompt(table, "p_matching", "propensity, p(matching)", propensity_axis)
 
 
 def zero_line(ax: Axes) -> None:
@@ -133,14 +114,8 @@ def propensity_axis(ax: Axes) -> None:
     ax.set_ylim(0, 1.04)
 
 
-def _by_prompt(
-    table: pd.DataFrame,
-    measure: str,
-    reach: dict[str, float],
-    y: str,
-    ground: Callable[[Axes], None],
-) -> Figure:
-    """A panel a behaviour, a line a system prompt."""
+def _by_prompt(table: pd.DataFrame, measure: str, y: str, ground: Callable[[Axes], None]) -> Figure:
+    """A panel a behaviour, a line a system prompt; the band of random directions without one."""
     behaviors = list(table["behavior"].unique())
     without = without_prompt(table)
     palette = colours(["for", without, "against"])
@@ -155,11 +130,9 @@ def _by_prompt(
                 missing.append(f"'{name}': n = 0")
                 continue
             x = one["multiplier"]
-            if name == without and behavior in reach:
-                base = one.loc[x == 0, measure].iloc[0]
-                far = reach[behavior] * x.abs()
-                look = CONTROL_LOOKS["random"]
-                ax.fill_between(x, base - far, base + far, lw=0, label="random", **look)
+            if name == without and one["control_low"].notna().any():
+                low, high = one["control_low"], one["control_high"]
+                ax.fill_between(x, low, high, lw=0, label="random", **CONTROL_LOOKS["random"])
             look = {"fmt": "os^"[number] + "-", "color": colour, "label": name}
             points(ax, x + 0.04 * (number - 1), one, measure, **look)
         if missing:
@@ -171,11 +144,6 @@ def _by_prompt(
     legend(figure, axes, 4, title="system prompt", last="random")
     flag_marks(figure, table)
     return figure
-
-
-def without_prompt(table: pd.DataFrame) -> str:
-    """What runs without a system prompt are called in a table."""
-    return next(iter(sorted({*table["system_prompt"]} & {*WITHOUT})), WITHOUT[0])
 
 
 def cost(table: pd.DataFrame) -> Figure:

@@ -140,8 +140,8 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
     """Change of the mean score on dev for every block × multiplier; dots: within the controls.
 
     Args:
-        table: behavior, contrast, layer, direction, multiplier, n, change; the behaviour's rows
-            are drawn, a row of panels a behaviour, a column a contrast.
+        table: behavior, contrast, layer, direction, multiplier, n, change, flags; the behaviour's
+            rows are drawn, a row of panels a behaviour, a column a contrast.
         first_order: behavior, contrast, split, layer and the controls' bands; a dot marks a change
             that they would make as well.
     """
@@ -159,7 +159,7 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         sns.heatmap(
             cells, ax=ax, cmap="RdBu_r", norm=norm, cbar=False, annot=dots, fmt="", linewidths=0
         )
-        ax.set_title(f"{panel[0]}, {panel[1]} ({counts(here)})")
+        ax.set_title(f"{panel[0]}, {panel[1]}{dagger(here)} ({counts(here)})")
         place = ax.get_subplotspec()
         assert place is not None
         ax.set_ylabel("block" if place.is_first_col() else "")
@@ -173,6 +173,7 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         aspect=40,
         shrink=0.8,
     )
+    flag_marks(figure, table)
     return figure
 
 

@@ -11,12 +11,11 @@ from steerpaper.plots.conditions import (
     STEERED,
     perplexity_axis,
     propensity_axis,
-    random_reach,
-    without_prompt,
     zero_line,
 )
-from steerpaper.plots.many import dots, head, lines, summary
+from steerpaper.plots.many import dots, head, lines, summary, widest
 from steerpaper.plots.pages import names_of
+from steerpaper.plots.random_bands import around_unsteered, random_reach, without_prompt
 from steerpaper.plots.style import (
     COLOURS,
     CONTROL_LOOKS,
@@ -74,8 +73,8 @@ def system_prompts(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         table, first_order: as `conditions.system_prompts` takes them.
     """
     measure, title, unit = words(table)
-    reach = random_reach(first_order[first_order["behavior"].isin(names_of(table))], table)
-    return _by_prompt(table, measure, reach, f"{title} ({unit})", zero_line)
+    table = around_unsteered(table, random_reach(first_order, table))
+    return _by_prompt(table, measure, f"{title} ({unit})", zero_line)
 
 
 def propensity(table: pd.DataFrame) -> Figure:
@@ -84,16 +83,10 @@ def propensity(table: pd.DataFrame) -> Figure:
     Args:
         table: as `conditions.propensity` takes it.
     """
-    return _by_prompt(table, "p_matching", {}, "propensity, p(matching)", propensity_axis)
+    return _by_prompt(table, "p_matching", "propensity, p(matching)", propensity_axis)
 
 
-def _by_prompt(
-    table: pd.DataFrame,
-    measure: str,
-    reach: dict[str, float],
-    y: str,
-    ground: Callable[[Axes], None],
-) -> Figure:
+def _by_prompt(table: pd.DataFrame, measure: str, y: str, ground: Callable[[Axes], None]) -> Figure:
     without = without_prompt(table)
     palette = colours(["for", without, "against"])
     figure, axes = panels(list(palette), columns=3, height=2.1, sharex=True, sharey=True)
@@ -106,8 +99,8 @@ def _by_prompt(
             note(ax, "n = 0", color=GREY)
             ax.set_title(f"{name}\n(0 behaviours)", fontsize=6)
             continue
-        if name == without and reach:
-            _random(ax, there.groupby("multiplier")[measure].median(), max(reach.values()))
+        if name == without and there["control_low"].notna().any():
+            _random(ax, there, measure)
         lines(ax, there, "multiplier", measure, color=colour, label=name)
         empty = f"; none for {missing}" if missing else ""
         head(ax, name, f"{summary(there)}{empty}", 16)
@@ -117,12 +110,15 @@ def _by_prompt(
     return figure
 
 
-def _random(ax: Axes, median: "pd.Series[float]", reach: float) -> None:
+def _random(ax: Axes, table: pd.DataFrame, measure: str) -> None:
     """The widest of what random directions do, around the median behaviour unsteered."""
-    far = reach * abs(median.index.to_numpy())
-    base = median[0.0]
+    unsteered = table[table["multiplier"] == 0].set_index("behavior")[measure]
+    base = table["behavior"].map(unsteered)
+    ends = table.assign(low=table["control_low"] - base, high=table["control_high"] - base)
+    reach = widest(ends, "multiplier", "low", "high")
+    low, high = (unsteered.median() + reach[end] for end in ("low", "high"))
     look = CONTROL_LOOKS["random"]
-    ax.fill_between(median.index, base - far, base + far, lw=0, label="random", **look)
+    ax.fill_between(reach["multiplier"], low, high, lw=0, label="random", **look)
 
 
 def cost(table: pd.DataFrame) -> Figure:

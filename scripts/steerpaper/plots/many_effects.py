@@ -147,10 +147,20 @@ def _forest(ax: Axes, part: Rows, table: pd.DataFrame, means: pd.DataFrame) -> N
         color=COLOURS[0],
         label="vector",
     )
-    for row in np.flatnonzero(own["flags"].fillna("").ne("")).tolist():
-        ax.text(1, row, "†", transform=ax.get_yaxis_transform(), size=LETTERS, va="center")
+    _mark_rows(ax, part, own)
     ax.axvline(0, color="0.2", lw=0.5)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=3))
+
+
+def _mark_rows(ax: Axes, part: Rows, table: pd.DataFrame) -> None:
+    """A dagger behind the row of a behaviour that is flagged.
+
+    Args:
+        table: flags, by behaviour.
+    """
+    flagged = table["flags"].reindex(part.names).fillna("").ne("")
+    for row in np.flatnonzero(flagged).tolist():
+        ax.text(1, row, "†", transform=ax.get_yaxis_transform(), size=LETTERS, va="center")
 
 
 def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
@@ -173,6 +183,7 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
             here = _of(table, contrast)
             dev = _of(first_order, contrast) if comparable else first_order.head(0)
             _image(ax, part, here, norm, _reach(dev) * abs(most))
+            _mark_rows(ax, part, here.drop_duplicates("behavior").set_index("behavior"))
             head(ax, contrast, summary(here), 16)
     titles(figure, x="block")
     figure.colorbar(
@@ -183,6 +194,7 @@ def heatmap(table: pd.DataFrame, first_order: pd.DataFrame) -> Figure:
         aspect=40,
         shrink=0.8,
     )
+    flag_marks(figure, table)
     return figure
 
 

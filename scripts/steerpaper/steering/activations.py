@@ -19,7 +19,7 @@ SIDES = ("matching", "other")
 
 def mean_over_tokens(residual: Tensor, mask: Tensor) -> Tensor:
     """Average [row, token, d] over the tokens that mask [row, token] marks: float32 [row, d]."""
-    weight = (mask / mask.sum(1, keepdim=True)).to(torch.float32)
+    weight = (mask / mask.sum(1, keepdim=True)).to(residual.device, torch.float32)
     # one after the other: the order of a sum may follow from the number of rows beside it
     return (residual.to(torch.float32) * weight[..., None]).cumsum(dim=1)[:, -1]
 
@@ -47,6 +47,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
     Raises:
         UserError: an activation is not finite; it names the item and the block.
     """
+    lm = lm.for_length(max((item.length for item in items), default=0))
     prefixes = Prefixes(lm, [item.text for item in items])
     found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
     norms = np.zeros(found.shape[:-1], dtype=np.float32)
@@ -75,7 +76,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
             )
             return _means(lm, before, [ids[entry] for entry in full], width)[: len(batch)]
 
-        for batch, means in run_batches(widths, budget, run):
+        for batch, means in run_batches(widths, budget, run, lm.together):
             for entry, mean in zip(batch, means, strict=True):
                 place, side = rows[entry]
                 if not mean.isfinite().all():
@@ -97,4 +98,4 @@ def _means(lm: LanguageModel, before: Prefix, rows: Sequence[Sequence[int]], wid
         before.cache,
         reads={(layer, RESIDUAL): lambda h: mean_and_norm(h, mask) for layer in range(lm.n_layers)},
     )
-    return torch.stack([means[layer, RESIDUAL] for layer in range(lm.n_layers)], dim=1).cpu()
+    return torch.stack([means[layer, RESIDUAL].cpu() for layer in range(lm.n_layers)], dim=1)

@@ -55,6 +55,11 @@ def score_choices(
     return np.split(found, ends[:-1])
 
 
+def longest(prompt: Mapping[str, Any]) -> int:
+    """Tokens of a question with its longest choice."""
+    return len(prompt["ids"]) + max(map(len, prompt["continuation_ids"]))
+
+
 def benchmark_rows(
     prompts: Sequence[Mapping[str, Any]],
     conditions: Sequence[Condition],

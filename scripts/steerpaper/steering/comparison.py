@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from steerpaper.engine.condition import Condition
-from steerpaper.steering.first_order import first_order_slopes
+from steerpaper.steering.first_order import first_order_slopes, random_spread
 from steerpaper.steering.slopes import standardized_slopes
 from steerpaper.steering.vectors import Floats
 
@@ -94,21 +94,16 @@ def with_controls(
 ) -> pd.DataFrame:
     """A table of scores with `control_sd`: how far random directions' mean slopes spread there.
 
-    To first order a direction's mean slope is <mean gradient, direction>: over directions of one
-    norm it is normal around 0 with standard deviation norm · |mean gradient| / √d. Blocks that are
-    steered together add up, each with a direction of its own. Not-a-number unsteered.
+    See `first_order.random_spread`; not-a-number unsteered.
 
     Args:
         table: direction, layers.
         gradients: [item, L, d] of the table's items.
         vectors: [L, d] by a direction's name, whose norms random directions would have.
     """
-    sizes = np.linalg.norm(gradients.mean(axis=0, dtype=np.float64), axis=1)
-    spread = {}
-    for one in wanted:
-        layers = list(one.layers)
-        norms = np.linalg.norm(vectors[one.direction][layers].astype(np.float64), axis=1)
-        together = float(np.linalg.norm(norms * sizes[layers]))
-        spread[one.direction, one.label] = together / np.sqrt(gradients.shape[-1])
+    spread = {
+        (one.direction, one.label): random_spread(gradients, vectors[one.direction], one.layers)
+        for one in wanted
+    }
     steered = zip(table["direction"], table["layers"], strict=True)
     return table.assign(control_sd=[spread.get(key, np.nan) for key in steered])

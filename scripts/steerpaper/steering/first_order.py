@@ -9,6 +9,8 @@ All is exact, and nothing is drawn in d dimensions: the slopes of n items depend
 through n numbers.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,6 +58,25 @@ def random_null(
     length = np.sqrt((inside**2).sum(axis=1) + outside)
     slopes: NDArray[np.float64] = norm * (inside @ coordinates.T) / length[:, None]
     return slopes
+
+
+def random_spread(gradients: Floats, vector: Floats, layers: Sequence[int]) -> float:
+    """How far the mean slope of random directions of a vector's norm spreads, nats.
+
+    To first order a direction's mean slope is <mean gradient, direction>: over directions of one
+    norm it is normal around 0 with standard deviation norm · |mean gradient| / √d. Blocks that are
+    steered together add up, each with a direction of its own.
+
+    Args:
+        gradients: [item, L, d].
+        vector: [L, d], whose norms the directions have.
+        layers: the blocks that are steered together.
+    """
+    blocks = list(layers)
+    sizes = np.linalg.norm(gradients.mean(axis=0, dtype=np.float64), axis=1)
+    norms = np.linalg.norm(vector[blocks].astype(np.float64), axis=1)
+    together = float(np.linalg.norm(norms * sizes[blocks]))
+    return float(together / np.sqrt(gradients.shape[-1]))
 
 
 def _coordinates(gradients: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ def project(
         float64 [token] for every text.
     """
     unit = torch.as_tensor(direction / np.linalg.norm(direction), dtype=torch.float32)
-    unit = unit.to(lm.device)
+    unit = unit.to(lm.device_of(layer))
     site = (layer, RESIDUAL)
 
     def look(items: list[int], ids: Tensor, mask: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def project(
 
     found: list[NDArray[np.float64]] = [np.zeros(0)] * len(texts)
     for batch, values in run_rows(lm, texts, budget, look):
-        for item, row in zip(batch, values, strict=True):
+        for item, row in zip(batch, values[: len(batch)], strict=True):
             found[item] = row[: len(texts[item])].double().numpy()
     return found
 

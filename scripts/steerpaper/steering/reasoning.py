@@ -15,21 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from steerpaper.engine.batching import (
-    Prefix,
-    Prefixes,
-    kept_width,
-    padded,
-    run_batches,
-    width_of,
-)
+from steerpaper.engine.batching import Prefix, Prefixes, filled, kept_width, padded, run_batches
+from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition
-from steerpaper.engine.forward import RESIDUAL, Change, Site, forward
+from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.generate import Request
 from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.intervene import directions_at, steer
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.score import sum_logprobs
+from steerpaper.engine.widths import width_of
 from steerpaper.errors import UserError
 from steerpaper.progress import progress
 from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER
@@ -44,6 +39,12 @@ class Question:
     bridge: list[int]
     matching: list[int]
     other: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens of all that stands around the reasoning, with the longer answer."""
+        answer = max(len(self.matching), len(self.other))
+        return len(self.prompt) + len(self.bridge) + answer
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,7 @@ def questions_of(
         question = Question(
             row["id"], row["ids"], row["bridge_ids"], row["matching_ids"], row["other_ids"]
         )
-        longest = sum(map(len, (question.prompt, question.bridge))) + room
-        longest += max(len(question.matching), len(question.other))
+        longest = question.length + room
         if context and longest > context:
             raise UserError(
                 f"{row['source']}: {longest} tokens with reasoning and answer, but the model reads "
@@ -221,9 +221,9 @@ def score_chains(
     Raises:
         UserError: a log-probability is not finite; it names the question and the block.
     """
-    like = torch.zeros(0, dtype=lm.dtype, device=lm.device)
+    lm = lm.for_length(max((_length(questions, chain) for chain in wanted), default=0))
     directions = {
-        layer: directions_at({BEHAVIOR: vector}, [BEHAVIOR], layer, like)[0]
+        layer: directions_at({BEHAVIOR: vector}, [BEHAVIOR], layer, lm.like(layer))[0]
         for layer in sorted(layers)
     }
     prefixes = Prefixes(lm, [question.prompt[:-1] for question in questions])
@@ -258,6 +258,13 @@ def score_chains(
                     _refuse(lm, questions[chain.question], chain, answer.tokens, directions)
                 found[answer.chain, answer.side] = logprob
     return found
+
+
+def _length(questions: Sequence[Question], chain: Chain) -> int:
+    """Tokens of a chain with its longer answer."""
+    question = questions[chain.question]
+    answer = max(len(question.matching), len(question.other))
+    return len(question.prompt) + len(chain.reasoning) + len(question.bridge) + answer
 
 
 def _refuse(
@@ -356,7 +363,8 @@ def _score_answers(
     widths = [width_of(len(answer.tokens)) for answer in answers]
 
     def run(batch: list[int]) -> Tensor:
-        chosen, width = [answers[entry] for entry in batch], widths[batch[0]]
+        width = widths[batch[0]]
+        chosen = [answers[entry] for entry in filled(batch, width)]
         ids, mask = (
             part.to(lm.device) for part in padded([a.tokens for a in chosen], lm.pad, width)
         )
@@ -380,7 +388,7 @@ def _score_answers(
             ),
         )
         assert logprobs is not None
-        return logprobs.cpu()
+        return logprobs[: len(batch)].cpu()
 
-    for batch, logprobs in run_batches(widths, budget, run):
+    for batch, logprobs in run_batches(widths, budget, run, lm.together):
         yield [answers[entry] for entry in batch], logprobs

@@ -1,6 +1,5 @@
 """Scores of prompts under steering, as tables."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
 from steerpaper.finite import finite
+from steerpaper.steering.beyond import beyond
 from steerpaper.steering.conditions import score_rows
 from steerpaper.steering.vectors import Floats
 from steerpaper.workflow.files import write_table
@@ -41,10 +41,8 @@ def score_prompts(
     """
     asked = choices(prompts)
     unsteered, steered = score(lm, asked, vectors, wanted, budget=budget)
-    original = lm.stretch.original if lm.stretch else math.inf
-    beyond = [one.length > original for one in asked]
     table = score_rows(prompts, wanted, unsteered, steered)
-    table["beyond_scaling"] = np.repeat(beyond, 1 + len(wanted))
+    table["beyond_scaling"] = np.repeat(beyond(lm, [one.length for one in asked]), 1 + len(wanted))
     return with_norms(table, vectors, wanted)
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from steerpaper.errors import UserError
 from steerpaper.workflow.files import whole
-from steerpaper.workflow.places import Config, data_files, named
+from steerpaper.workflow.places import Config, data_files, model_files, named
 
 Members = Mapping[str, Path | bytes]
 
@@ -78,8 +78,8 @@ def shareable(config: Config) -> tuple[Config, dict[str, Path]]:
         place[key] = f"data/{name}{path.suffix}"
         if path.is_file():
             files[place[key]] = path
-    if "path" in shared["model"]:
-        shared["model"]["path"] = Path(shared["model"]["path"]).name
+    for _, place, key in model_files(shared):
+        place[key] = Path(place[key]).name
     return shared, files
 
 
@@ -114,9 +114,9 @@ def snakefile(plots: Iterable[str]) -> bytes:
 def readme(config: Config) -> bytes:
     """What is in an archive, and the commands that use it."""
     model = " and the model at the path that `config.yaml` gives"
-    return README.format(
-        study=config["study"], model=model if config["model"]["source"] == "path" else ""
-    ).encode()
+    source = f"model.{config['model']['source']}"
+    of_this_machine = any(key.startswith(source) for key, _, _ in model_files(config))
+    return README.format(study=config["study"], model=model if of_this_machine else "").encode()
 
 
 def logs(results: Path, own: Iterable[Path]) -> list[Path]:

@@ -27,6 +27,7 @@ def meaning(config: Config) -> list[str]:
         datetime.date.fromisoformat(config["model"]["date"])
     except ValueError as error:
         problems.append(f"model.date: {config['model']['date']!r} is no day: {error}")
+    problems += _check_model(config)
     steering = config["steering"]
     known = list(config["behaviors"])
     for position, name in enumerate(steering["behaviors"]):
@@ -51,9 +52,51 @@ def meaning(config: Config) -> list[str]:
     lowest, highest = config["lookups"]["heads"]["active"]
     if lowest > highest:
         problems.append(f"lookups.heads.active: {lowest} is more than {highest}: swap them")
-    problems += _check_parts(steering)
+    problems += _check_parts(steering) + _check_remote(config)
     rated = named_behaviors(steering["ratings"]["behaviors"], steering["behaviors"])
     return problems + check_ratings(config, rated)
+
+
+def _check_model(config: Config) -> list[str]:
+    """Where the model is, and what does not go with how it is to be loaded."""
+    model, problems = config["model"], []
+    file = model["gguf"] if model["source"] == "gguf" else {}
+    if "path" in file and len(file) > 1:
+        problems.append(
+            f"model.gguf: is either path, or id, revision and file; found {' and '.join(file)}"
+        )
+    elif "path" in file and not os.path.isfile(file["path"]):
+        problems.append(f"model.gguf.path: no file at {file['path']}")
+    quantize, to = model["quantize"], config["offload"]["to"]
+    if quantize and config["device"] in ("cpu", "mps"):
+        problems.append(
+            f"model.quantize: {quantize} needs a CUDA device, and device is {config['device']}; "
+            "set device: auto or cuda, or model.quantize: null"
+        )
+    if quantize and to:
+        problems.append(
+            f"model.quantize: {quantize} weights stay on the GPUs, and offload.to is {to}; set "
+            "offload.to: null (and raise gpus_per_job), or model.quantize: null"
+        )
+    return problems
+
+
+def _check_remote(config: Config) -> list[str]:
+    """What a model that runs elsewhere cannot do."""
+    if not config["model"]["remote"]:
+        return []
+    problems = []
+    if config["model"]["source"] != "hub":
+        problems.append(
+            f"model.remote: true runs a model of the hub at NDIF, and model.source is "
+            f"{config['model']['source']}; set source: hub, or remote: false"
+        )
+    if "lookups" in config["studies"]:
+        problems.append(
+            "model.remote: true leaves the weights at NDIF, and lookups are made of the weights of "
+            "heads and neurons; set studies: [steering], or remote: false (docs/remote.md)"
+        )
+    return problems
 
 
 def without_dev(config: Config) -> dict[str, str]:

@@ -18,7 +18,7 @@ from jsonschema.validators import Draft202012Validator, extend
 from steerpaper.errors import UserError
 from steerpaper.reading import read_json, read_yaml, shown
 from steerpaper.workflow.checks import meaning, nearest
-from steerpaper.workflow.places import data_files
+from steerpaper.workflow.places import data_files, model_files
 from steerpaper.workflow.sources import check_sources
 
 Config = dict[str, Any]
@@ -153,8 +153,10 @@ def _find_data(config: Config, workflow: Path) -> None:
 def _check_paths(config: Config) -> list[str]:
     """Paths that no file can have, or that Snakemake would take for something else."""
     paths = {key: place[name] for key, place, name in data_files(config)}
-    if config["model"]["source"] == "path":
-        paths["model.path"] = config["model"]["path"]
+    source = f"model.{config['model']['source']}"
+    paths |= {
+        key: place[name] for key, place, name in model_files(config) if key.startswith(source)
+    }
     problems = []
     for key, path in paths.items():
         if re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", path):
@@ -219,7 +221,7 @@ def _explain(error: jsonschema.ValidationError) -> list[str]:
             missing = [key for key in asked if key not in value]
             return [f"key '{_at(error.path, key)}' is missing" for key in missing]
         case "enum":
-            allowed = f"one of {', '.join(map(str, asked))}"
+            allowed = f"one of {', '.join('null' if one is None else str(one) for one in asked)}"
         case "anyOf":
             allowed = allowed or "another form"
         case "type" if isinstance(value, float) and not math.isfinite(value):

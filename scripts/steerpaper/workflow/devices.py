@@ -1,13 +1,16 @@
-"""A GPU of its own for every job: of the devices that CUDA shows, a job holds one until it ends.
+"""GPUs of its own for every job: of the devices that CUDA shows, it holds some until it ends.
 
 Snakemake's `--resources gpu=2` lets two jobs that use a GPU run at once, but says to neither which
 GPU. Here each locks a file named after its device; the kernel lets go of the lock however the job
 ends. The file lies in the machine's folder for temporary files, so that all runs on it keep apart.
+A job that needs several takes all of them or none: two jobs that each held some would wait for
+each other for ever.
 """
 
 import fcntl
 import logging
 import os
+import random
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,31 +23,61 @@ log = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds between two looks for a free device
 
 
-def hold(devices: Sequence[str]) -> int:
-    """Hold one of the machine's devices until this process ends, and return its place in the list.
+def hold(devices: Sequence[str], n: int = 1) -> tuple[int, ...]:
+    """Hold some of the machine's devices until this process ends, and return their places.
 
-    Where all are taken: waits for one of several; shares the only one, which was not chosen here
-    but by the machine, a scheduler or CUDA_VISIBLE_DEVICES.
+    Where too few are free: waits for them; shares the only one, which was not chosen here but by
+    the machine, a scheduler or CUDA_VISIBLE_DEVICES.
 
     Args:
         devices: a name for each, the same in every process of the machine.
+        n: how many.
+
+    Raises:
+        UserError: more are asked for than there are.
     """
+    if n > len(devices):
+        raise UserError(
+            f"gpus_per_job: {n} GPUs are asked for, but a job sees {len(devices)} here; lower "
+            "gpus_per_job, or run on a machine (on a cluster: a partition) whose nodes have as many"
+        )
     waiting = False
     while True:
-        for number, device in enumerate(devices):
-            if _lock(device):
-                return number
+        if held := _take(devices, n):
+            return held
         if len(devices) == 1:
             log.warning("the only GPU (%s) is in use by another job: shared with it", *devices)
-            return 0
+            return (0,)
         if not waiting:
             waiting = True
+            if n == 1:
+                taken = f"all {len(devices)} GPUs are in use by other jobs: waiting for one"
+            else:
+                taken = (
+                    f"fewer than {n} of {len(devices)} GPUs are free: waiting until {n} are, and "
+                    "holding none meanwhile"
+                )
             log.warning(
-                "all %d GPUs are in use by other jobs: waiting for one; with "
-                "--resources gpu=%d and no other run on this machine no job has to wait",
-                *(len(devices), len(devices)),
+                "%s; with --resources gpu=%d and no other run on this machine no job has to wait",
+                *(taken, len(devices)),
             )
-        time.sleep(PAUSE)
+        # not in step with another job that looks for several
+        time.sleep(PAUSE * random.uniform(0.75, 1.25))
+
+
+def _take(devices: Sequence[str], n: int) -> tuple[int, ...]:
+    """Lock `n` devices, or none: an empty tuple."""
+    held: dict[int, int] = {}
+    for number, device in enumerate(devices):
+        file = _lock(device)
+        if file is not None:
+            held[number] = file
+        if len(held) == n:
+            # the files stay open, and locked, until the process ends
+            return tuple(held)
+    for file in held.values():
+        os.close(file)
+    return ()
 
 
 def _place(name: str) -> Path:
@@ -54,7 +87,8 @@ def _place(name: str) -> Path:
     return told if told.exists() else Path(tempfile.gettempdir()) / name
 
 
-def _lock(device: str) -> bool:
+def _lock(device: str) -> int | None:
+    """The open file that locks a device, or None where another process holds it."""
     path = _place(f"steerpaper-gpu-{device}.lock")
     try:
         try:
@@ -72,10 +106,9 @@ def _lock(device: str) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(file)
-        return False
+        return None
     if not os.fstat(file).st_nlink:
         # removed since it was opened: whoever comes next makes another, which must be held
         os.close(file)
         return _lock(device)
-    # the file stays open, and locked, until the process ends
-    return True
+    return file

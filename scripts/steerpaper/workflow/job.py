@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
 from steerpaper.workflow import garbage
@@ -37,6 +37,7 @@ class Run(TypedDict):
 
     device: str
     dtype: str
+    quantize: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Job(Generic[Params]):
         log: its log file.
         batch_tokens: tokens a forward pass may hold. No result depends on it, so it is no
             parameter: a change re-runs nothing.
+        placing: how much of the machine the model takes, by the names of `engine.placing.Placing`;
+            as little a parameter.
         rule: its rule's name.
         code: digests of what the script does, by module.
         made: by input, the settings that its files must have been made with.
@@ -64,10 +67,16 @@ class Job(Generic[Params]):
     threads: int
     log: str
     batch_tokens: int = 1024
+    placing: dict[str, Any] = field(default_factory=dict)
     rule: str = ""
     code: dict[str, str] = field(default_factory=dict)
     made: dict[str, Any] = field(default_factory=dict)
     how: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """How much of the machine a model takes, as `load` takes it."""
+        return {"threads": self.threads, "placing": self.placing}
 
     @property
     def config_digest(self) -> str:
@@ -97,7 +106,10 @@ def _current_job() -> Job[Any]:
         wildcards=dict(snakemake.wildcards.items()),
         threads=snakemake.threads,
         log=str(snakemake.log[0]),
-        batch_tokens=snakemake.config["batch_tokens"],
+        batch_tokens=snakemake.config[
+            "remote_batch_tokens" if snakemake.config["model"]["remote"] else "batch_tokens"
+        ],
+        placing={"gpus": snakemake.config["gpus_per_job"], **snakemake.config["offload"]},
         rule=snakemake.rule,
         code=snakemake.params.get("code", {}),
         made=snakemake.params.get("made", {}),

@@ -75,6 +75,15 @@ def data_files(config: Config) -> Iterator[tuple[str, Config, str]]:
         yield "paper", config, "paper"
 
 
+def model_files(config: Config) -> Iterator[tuple[str, Config, str]]:
+    """What of this machine the model is taken from, a folder or a file: as `data_files` has it."""
+    model = config["model"]
+    if "path" in model:
+        yield "model.path", model, "path"
+    if "path" in model.get("gguf", {}):
+        yield "model.gguf.path", model["gguf"], "path"
+
+
 def named(path: str | Path) -> str:
     """A file as results name it: from the study's or the workflow's folder, else its name alone.
 
@@ -105,15 +114,14 @@ def portable(config: Config) -> Config:
     names = data_names(config)
     for _, place, key in data_files(shown):
         place[key] = names[place[key]]
-    for name in model_names(config).values():
-        shown["model"]["path"] = name
+    for _, place, key in model_files(shown):
+        place[key] = named(place[key])
     return shown
 
 
 def model_names(config: Config) -> dict[str, str]:
-    """What results call the folder that a model comes from, by its path; none for other sources."""
-    path = config["model"].get("path")
-    return {path: named(path)} if path else {}
+    """What results call the folder or file that a model comes from, by its path, if it has one."""
+    return {place[key]: named(place[key]) for _, place, key in model_files(config)}
 
 
 def _inside(path: str | Path) -> str | None:

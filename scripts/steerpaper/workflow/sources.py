@@ -90,7 +90,11 @@ def named_model(model: Where) -> dict[str, str]:
     if model["source"] == "hub":
         hub = model["hub"]
         return {"model": hub["id"], "id": hub["id"], "revision": hub["revision"]}
-    place = "a folder"
+    if model["source"] == "gguf" and "id" in model["gguf"]:
+        hub = model["gguf"]
+        name = f"{hub['id']}, {hub['file']}"
+        return {"model": name, "id": hub["id"], "revision": hub["revision"]}
+    place = "a GGUF file" if model["source"] == "gguf" else "a folder"
     if model["source"] == "wheel":
         place = f"{model['wheel']['package']} {model['wheel']['version']}"
     return {"model": f"{model['name']} ({place})", "id": "", "revision": ""}

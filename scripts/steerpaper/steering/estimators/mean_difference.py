@@ -1,4 +1,7 @@
-"""The paper's estimator: the mean difference of the activations."""
+"""The mean difference of the activations, by which Panickssery et al. 2023 steer.
+
+In their code: nrimsky/CAA at 0aec415, generate_vectors.py, line 126.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -16,7 +16,7 @@ from steerpaper.stats import (
     share_difference_interval,
     share_interval,
 )
-from steerpaper.steering.tables.flags import vector_flags
+from steerpaper.steering.tables.flags import beyond_flags, vector_flags
 from steerpaper.steering.tables.rows import groups, labelled
 
 ALL = ""  # the category of a row over all questions
@@ -59,7 +59,7 @@ def benchmarks_table(
     none), with Wilson's interval; `change` is its difference from the unsteered model over the same
     questions (Bonett and Price 2012).
 
-    `p_correct` is the mean over questions of p(correct) / Σ p(choice), with a bootstrap interval:
+    `p_correct` is the mean over questions of p(correct) / Σ p(choice), with an interval over them:
     what CAA prints for MMLU and TruthfulQA (nrimsky/CAA at 25dcd48, plot_results.py, lines 57-66),
     there of two choices; its printed average is the unweighted mean over categories
     (`plot_tqa_mmlu_results_for_layer`, from line 122), here the row "mean of categories".
@@ -143,7 +143,12 @@ def _rows(
             **_estimate(change, number, "change", "change_low", "change_high"),
             **_estimate(p_correct, number, "p_correct", "p_correct_low", "p_correct_high"),
             "chance": chance,
-            "flags": joined(*few(len(asked)), *low_letters(mass), *vector_flags(group, block)),
+            "flags": joined(
+                *few(len(asked)),
+                *low_letters(mass),
+                *beyond_flags(group),
+                *vector_flags(group, block),
+            ),
         }
 
 

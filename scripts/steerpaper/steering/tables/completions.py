@@ -8,6 +8,7 @@ import pandas as pd
 from steerpaper.flags import few, joined, unparsed
 from steerpaper.stats import Interval, share_difference_interval, share_interval
 from steerpaper.steering.labels import MATCHING, OTHER, label_by_markers
+from steerpaper.steering.tables.flags import beyond_flags, block_flags
 from steerpaper.steering.tables.page import completions_page
 
 
@@ -32,7 +33,11 @@ def completions_tables(
 
 
 def label_shares(
-    samples: pd.DataFrame, about: Mapping[str, Any], *, interval: Interval
+    samples: pd.DataFrame,
+    about: Mapping[str, Any],
+    block: Mapping[str, Any],
+    *,
+    interval: Interval,
 ) -> pd.DataFrame:
     """Share of a behaviour's steered completions on either side, by multiplier and decoding.
 
@@ -42,6 +47,7 @@ def label_shares(
     Args:
         samples: prompt_id, layer, multiplier, decoding, sample, text.
         about: `markers`, the behaviour's words for either side, and `negators`.
+        block: of `choose.best_block`, of the vector that steers.
 
     Returns:
         layer, multiplier, decoding, n_prompts, n, and the shares matching and other and their
@@ -49,7 +55,7 @@ def label_shares(
     """
     table = samples.assign(label=labels_by_markers(samples, about))
     # markers label everything
-    return shares_of_labels(table, interval).drop(columns="unparsed")
+    return shares_of_labels(table, block, interval).drop(columns="unparsed")
 
 
 def labels_by_markers(samples: pd.DataFrame, about: Mapping[str, Any]) -> list[str]:
@@ -60,11 +66,14 @@ def labels_by_markers(samples: pd.DataFrame, about: Mapping[str, Any]) -> list[s
     ]
 
 
-def shares_of_labels(labelled: pd.DataFrame, interval: Interval) -> pd.DataFrame:
+def shares_of_labels(
+    labelled: pd.DataFrame, block: Mapping[str, Any], interval: Interval
+) -> pd.DataFrame:
     """Shares of completions on either side, as `label_shares` has them, by any labels.
 
     Args:
         labelled: prompt_id, layer, multiplier, decoding, sample, label (missing where none is).
+        block: as in `label_shares`.
 
     Returns:
         its columns, and before the flags `unparsed`: how many completions have no label; they are
@@ -82,7 +91,7 @@ def shares_of_labels(labelled: pd.DataFrame, interval: Interval) -> pd.DataFrame
     }
     rows = [
         {**dict(zip(("layer", "multiplier"), key, strict=True)), "decoding": decoding}
-        | _shares(group, interval)
+        | _shares(group, block if key[1] else {}, interval)
         for decoding, part in parts.items()
         for key, group in part.groupby(["layer", "multiplier"])
     ]
@@ -91,7 +100,8 @@ def shares_of_labels(labelled: pd.DataFrame, interval: Interval) -> pd.DataFrame
     )
 
 
-def _shares(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
+def _shares(group: pd.DataFrame, block: Mapping[str, Any], interval: Interval) -> dict[str, Any]:
+    """One row; the block is empty of the unsteered run."""
     known = group.dropna(subset=["label"])
     prompts = known["prompt_id"].to_numpy()
     row: dict[str, Any] = {"n_prompts": known["prompt_id"].nunique(), "n": len(known)}
@@ -104,5 +114,6 @@ def _shares(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
         for ending, value in zip(("", "_low", "_high"), found, strict=True):
             row[name + ending] = float(value)
     row["unparsed"] = len(group) - len(known)
-    row["flags"] = joined(*few(row["n_prompts"]), *unparsed(row["unparsed"], len(group)))
+    doubtful = [*few(row["n_prompts"]), *unparsed(row["unparsed"], len(group))]
+    row["flags"] = joined(*doubtful, *beyond_flags(known), *block_flags(block))
     return row

@@ -1,5 +1,6 @@
 """A vector's slope beside those of controls: random directions, and labels dealt anew."""
 
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from scipy.stats import shapiro
 from steerpaper.stats import Interval, against_controls, control_band, rank_p
 from steerpaper.steering.conditions import BEHAVIOR, kind_of
 from steerpaper.steering.slopes import anti_steerable, slopes, steered, wide
+
+# of what the gradients are that control directions are drawn from
+FIRST_ORDER = "logit_diff"
 
 
 def controls_table(scores: pd.DataFrame, interval: Interval) -> pd.DataFrame:
@@ -78,6 +82,24 @@ def band_of(kind: str, means: Any, interval: Interval) -> tuple[float, float]:
     if kind == "random":
         return control_band(means, interval)
     return float(np.min(means)), float(np.max(means))
+
+
+def band_to_first_order(
+    part: pd.DataFrame, measure: str, interval: Interval
+) -> tuple[float, float]:
+    """Between what the mean slope of one more random direction would lie, to first order.
+
+    Args:
+        part: control_sd (see `first_order.random_spread`), the same in every row.
+
+    Returns:
+        not-a-number of another measure than the logit difference, which the gradients are of.
+    """
+    if measure != FIRST_ORDER:
+        return float("nan"), float("nan")
+    # normal over directions of many dimensions
+    half = NormalDist().inv_cdf(1 - interval.tail) * float(part["control_sd"].iloc[0])
+    return -half, half
 
 
 def _p_normal(means: Any) -> float:

@@ -14,7 +14,7 @@ from steerpaper.stats import (
     share_difference_interval,
     share_interval,
 )
-from steerpaper.steering.tables.flags import vector_flags
+from steerpaper.steering.tables.flags import beyond_flags, vector_flags
 from steerpaper.steering.tables.rows import groups
 
 LARGEST = 700  # nats a token
@@ -58,6 +58,7 @@ def cost_table(
                 "flags": joined(
                     *few(group["item"].nunique()),
                     *low_mass(_mass(unsteered, str(row["contrast"]))),
+                    *beyond_flags(group),
                     *vector_flags(group, block),
                 ),
             }

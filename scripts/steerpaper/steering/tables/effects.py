@@ -92,7 +92,9 @@ def effect_tables(
     return {
         "layer_sweep": of_measures(dev, measures, swept),
         "heatmap": of_measures(
-            dev, measures, lambda part, name: change_table(part, name, interval)
+            dev,
+            measures,
+            lambda part, name: change_table(part, name, interval).assign(flags=flags["dev"]),
         ),
         "dose_response": of_measures(
             test,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from steerpaper.flags import few, joined
+from steerpaper.flags import beyond_scaling, few, joined
 from steerpaper.stats import (
     Floats,
     Interval,
@@ -17,6 +17,7 @@ from steerpaper.stats import (
 )
 from steerpaper.steering.conditions import NO_LAYER, UNSTEERED, kind_of
 from steerpaper.steering.labels import LABELS, MATCHING, OTHER
+from steerpaper.steering.tables.flags import block_flags
 from steerpaper.steering.tables.rows import labelled
 
 CONDITION = ["direction", "layer", "layers", "multiplier"]
@@ -24,7 +25,34 @@ LETTERS = ("A", "B")
 DIFFERENCE, LETTER_DIFFERENCE = "difference", "A − B"
 
 
-def logprobs_table(logprobs: Iterable[pd.DataFrame], *, interval: Interval) -> pd.DataFrame:
+def logprobs_table(
+    logprobs: Mapping[str, Iterable[pd.DataFrame]],
+    blocks: Mapping[tuple[str, str], Mapping[str, Any]],
+    *,
+    interval: Interval,
+) -> pd.DataFrame:
+    """Mean change of the log-probability of fixed completions, of every behaviour.
+
+    Args:
+        logprobs: by behaviour (see `of_behavior`).
+        blocks: of `choose.best_block`, by behaviour and contrast.
+
+    Returns:
+        behavior, and what `of_behavior` gives.
+    """
+    tables = []
+    for name, parts in logprobs.items():
+        own = {contrast: one for (behavior, contrast), one in blocks.items() if behavior == name}
+        tables.append(labelled(of_behavior(parts, own, interval=interval), behavior=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def of_behavior(
+    logprobs: Iterable[pd.DataFrame],
+    blocks: Mapping[str, Mapping[str, Any]],
+    *,
+    interval: Interval,
+) -> pd.DataFrame:
     """Mean change of the log-probability of fixed completions, of every contrast and form.
 
     Of letters also the means of the completions that answer with A, and with B, whichever is the
@@ -32,6 +60,7 @@ def logprobs_table(logprobs: Iterable[pd.DataFrame], *, interval: Interval) -> p
 
     Args:
         logprobs: parts of a behaviour's table (see `fixed_completions.logprob_rows`).
+        blocks: of `choose.best_block`, by contrast.
 
     Returns:
         contrast, form, and what `logprob_table` gives; flags.
@@ -43,9 +72,28 @@ def logprobs_table(logprobs: Iterable[pd.DataFrame], *, interval: Interval) -> p
         if part["side"].isin(LETTERS).any():
             made.append(logprob_table(by_letter(part), LETTERS, LETTER_DIFFERENCE, interval))
         table = with_control_bands(pd.concat(made, ignore_index=True), interval)
-        flags = [joined(*few(n)) for n in table["n_prompts"]]
-        tables.append(labelled(table.assign(flags=flags), contrast=str(contrast), form=str(form)))
+        flags = _flags(table, blocks[str(contrast)], beyond_scaling(part["beyond"] > 0))
+        table = table.assign(flags=flags)
+        tables.append(labelled(table, contrast=str(contrast), form=str(form)))
     return pd.concat(tables, ignore_index=True)
+
+
+def _flags(table: pd.DataFrame, block: Mapping[str, Any], of_all: Sequence[str]) -> list[str]:
+    """Flags of every row; what is said of the chosen block is said of no other, nor unsteered.
+
+    A row without completions has no number, and none to doubt.
+
+    Args:
+        of_all: those of all completions.
+    """
+    chosen = "+".join(map(str, block["layers"]))
+    of_block = block_flags(block)
+    return [
+        joined(*few(n), *of_all, *(of_block if layers == chosen and multiplier else []))
+        if n
+        else ""
+        for n, layers, multiplier in table[["n_prompts", "layers", "multiplier"]].to_numpy()
+    ]
 
 
 def prompt_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -57,7 +105,7 @@ def prompt_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
     Returns:
         contrast, form, prompt_id, side, label and the condition, with the sums weight
-        (completions), distinct, logprob and change.
+        (completions), distinct, logprob, change and beyond (rows that are beyond_scaling).
     """
     keys = ["contrast", "form", "prompt_id", "side", "label", *CONDITION]
     sums = []
@@ -67,6 +115,7 @@ def prompt_totals(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
             side=part["side"].fillna(""),
             weight=count,
             distinct=1,
+            beyond=part["beyond_scaling"].astype(int) if "beyond_scaling" in part else 0,
             logprob=part["logprob"] * count,
             change=part["change"] * count,
         )

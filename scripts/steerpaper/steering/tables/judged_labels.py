@@ -17,14 +17,19 @@ COMPLETION = ["prompt_id", "layer", "multiplier", "decoding", "sample"]
 
 
 def judged_labels_tables(
-    judged: pd.DataFrame, samples: pd.DataFrame, about: Mapping[str, Any], *, interval: Interval
+    judged: pd.DataFrame,
+    samples: pd.DataFrame,
+    about: Mapping[str, Any],
+    block: Mapping[str, Any],
+    *,
+    interval: Interval,
 ) -> dict[str, pd.DataFrame]:
     """Shares of a behaviour's steered completions on either side by a judge, and the agreement.
 
     Args:
         judged: prompt_id, layer, multiplier, decoding, sample, judge (one), label (missing where
             the judge's answer was none).
-        samples, about: as `label_shares` takes them.
+        samples, about, block: as `label_shares` takes them.
 
     Returns:
         judged_labels: judge, the columns of `label_shares`, and `unparsed` before the flags.
@@ -43,6 +48,6 @@ def judged_labels_tables(
         **{"n": len(both), "questions": questions, "flags": joined(*few(questions))},
     }
     return {
-        "judged_labels": labelled(shares_of_labels(judged, interval), judge=name),
+        "judged_labels": labelled(shares_of_labels(judged, block, interval), judge=name),
         "label_agreement": pd.DataFrame([agreement]),
     }

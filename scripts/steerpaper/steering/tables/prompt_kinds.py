@@ -13,6 +13,7 @@ from steerpaper.steering.conditions import UNSTEERED
 from steerpaper.steering.correlation import pearson, spearman
 from steerpaper.steering.kinds import BASE, KINDS
 from steerpaper.steering.slopes import anti_steerable, slopes, wide
+from steerpaper.steering.tables.controls import band_to_first_order
 from steerpaper.steering.tables.flags import effect_flags
 from steerpaper.steering.tables.rows import labelled, of_measures
 
@@ -30,20 +31,24 @@ def prompt_kinds_tables(
 
     Args:
         scores: by behaviour: prompt_id, matching, used (the kind of prompt), direction (the kind
-            that the vector is trained under), layer, layers, multiplier, norm, note and the
-            log-probabilities; a kind that could not be had has one row without a score.
+            that the vector is trained under), layer, layers, multiplier, norm, control_sd, note and
+            the log-probabilities; a kind that could not be had has one row without a score.
         block: of `choose.best_block`, by behaviour and contrast.
 
     Returns:
         prompt_kinds: behavior, trained, used, layer, layers, n, slope, low, high, anti_steerable,
-        anti_low, anti_high, note (why n is 0), flags. prompt_kinds_correlation: see
-        `correlations`.
+        anti_low, anti_high, control_low and control_high (see `controls.band_to_first_order`), note
+        (why n is 0), flags. prompt_kinds_correlation: see `correlations`.
     """
     blocks = {name[0] if isinstance(name, tuple) else name: one for name, one in block.items()}
 
     def of_behavior(name: str) -> pd.DataFrame:
         chosen = blocks[name]
-        own = of_measures(scores[name], measures, lambda part, _: _slopes(part, chosen, interval))
+        own = of_measures(
+            scores[name],
+            measures,
+            lambda part, measure: _slopes(part, measure, chosen, interval),
+        )
         return labelled(own, behavior=name)
 
     table = pd.concat(map(of_behavior, scores), ignore_index=True)
@@ -57,7 +62,9 @@ def prompt_kinds_tables(
     }
 
 
-def _slopes(scores: pd.DataFrame, block: Mapping[str, Any], interval: Interval) -> pd.DataFrame:
+def _slopes(
+    scores: pd.DataFrame, measure: str, block: Mapping[str, Any], interval: Interval
+) -> pd.DataFrame:
     """One behaviour's rows, those of kinds that could not be had among them."""
     there = {*scores["used"]}
     kinds = [kind for kind in (BASE, *KINDS) if kind in there]
@@ -75,14 +82,16 @@ def _slopes(scores: pd.DataFrame, block: Mapping[str, Any], interval: Interval) 
         mean, low, high = map(float, mean_interval(slope, interval))
         share, anti_low, anti_high = map(float, share_interval(anti_steerable(slope), interval))
         own = here[here["direction"] == trained]
+        control_low, control_high = band_to_first_order(own, measure, interval)
         rows.append(
             row
             | {"n": len(slope), "slope": mean, "low": low, "high": high}
             | {"anti_steerable": share, "anti_low": anti_low, "anti_high": anti_high}
+            | {"control_low": control_low, "control_high": control_high}
             | {"flags": effect_flags(here[here["direction"] == UNSTEERED], own, block)}
         )
     order = ["trained", "used", "layer", "layers", "n", "slope", "low", "high", "anti_steerable"]
-    order += ["anti_low", "anti_high", "note", "flags"]
+    order += ["anti_low", "anti_high", "control_low", "control_high", "note", "flags"]
     return pd.DataFrame(rows).reindex(columns=order)
 
 

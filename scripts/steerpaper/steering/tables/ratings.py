@@ -1,5 +1,6 @@
 """Ratings of completions by multiplier, and how far judges agree with each other."""
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -9,13 +10,16 @@ import pandas as pd
 from steerpaper.flags import few, joined, unparsed
 from steerpaper.stats import Interval, clustered_interval
 from steerpaper.steering.tables.agreement import kappa_interval
+from steerpaper.steering.tables.flags import block_flags
 from steerpaper.steering.tables.rows import groups
 
 AGREEMENT = ["first", "second", "kappa", "low", "high", "n", "questions", "flags"]
 COMPLETION = ["prompt_id", "multiplier", "decoding", "sample"]
 
 
-def ratings_tables(ratings: pd.DataFrame, *, interval: Interval) -> dict[str, pd.DataFrame]:
+def ratings_tables(
+    ratings: pd.DataFrame, block: Mapping[str, Any], *, interval: Interval
+) -> dict[str, pd.DataFrame]:
     """Mean rating of a behaviour's completions by judge and multiplier, and the judges' agreement.
 
     All of a judge's passes and all of a question's completions count alike; intervals take a
@@ -24,6 +28,7 @@ def ratings_tables(ratings: pd.DataFrame, *, interval: Interval) -> dict[str, pd
     Args:
         ratings: prompt_id, multiplier, decoding, sample, judge, pass, rating (not-a-number where an
             answer was none), lowest, highest (of the scale).
+        block: of `choose.best_block`, of the vector that steers.
 
     Returns:
         ratings: judge, multiplier, value (the mean), low, high, n (ratings), questions, unparsed,
@@ -32,7 +37,7 @@ def ratings_tables(ratings: pd.DataFrame, *, interval: Interval) -> dict[str, pd
             where there is one judge that is asked once.
     """
     rows = [
-        {**keys, **_mean(group, interval)}
+        {**keys, **_mean(group, block if keys["multiplier"] else {}, interval)}
         for keys, group in groups(ratings, ["judge", "multiplier"])
     ]
     raters = {
@@ -49,7 +54,8 @@ def ratings_tables(ratings: pd.DataFrame, *, interval: Interval) -> dict[str, pd
     }
 
 
-def _mean(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
+def _mean(group: pd.DataFrame, block: Mapping[str, Any], interval: Interval) -> dict[str, Any]:
+    """One row; the block is empty of the unsteered run."""
     known = group.dropna(subset=["rating"])
     clusters = known["prompt_id"].to_numpy()
     value, low, high = clustered_interval(known["rating"].to_numpy(), clusters, interval)
@@ -58,7 +64,7 @@ def _mean(group: pd.DataFrame, interval: Interval) -> dict[str, Any]:
         **{"value": float(value), "low": float(low), "high": float(high)},
         **{"n": len(known), "questions": questions, "unparsed": missing},
         **{end: float(group[end].iloc[0]) for end in ("lowest", "highest")},
-        "flags": joined(*few(questions), *unparsed(missing, len(group))),
+        "flags": joined(*few(questions), *unparsed(missing, len(group)), *block_flags(block)),
     }
 
 

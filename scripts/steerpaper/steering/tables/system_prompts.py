@@ -1,15 +1,20 @@
 """System prompts for and against a behaviour, summed up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from steerpaper.stats import Interval
-from steerpaper.steering.conditions import WITHOUT
+from steerpaper.steering.comparison import of_prompts
+from steerpaper.steering.conditions import BEHAVIOR, WITHOUT
+from steerpaper.steering.first_order import Floats, random_spread
 from steerpaper.steering.slopes import slopes
 from steerpaper.steering.tables.flags import effect_flags
 from steerpaper.steering.tables.rows import groups, means, measured, of_measures
+from steerpaper.workflow.files import Arrays
 
 PROPENSITY = "p_matching"
 
@@ -37,19 +42,33 @@ def system_prompts_table(
 
 
 def propensity_table(
-    scores: pd.DataFrame, block: Mapping[str, Any], *, interval: Interval
+    scores: pd.DataFrame,
+    block: Mapping[str, Any],
+    gradients: Arrays,
+    vectors: Arrays,
+    prompts: Iterable[Mapping[str, Any]],
+    *,
+    interval: Interval,
+    system: str | None,
 ) -> pd.DataFrame:
     """Mean propensity by system prompt × multiplier: Panickssery et al. 2023, figures of section 5.
 
-    The paper's number is the mean over test items of p(matching) / (p(matching) + p(other)),
-    whatever measure the study's other tables hold.
+    The mean over test items of p(matching) / (p(matching) + p(other)), as their code has it
+    (nrimsky/CAA at 25dcd48, plot_results.py, lines 57-66), whatever measure the study's other
+    tables hold.
 
     Args:
         scores, block: as `system_prompts_table` takes them.
+        gradients: test, [item, L, d], of the study's own prompts.
+        vectors: the directions that steer, [L, d].
+        prompts: the test items' own prompts, in the gradients' order.
+        system: the study's system prompt; with one, its own prompts are not those without any.
 
     Returns:
-        system_prompt, layer, layers, multiplier, n, p_matching with its interval over items, flags;
-        n = 0 where a system prompt could not be had.
+        system_prompt, layer, layers, multiplier, n, p_matching with its interval over items,
+        control_low and control_high (of prompts without a system prompt: between what it would lie
+        under a random direction of the same norm, to first order), flags; n = 0 where a system
+        prompt could not be had.
     """
     scores = measured(scores, PROPENSITY)
     rows = []
@@ -62,17 +81,49 @@ def propensity_table(
             | {"flags": effect_flags(alike[alike["multiplier"] == 0], alike, block)}
         )
     table = pd.DataFrame(rows)
+    plain = _unsteered(scores)
+    spread = np.nan
+    if not system:
+        wanted = [{"id": name} for name in plain["prompt_id"]]
+        of_items = of_prompts(gradients["test"], list(prompts), wanted)
+        spread = propensity_spread(of_items, plain["value"], vectors[BEHAVIOR], block["layers"])
+    half = NormalDist().inv_cdf(1 - interval.tail) * spread * table["multiplier"].abs()
+    half = half.where(table["system_prompt"].isin(WITHOUT))
+    table.insert(len(table.columns) - 1, "control_low", plain["value"].mean() - half)
+    table.insert(len(table.columns) - 1, "control_high", plain["value"].mean() + half)
     # of a share no mean lies elsewhere
-    ends = [f"{PROPENSITY}_low", f"{PROPENSITY}_high"]
+    ends = [f"{PROPENSITY}_low", f"{PROPENSITY}_high", "control_low", "control_high"]
     table[ends] = table[ends].clip(0, 1)
     return table
+
+
+def propensity_spread(
+    gradients: Floats, propensity: "pd.Series[float]", vector: Floats, layers: Sequence[int]
+) -> float:
+    """How far multiplier 1 of random directions of a vector's norm moves the mean propensity.
+
+    The propensity p is the logistic function of the logit difference, so that its gradient is
+    p (1 - p) times the logit difference's. To first order, see `first_order.random_spread`.
+
+    Args:
+        gradients: [item, L, d], of the logit difference.
+        propensity: [item], unsteered.
+        vector: [L, d].
+        layers: the blocks that are steered together.
+    """
+    p = propensity.to_numpy(dtype=np.float64)
+    return random_spread((p * (1 - p))[:, None, None] * gradients, vector, layers)
+
+
+def _unsteered(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows without a system prompt and without steering, one an item."""
+    return scores[scores["system_prompt"].isin(WITHOUT) & (scores["multiplier"] == 0)]
 
 
 def _table(
     scores: pd.DataFrame, measure: str, block: Mapping[str, Any], interval: Interval
 ) -> pd.DataFrame:
-    plain = scores[scores["system_prompt"].isin(WITHOUT) & (scores["multiplier"] == 0)]
-    base = plain.set_index("prompt_id")["value"]
+    base = _unsteered(scores).set_index("prompt_id")["value"]
     scores = scores.assign(change=scores["value"] - scores["prompt_id"].map(base))
     steered = {}
     for name, group in scores.dropna(subset=["value"]).groupby("system_prompt"):

@@ -1,7 +1,6 @@
 """What a direction does at a block: a block's vector elsewhere, and the estimators' vectors."""
 
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ import pandas as pd
 from steerpaper.stats import Interval, mean_interval, share_interval
 from steerpaper.steering.conditions import UNSTEERED
 from steerpaper.steering.slopes import anti_steerable, slopes
+from steerpaper.steering.tables.controls import band_to_first_order
 from steerpaper.steering.tables.flags import effect_flags
 from steerpaper.steering.tables.rows import groups, of_measures
-
-# of what the gradients are that control directions are drawn from
-FIRST_ORDER = "logit_diff"
 
 
 def transfer_table(
@@ -98,16 +95,14 @@ def slopes_by_direction(
         slope = slopes(np.array([0.0, *wide.columns]), values)
         mean, low, high = map(float, mean_interval(slope, interval))
         share, anti_low, anti_high = map(float, share_interval(anti_steerable(slope), interval))
-        # normal over directions of many dimensions
-        half = NormalDist().inv_cdf(1 - interval.tail) * float(part["control_sd"].iloc[0])
-        half = half if measure == FIRST_ORDER else np.nan
+        control_low, control_high = band_to_first_order(part, measure, interval)
         rows.append(
             {
                 **row,
                 "n": len(slope),
                 **{"slope": mean, "low": low, "high": high},
                 **{"anti_steerable": share, "anti_low": anti_low, "anti_high": anti_high},
-                **{"control_low": -half, "control_high": half},
+                **{"control_low": control_low, "control_high": control_high},
                 "flags": effect_flags(unsteered, part, block),
             }
         )

@@ -67,9 +67,6 @@ MODEL = f"results/models/{config['model']['name']}"
 # what a job that runs the model is given: where the model is, and how it is run
 ENGINE = f"{RESULTS}/engine.json"
 
-# what passes take that run elsewhere: no GPU of this machine
-GPUS = 0 if config["model"]["remote"] else 1
-
 STEERING = config["steering"]
 BEHAVIORS = STEERING["behaviors"]
 WITHOUT_DEV = list(without_dev(config))
@@ -88,8 +85,8 @@ MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yam
 RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
 if config["model"]["quantize"]:
     RUN_MODEL["quantize"] = config["model"]["quantize"]
-# the GPUs of a job that runs the model
-GPUS = config["gpus_per_job"]
+# the GPUs of a job that runs the model; none where its passes run elsewhere
+GPUS = 0 if config["model"]["remote"] else config["gpus_per_job"]
 # Snakemake would cut a job's GPUs to the limit of them all, on a cluster too, where the limit of
 # profiles/default does not count: a job that takes more runs by itself
 if 0 < (workflow.global_resources.get("gpu").value or 0) < GPUS:
@@ -186,6 +183,20 @@ def files_of(benchmark):
     """A benchmark's sources by their questions' category, which is "" where they have their own."""
     one = SETS[benchmark]
     return one.get("files") or {"": one["file"]}
+
+
+def engine_code():
+    """What says where the model's parts are and how it is run: the proof, and what all jobs share.
+
+    What only some jobs use of what the proof tries would make the others run again.
+    """
+    shared = code_of("lookups/neurons")
+    proof = ("engine.py", "steerpaper/engine/proof.py")
+    return {
+        path: digest
+        for path, digest in code_of("engine").items()
+        if path in shared or path in proof
+    }
 
 
 def said_by(*files):

@@ -50,20 +50,6 @@ rule model:
         "../scripts/model.py"
 
 
-def engine_code():
-    """What says where the model's parts are and how it is run: the proof, and what all jobs share.
-
-    What only some jobs use of what the proof tries would make the others run again.
-    """
-    shared = code_of("lookups/neurons")
-    proof = ("engine.py", "steerpaper/engine/proof.py")
-    return {
-        path: digest
-        for path, digest in code_of("engine").items()
-        if path in shared or path in proof
-    }
-
-
 rule engine:
     """Find the model's parts, and prove on it that it is run as its own plain pass computes."""
     input:

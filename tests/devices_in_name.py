@@ -150,7 +150,7 @@ def devices_in_name():
 
 def load_over(folder, devices, dtype="float32"):
     """Load a model folder as on a machine with so many GPUs, laid over all of them."""
-    from steerpaper.engine import loading, model
+    from steerpaper.engine import loading, model, proof
 
     def fake(directory, dtype, place=None, **options):
         if not isinstance(place, dict):
@@ -164,4 +164,4 @@ def load_over(folder, devices, dtype="float32"):
         mock.patch.object(loading, "room_of", return_value=[80e9] * devices),
         mock.patch.object(loading, "pretrained", fake),
     ):
-        return model.load(folder, device="cuda", dtype=dtype, threads=1, placing={"gpus": devices})
+        return proof.load(folder, device="cuda", dtype=dtype, threads=1, placing={"gpus": devices})

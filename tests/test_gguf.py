@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from study import make_study, snakemake
 
 from steerpaper.engine.fetch import fetch_model
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.errors import UserError
 from steerpaper.workflow.config import validated
 

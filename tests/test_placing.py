@@ -312,7 +312,7 @@ def test_devices_in_name_do_not_let_two_devices_meet():
 LEAVES = """
 import os, sys
 from steerpaper.engine import loading
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 load(sys.argv[1], device="cpu", dtype="float32", threads=1, placing={"to": "disk"})
 folder = loading._folder()
 print(folder, len(os.listdir(folder)))

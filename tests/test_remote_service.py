@@ -21,10 +21,11 @@ from test_fetch import REVISION, fetch_from, hub
 
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.how import How
+from steerpaper.engine.identities import check_parts
 from steerpaper.engine.model import load_manifest
 from steerpaper.engine.proof import engine_file, load_proved
 from steerpaper.engine.score import score
-from steerpaper.engine.weights import check_parts
+from steerpaper.engine.text import Choice
 from steerpaper.errors import UserError
 from steerpaper.steering.activations import read_activations
 from steerpaper.workflow.checks import meaning
@@ -126,6 +127,33 @@ def test_numbers_are_those_of_this_machine(there, load_tiny, reached):
     assert found == wanted
     # ids, masks and what steers: no weights, no hidden states
     assert max(httpx.get(f"{reached}/asked").json()) < 50_000
+
+
+SCRIPT = """
+from steerpaper.engine.lean import FINDER
+from steerpaper.engine.model import load_manifest
+from steerpaper.engine.text import Choice
+from steerpaper.steering.activations import read_activations
+import json, sys
+assert FINDER in sys.meta_path
+lm, _ = load_manifest(sys.argv[1], device="auto", dtype="float32", threads=1)
+found = read_activations(lm, [Choice("one", [5, 6, 7], [8], [9])], 4096)
+print(json.dumps(found["matching"][0, -1].tolist()))
+"""
+
+
+def test_a_job_of_its_own_opens_what_was_proved(ndif, load_tiny, folder, tmp_path, proved):
+    """What jobs import in name only (`engine.lean`) is there where shapes are needed."""
+    write_json(tmp_path / "engine.json", engine_file(proved[0], os.path.relpath(folder, tmp_path)))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    environment |= {"NDIF_HOST": ndif, "NDIF_API_KEY": KEY}
+    command = [sys.executable, "-c", SCRIPT, tmp_path / "engine.json"]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert KEY not in process.stdout + process.stderr
+    here = read_activations(load_tiny("llama"), [Choice("one", [5, 6, 7], [8], [9])], 4096)
+    theirs = here["matching"][0, -1]
+    np.testing.assert_allclose(json.loads(process.stdout), theirs, atol=1e-5 * abs(theirs).max())
 
 
 def test_a_job_opens_what_was_proved(there, folder, tmp_path, proved):

@@ -262,7 +262,8 @@ def changes(config):
     found = {}
     for path, value in leaves(config):
         name = ".".join(path)
-        if name in ("study", "model.source") or path[0] == "behaviors":
+        # a model that runs elsewhere is one of the hub (tests/test_remote_service.py)
+        if name in ("study", "model.source", "model.remote") or path[0] == "behaviors":
             continue
         *parents, _ = path
         beside = config

@@ -213,6 +213,8 @@ def heads_of_nothing(lm: LanguageModel) -> Tensor:
             "there; run the model on this machine, or set published: false"
         )
     ids = torch.tensor([[lm.pad]], device=lm.device)
+    # found by a pass of its own, which cannot be within another
+    _ = lm.parts
     with lm.nn.trace({"input_ids": ids}):
         saved = list().save()  # type: ignore[attr-defined]  # noqa: C408
         for layer in range(lm.n_layers):

@@ -50,6 +50,8 @@ def check_parts(lm: LanguageModel) -> None:
     Raises:
         UserError: it is not; names the block and what does not hold.
     """
+    if lm.nn._module.device.type == "meta":
+        raise refuse(lm.name, "its weights are at NDIF (model.remote)")
     got, logits = _read(lm)
     heads, wide = head_count(lm), got[0, "heads"].shape[-1]
     if wide % heads:

@@ -58,6 +58,8 @@ MARKS = {
 }
 # what registers itself and is asked for no name: shapes of operations that are compiled
 REGISTERS = ("torch._meta_registrations", "torch.distributed._meta_registrations")
+# shapes of what is done to tensors without numbers
+SHAPES = REGISTERS[0]
 # what reads all models' files to list what they hold, which its parent has done by then
 LISTS = "transformers.models"
 

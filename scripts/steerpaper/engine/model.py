@@ -200,7 +200,6 @@ def open_folder(
                 "memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
-    garbage.resume()
     return module, tokenizer
 
 
@@ -283,8 +282,9 @@ def load_manifest(
     if origin.get("remote"):
         from steerpaper.engine.service import open_remote
 
+        lm = open_remote(directory, origin, dtype, threads, where, how)
         garbage.resume()
-        return open_remote(directory, origin, dtype, threads, where, how), origin
+        return lm, origin
     module, tokenizer = open_folder(
         directory,
         device=device,
@@ -299,4 +299,5 @@ def load_manifest(
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
     if how != How():
         log.info("it is run %s", how.told)
+    garbage.resume()
     return lm, origin

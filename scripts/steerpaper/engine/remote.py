@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.finding import Architecture
 from steerpaper.engine.forward import RESIDUAL, place
+from steerpaper.engine.lean import SHAPES, real
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.recorded import Tape, recording
 from steerpaper.engine.together import Result, Send, Together
@@ -45,6 +46,7 @@ class Remote:
         Args:
             module: the model's, weights or not.
         """
+        real(SHAPES)
         self.together = Together(send)
         self._tape: Tape | None = None
         config = module.config.get_text_config()  # type: ignore[operator, union-attr]

@@ -15,11 +15,11 @@ from typing import Any
 import nnsight
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from steerpaper.engine.finding import Architecture, find
 from steerpaper.engine.folder import read_config, reading
 from steerpaper.engine.how import How
+from steerpaper.engine.lean import SHAPES, real
 from steerpaper.engine.model import LanguageModel, wrap
 from steerpaper.engine.pretrained import described
 from steerpaper.engine.reach import Again, Backend, api_key, deployed, reached, refused
@@ -130,6 +130,8 @@ def _found(directory: str | Path, name: str) -> Architecture:
     Models leave out what depends on numbers where they see that there are none. Products of experts
     have shapes in bfloat16 alone.
     """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     with reading(f"{directory}: where the model's parts are cannot be found without its weights"):
         module = described(directory, torch.bfloat16)
         with FakeTensorMode(allow_non_fake_inputs=True):
@@ -154,6 +156,7 @@ def open_remote(
         UserError: there is no key for the service, or the files cannot be used.
     """
     api_key()
+    real(SHAPES)
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
     read_config(directory)

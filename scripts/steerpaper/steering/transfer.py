@@ -17,9 +17,9 @@ def transferred(
 
     Args:
         vector: [L, d].
-        norm: `source` leaves the source vector's norm (Panickssery et al. 2023, appendix on
-            transfer between layers); `target` gives it that of the target block's own vector,
-            so that directions are compared and not norms, which grow with depth.
+        norm: `source` leaves the source vector's norm; `target` gives it that of the target
+            block's own vector, so that directions are compared and not norms, which grow with
+            depth.
 
     Returns:
         float64 [L, d] per name of a source block.

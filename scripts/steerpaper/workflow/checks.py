@@ -91,6 +91,10 @@ def _check_remote(config: Config) -> list[str]:
             f"model.remote: true runs a model of the hub at NDIF, and model.source is "
             f"{config['model']['source']}; set source: hub, or remote: false"
         )
+    if config["model"]["quantize"]:
+        problems.append(
+            "model.quantize: has no say in what NDIF runs (model.remote: true); set it to null"
+        )
     if "lookups" in config["studies"]:
         problems.append(
             "model.remote: true leaves the weights at NDIF, and lookups are made of the weights of "

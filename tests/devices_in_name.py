@@ -44,6 +44,9 @@ class OnDevice(torch.Tensor):
     def tolist(self):
         return self.inner.tolist()
 
+    def data_ptr(self):
+        return self.inner.data_ptr()
+
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         return run(func, args, kwargs or {}, [])

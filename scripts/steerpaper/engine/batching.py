@@ -201,7 +201,8 @@ class Prefix:
 
         The copy can grow without changing this prefix.
         """
-        return Prefix(self.cache.select(rows, from_layer), self.mask.index_select(0, rows))
+        mask = self.mask.index_select(0, rows.to(self.mask.device))
+        return Prefix(self.cache.select(rows, from_layer), mask)
 
     def repeated(self, rows: int) -> "Prefix":
         """This prefix of one row, for so many rows."""

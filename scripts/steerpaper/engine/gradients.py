@@ -220,7 +220,8 @@ def _of_rows(
 
     def summed(slopes: Sequence[Tensor]) -> Tensor:
         # one after the other: a sum's order may follow from the number of rows beside it
-        return torch.stack([(s.double() * steered).cumsum(dim=1)[:, -1] for s in slopes], dim=1)
+        sums = [(s.double() * steered.to(s.device)).cumsum(dim=1)[:, -1] for s in slopes]
+        return torch.stack([one.to(lm.device) for one in sums], dim=1)
 
     # the weights have no gradient, so the graph begins here
     edits: dict[Site, Change] = {sites[0]: lambda h: h.clone().requires_grad_()}

@@ -180,8 +180,10 @@ def _read_by(norm: Norm, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
         weight: [output, d].
     """
     folded = norm.fold(weight)
-    read = (x.to(folded.dtype) @ folded.T) * norm.scale(x)[:, None]
-    for constant in (None if norm.bias is None else weight @ norm.bias, bias):
+    # the final norm and the unembedding may lie on two devices
+    where = folded.device
+    read = (x.to(where, folded.dtype) @ folded.T) * norm.scale(x).to(where)[:, None]
+    for constant in (None if norm.bias is None else weight @ norm.bias.to(where), bias):
         read = read if constant is None else read + constant
     return read
 
@@ -192,7 +194,7 @@ def _of_logits(lm: LanguageModel, residual: Tensor, logits: Tensor) -> Claim:
     residual = residual.to(lm.device)
     bias = _bias_of(lm.nn._module.get_submodule(lm.where.unembedding))
     ours = after_unembedding(config)(_read_by(final_norm(lm), residual, unembedding(lm), bias))
-    return "the logits are read of the final norm", ours, logits, None
+    return "the logits are read of the final norm", ours.to(logits.device), logits, None
 
 
 def _check_heads(lm: LanguageModel, heads: int) -> None:

@@ -209,8 +209,10 @@ def wrap(module: Any, tokenizer: Any, where: Architecture, how: How, name: str) 
     from nnsight import TransformersModel
 
     device = next(module.parameters()).device
-    elsewhere = {"device": "meta"} if device.type == "meta" else {}
-    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer, **elsewhere)
+    elsewhere = device.type == "meta"
+    # else it is moved to the first of CUDA's devices, wherever it is
+    stay = {} if getattr(module, "hf_device_map", None) else {"device": device}
+    nn = TransformersModel(module, task="text-generation", tokenizer=tokenizer, **stay)
     config = module.config.get_text_config()
     blocks = list(part_of(nn, where.blocks, name))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id

@@ -22,7 +22,7 @@ from steerpaper.engine.batching import last_tokens, read_rows, run_rows
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.finding import find, residual_of
 from steerpaper.engine.folder import reading, told
-from steerpaper.engine.forward import RESIDUAL
+from steerpaper.engine.forward import RESIDUAL, picked
 from steerpaper.engine.how import WAYS, How
 from steerpaper.engine.model import LanguageModel, open_folder, out_of_memory, wrap
 from steerpaper.engine.remote import at_once, own_logits, plain_there, remote_origin
@@ -361,7 +361,7 @@ def _whole_rows(lm: LanguageModel, case: Case) -> float:
 
     def look(items: list[int], ids: Tensor, mask: Tensor) -> None:
         row, token = last_tokens(mask)
-        got = read_rows(lm, ids, mask, {site: lambda x: x[row, token]})[site]
+        got = read_rows(lm, ids, mask, {site: lambda x: picked(x, row, token)})[site]
         found[items] = got.float().cpu()
 
     widest = max(map(len, case.prompts))

@@ -13,12 +13,12 @@ from tiny_models import LLAMA, make_model
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.gradients import item_gradients
+from steerpaper.engine.identities import check_parts
 from steerpaper.engine.offloaded import weight_of
 from steerpaper.engine.placing import own_gpus
 from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import Choice
-from steerpaper.engine.weights import check_parts
 from steerpaper.steering.activations import read_activations
 
 pytestmark = [

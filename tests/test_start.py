@@ -189,3 +189,9 @@ def test_the_locked_versions_are_those_that_were_tried(name):
     from steerpaper.engine.lean import TRIED
 
     assert version(name).startswith(TRIED[name]), "try it, and say so in engine/lean.py"
+
+
+def test_no_draw_is_torch_s():
+    # torch.Generator() is made ready by what is put off
+    for path in (ROOT / "scripts").rglob("*.py"):
+        assert "torch.Generator(" not in path.read_text() or path.name == "lean.py", path

@@ -1,6 +1,6 @@
 """What a job pays before its first number: CPU seconds from the start of its process to a pass.
 
-    python benchmarks/start.py [MODEL FOLDER]
+    python benchmarks/start.py [ENGINE FILE]
 
 Each phase is the least of five processes on one thread, as a job runs today and with all imported
 that torch and transformers import by themselves.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TIMES = 5
-DEFAULT = ROOT / "results/models/smollm2-135m-instruct"
+DEFAULT = ROOT / "results/default/engine.json"
 WHOLE = """
 import importlib.metadata as metadata
 held, metadata.version = metadata.version, lambda name: "0"
@@ -35,26 +35,24 @@ import torch
 times["torch"] = clock()
 import transformers
 from nnsight import TransformersModel
-from steerpaper.engine.model import load
+from steerpaper.engine.model import load_manifest
 from steerpaper.engine.text import Choice
 from steerpaper.steering.activations import read_activations
-from steerpaper.workflow import garbage
 times["transformers, nnsight"] = clock()
-lm = load(sys.argv[2], device="cpu", dtype="float32", threads=1)
-garbage.resume()
-times["the model, with its tokenizer and checks"] = clock()
+lm, _ = load_manifest(sys.argv[2], device="cpu", dtype="float32", threads=1)
+times["the model, with its tokenizer"] = clock()
 read_activations(lm, [Choice("a", [1, 2, 3], [4], [5])], 64)
 times["a first pass"] = clock()
 print(json.dumps(times))
 """
 
 
-def phases(how: str, model: Path) -> dict[str, float]:
+def phases(how: str, engine: Path) -> dict[str, float]:
     """CPU seconds of each phase of one process; what comes before is in the first."""
     code = "import sys\n" + JOB.replace("HOW", how)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT / "scripts"), str(model)],
+        [sys.executable, "-c", code, str(ROOT / "scripts"), str(engine)],
         capture_output=True,
         text=True,
         check=True,
@@ -67,9 +65,9 @@ def phases(how: str, model: Path) -> dict[str, float]:
 
 def main() -> None:
     """Print a table of phases."""
-    model = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
+    engine = Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT
     # in turn, so that what else the machine does is shared
-    runs = [(phases(LEAN, model), phases(WHOLE, model)) for _ in range(TIMES)]
+    runs = [(phases(LEAN, engine), phases(WHOLE, engine)) for _ in range(TIMES)]
     lean, whole = (
         {name: min(run[side][name] for run in runs) for name in runs[0][side]} for side in (0, 1)
     )

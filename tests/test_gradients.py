@@ -16,6 +16,7 @@ from steerpaper.engine.gradients import gradients, item_gradients
 from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import choices
+from steerpaper.engine.widths import LEAST
 from steerpaper.errors import UserError
 from steerpaper.steering.activations import read_activations
 from steerpaper.steering.first_order import first_order_slopes
@@ -149,20 +150,20 @@ def test_a_group_s_gradient_is_the_weighted_sum_of_its_completions(load_tiny):
 
 def test_a_batch_that_does_not_fit_is_halved(load_tiny, monkeypatch):
     lm = load_tiny("gpt2")
-    pairs = make_pairs(lm, "letters", 6)
+    pairs = make_pairs(lm, "letters", 12)
     expected = item_gradients(lm, pairs, "response", 8000)
     grad, sizes = torch.autograd.grad, []
 
     def too_small(outputs, inputs):
         sizes.append(len(inputs[0]))
-        if len(inputs[0]) > 4:
+        if len(inputs[0]) > LEAST:
             raise torch.OutOfMemoryError("out of memory")
         return grad(outputs, inputs)
 
     monkeypatch.setattr(torch.autograd, "grad", too_small)
     np.testing.assert_array_equal(item_gradients(lm, pairs, "response", 8000), expected)
-    assert max(sizes) > 4
-    assert min(sizes) <= 4
+    assert max(sizes) > LEAST
+    assert min(sizes) <= LEAST
 
 
 def test_weights_keep_no_gradient_and_no_graph_is_left(load_tiny):

@@ -1,12 +1,14 @@
 """The start of a job: what it imports and what not, and that this changes no number."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
 
 import pytest
-from conftest import ROOT
+from conftest import ARCHITECTURES, ROOT
+from tiny_models import name_model
 
 # what no job of the embedded model uses, and half of its start went into
 UNUSED = {
@@ -32,11 +34,11 @@ def in_a_process(code, *arguments):
 
 ACTIVATIONS = """
 import json
-from steerpaper.engine.model import load
+from steerpaper.engine.model import load_manifest
 from steerpaper.engine.text import Choice
 from steerpaper.steering.activations import read_activations
 from steerpaper.workflow.files import write_tensors
-lm = load(sys.argv[1], device="cpu", dtype="float32", threads=1)
+lm, _ = load_manifest(sys.argv[1] + "/engine.json", device="cpu", dtype="float32", threads=1)
 found = read_activations(lm, [Choice("a", [5, 6, 7], [8, 9], [10])], 100)
 write_tensors(sys.argv[2] + "/a.safetensors", found, {})
 from steerpaper.engine.lean import FINDER, Named
@@ -45,20 +47,28 @@ print(json.dumps([FINDER in sys.meta_path, real]))
 """
 
 
-def test_a_job_imports_nothing_that_it_does_not_use(model_folders, tmp_path):
-    is_put_off, imported = in_a_process(ACTIVATIONS, model_folders["llama"], tmp_path)
+@pytest.fixture(scope="module")
+def named(model_folders, tmp_path_factory):
+    """A tiny model's folder with what rule `engine` makes of it."""
+    folder = tmp_path_factory.mktemp("named")
+    shutil.copytree(model_folders["llama"], folder, dirs_exist_ok=True)
+    return name_model(folder)
+
+
+def test_a_job_imports_nothing_that_it_does_not_use(named, tmp_path):
+    is_put_off, imported = in_a_process(ACTIVATIONS, named, tmp_path)
     assert is_put_off
     assert {"torch", "transformers", "nnsight"} <= set(imported)
     assert UNUSED & set(imported) == set()
 
 
-def test_with_other_versions_nothing_is_put_off_and_all_works(model_folders, tmp_path):
+def test_with_other_versions_nothing_is_put_off_and_all_works(named, tmp_path):
     other = "from steerpaper.engine import lean\n"
     code = "import importlib.metadata as m\nheld = m.version\n"
     code += "m.version = lambda name: '1.0' if name == 'torch' else held(name)\n" + other
     is_put_off, imported = in_a_process(
         code + "assert lean.FINDER not in sys.meta_path\nm.version = held\n" + ACTIVATIONS,
-        model_folders["llama"],
+        named,
         tmp_path,
     )
     assert not is_put_off
@@ -74,7 +84,7 @@ from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.gradients import item_gradients
 from steerpaper.engine.lean import FINDER
-from steerpaper.engine.model import load
+from steerpaper.engine.proof import load
 from steerpaper.engine.score import score
 from steerpaper.engine.text import Choice
 from steerpaper.steering.activations import read_activations
@@ -105,7 +115,7 @@ print(json.dumps(found))
 
 
 def test_numbers_are_the_same_whatever_is_imported(model_folders):
-    folders = [model_folders[name] for name in sorted(model_folders)]
+    folders = [model_folders[name] for name in ARCHITECTURES]
     lean, whole = (in_a_process(NUMBERS, how, *folders) for how in ("lean", "whole"))
     assert len(lean) == len(folders)
     assert lean == whole
@@ -179,3 +189,9 @@ def test_the_locked_versions_are_those_that_were_tried(name):
     from steerpaper.engine.lean import TRIED
 
     assert version(name).startswith(TRIED[name]), "try it, and say so in engine/lean.py"
+
+
+def test_no_draw_is_torch_s():
+    # torch.Generator() is made ready by what is put off
+    for path in (ROOT / "scripts").rglob("*.py"):
+        assert "torch.Generator(" not in path.read_text() or path.name == "lean.py", path

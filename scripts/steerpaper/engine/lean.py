@@ -5,7 +5,8 @@ object detection. `put_off` lets the modules named here be imported in name only
 taken from one stands for the real one, and imports it when it is called or looked into; what is
 asked whether it is an instance of it says no, since nothing is before its module was imported.
 
-The list is of the versions that it was tried with; with any other nothing is put off.
+The list is of the versions that it was tried with; with any other nothing is put off. With them
+`torch.Generator()` is not to be had, which is made ready by what compiles: draws are numpy's here.
 """
 
 import sys

@@ -200,6 +200,7 @@ def open_folder(
                 "memory or a dtype of fewer bytes"
             ) from error
         raise UserError(f"{directory}: the model cannot be loaded: {told(error)}") from error
+    garbage.resume()
     return module, tokenizer
 
 
@@ -301,5 +302,4 @@ def load_manifest(
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
     if how != How():
         log.info("it is run %s", how.told)
-    garbage.resume()
     return lm, origin

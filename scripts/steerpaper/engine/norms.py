@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from steerpaper.engine.offloaded import device_of, weight_of
+from steerpaper.seeds import stream
 
 # how far a norm may be from its module, by dtype, of the largest number of a token
 ALLOWED = {torch.float32: 1e-3, torch.float16: 0.01, torch.bfloat16: 0.03}
@@ -77,7 +78,7 @@ def norm_of(module: nn.Module, width: int, dtype: torch.dtype, device: torch.dev
     own = next((weight.device for weight in module.parameters()), device)
     device = device_of(module, own)
     # with a mean, and so small once that what is added to the mean square shows
-    drawn = torch.randn(4, width, generator=torch.Generator().manual_seed(0)) + 0.5
+    drawn = torch.tensor(stream(0, "norm").standard_normal((4, width))) + 0.5
     x = (drawn * torch.tensor([1.0, 2e-3, 30.0, 1.0])[:, None]).to(device, dtype)
     with torch.no_grad():
         given = module(x)

@@ -187,7 +187,7 @@ def run(
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(job.threads)
     if isinstance(job.params, dict) and job.params.get("run"):
-        # until the model is loaded (engine.model.load_manifest)
+        # until the model is loaded (engine.model.open_folder)
         garbage.wait()
     Path(job.log).parent.mkdir(parents=True, exist_ok=True)
     join(job.log)

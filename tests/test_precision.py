@@ -228,7 +228,7 @@ def test_samples_are_drawn_from_float32_logits(loud, monkeypatch):
         drawn.append(logits.clone())
         return draw(logits, *options)
 
-    monkeypatch.setitem(lm.__dict__, "readout", read)
+    monkeypatch.setitem(lm._shared, "readout", read)
     monkeypatch.setattr(generate, "draw", seen)
     pairs = make_pairs(lm, "answers", 6)
     requests = [Request(pair.text, None, (1, pair.id)) for pair in pairs]
@@ -307,8 +307,7 @@ def test_the_other_readers_of_logits_get_float32_too(load_short, dtype):
     for ours, right in read():
         np.testing.assert_allclose(ours, right, atol=ROUNDING[dtype])
     # and not what the model's own logits give
-    own = replace(lm)
-    own.__dict__["readout"] = None
+    own = replace(lm, _shared={**lm._shared, "readout": None})
     effects = [ablate(one, ablations, budget=512) for one in (lm, own)]
     for name in ("logprob", "ablated_logprob"):
         first, second = (getattr(one, name) for one in effects)

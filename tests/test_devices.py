@@ -277,7 +277,7 @@ def main(job):
 run(main)
 """
 JOBS = """
-config |= dict(batch_tokens=512, gpus_per_job=1, offload={})
+config |= dict(batch_tokens=512, gpus_per_job=1, offload={}, model={"remote": False})
 
 rule all:
     input: expand("device.{n}", n=range(6))

@@ -345,7 +345,9 @@ if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
     def on_the_cpu(gpus):
         (device,) = own_gpus(gpus)
         torch.cuda.is_available = there
-        atexit.register(meet(device.index, 120).unlink)
+        # of the others one runs at a time
+        if any("activations" in argument for argument in sys.orig_argv):
+            atexit.register(meet(device.index, 120).unlink)
         return (torch.device("cpu"),)
 
     placing.own_gpus = on_the_cpu

@@ -150,7 +150,7 @@ def test_a_group_s_gradient_is_the_weighted_sum_of_its_completions(load_tiny):
 
 def test_a_batch_that_does_not_fit_is_halved(load_tiny, monkeypatch):
     lm = load_tiny("gpt2")
-    pairs = make_pairs(lm, "letters", 12)
+    pairs = make_pairs(lm, "letters", 30)
     expected = item_gradients(lm, pairs, "response", 8000)
     grad, sizes = torch.autograd.grad, []
 

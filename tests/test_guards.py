@@ -15,7 +15,7 @@ from steerpaper.engine import rope
 from steerpaper.engine.batching import empty_prefix
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.forward import forward
-from steerpaper.engine.generate import Decoding, Request, sample_sequences
+from steerpaper.engine.generate import Decoding, Request, complete, sample_sequences
 from steerpaper.engine.guards import first_broken
 from steerpaper.engine.proof import load
 from steerpaper.engine.score import score, score_completions
@@ -231,15 +231,23 @@ def test_a_shared_beginning_is_wrong_where_positions_move_and_such_a_pass_is_ref
     after = module(input_ids=ids[:, 20:], past_key_values=kept).logits[:, -1]
     assert (whole - after).abs().max() > 0.01
     assert lm.stretch == rope.Stretch(scaling["rope_type"], ORIGINAL)
-    assert lm.longest == ORIGINAL
     run(lm, ORIGINAL)
     with pytest.raises(UserError, match=rf"a sequence of 33 tokens; beyond 32 .*{lm.stretch.kind}"):
         run(lm, ORIGINAL + 1)
-    # and before anything is sampled
-    with pytest.raises(UserError, match=r"32 tokens|beyond 32|reads 32"):
-        sample_sequences(
-            lm, [Request([5] * 30, None, None, "tea-1")], {}, Decoding(4, 1.0, 1.0, 256)
-        )
+    request = Request([5] * 30, None, None, "tea-1")
+    if lm.context == ORIGINAL:
+        with pytest.raises(UserError, match="reads 32"):
+            sample_sequences(lm, [request], {}, Decoding(4, 1.0, 1.0, 256))
+        return
+    # beyond it every row is run whole, by itself
+    pairs = make_pairs(lm, "answers", 2)
+    assert min(pair.length for pair in pairs) > ORIGINAL
+    ours, _ = score(lm, pairs, {}, [], budget=512)
+    for pair, (matching, _) in zip(pairs, ours, strict=True):
+        assert matching == pytest.approx(plain.logprob(lm, pair.text, pair.matching), abs=1e-3)
+    assert complete(lm, [request], {}, Decoding(4, 1.0, 1.0, 256)) == [
+        plain.greedy(lm, request.prompt, None, {}, 4)
+    ]
 
 
 @pytest.mark.parametrize("scaling", [LLAMA3, YARN], ids=lambda one: one["rope_type"])
@@ -263,7 +271,7 @@ def test_a_stretch_that_stays_is_exact_and_warned_of_once(stretched, scaling, ca
 
 def test_models_without_a_stretch_have_none(lm):
     assert lm.stretch is None
-    assert lm.longest == lm.context == 256
+    assert lm.context == 256
     run(lm, 256)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
-from conftest import ROOT
+from conftest import ARCHITECTURES, ROOT
 from makers import INTERVAL
 from many_tables import prompt_kinds as tables_of
 from scipy import stats
@@ -252,6 +252,7 @@ def study_vectors(folder, **settings):
     return read_tensors(run(folder, "steering_vectors", inputs, "steering.safetensors", params))[0]
 
 
+@pytest.mark.parametrize("lm", ARCHITECTURES, indirect=True)
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
 def test_slopes_of_every_pair_equal_plain_forward_passes(place, lm, request, contrast):
     name = request.node.callspec.params["lm"]

@@ -9,9 +9,9 @@ from dataclasses import asdict
 import pytest
 import yaml
 from conftest import ROOT
-from steerpaper.engine.families import architecture
 from study import make_study, snakemake
 
+from steerpaper.engine.check import refuse_unknown
 from steerpaper.engine.layers import resolve_layers
 from steerpaper.engine.placing import pick_devices
 from steerpaper.engine.text import load_tokenizer
@@ -213,9 +213,9 @@ def test_blocks_that_do_not_exist_are_refused():
 
 
 def test_an_unknown_model_type_is_refused(tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "abacus"}')
-    with pytest.raises(UserError, match=r"config\.json: model type 'abacus' is not known.*llama"):
-        architecture(tmp_path)
+    path = tmp_path / "config.json"
+    with pytest.raises(UserError, match=r"config\.json: of model type 'abacus' .*has no causal"):
+        refuse_unknown(path, {"model_type": "abacus"})
 
 
 def test_cuda_where_there_is_none_is_refused():

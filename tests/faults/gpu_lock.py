@@ -22,7 +22,7 @@ from steerpaper.errors import UserError
 from steerpaper.workflow.devices import hold
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 try:
-    print("device", hold(sys.argv[1:]), flush=True)
+    print("device", *hold(sys.argv[1:]), flush=True)
 except UserError as error:
     sys.exit(print(error, flush=True))
 sys.stdin.read()

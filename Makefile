@@ -4,6 +4,9 @@
 PYTHON ?= python3
 CORES ?= 1
 BIN := .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+# torch's build: `cuda`, `cpu`, or the CPU's where there is no NVIDIA GPU and pip finds that build
+TORCH ?= $(if $(wildcard /dev/nvidiactl /proc/driver/nvidia/version /dev/dxg),cuda,auto)
 
 .PHONY: paper test test-fast validate faults check audit clean
 
@@ -39,14 +42,15 @@ check: .venv/ready
 audit: .venv/ready
 	$(BIN)/python envs/audit.py
 
-# torch's CUDA build (what the registry has for Linux) misses its libraries after the first step
-.venv/ready: envs/lock.txt envs/lock.cuda.txt
+# torch's CUDA build (what the registry has for Linux) misses its libraries after the second step
+.venv/ready: envs/lock.txt envs/lock.cpu.txt envs/lock.cuda.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "steerpaper needs Python 3.11 or newer; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@case $(TORCH) in auto|cpu|cuda) ;; *) echo "TORCH=$(TORCH): take cpu, cuda or auto"; exit 1 ;; esac
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/lock.txt
-	$(BIN)/python -m pip check >/dev/null || \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r envs/lock.cuda.txt
+	@test $(TORCH) = cuda || $(BIN)/python envs/torch_cpu.py $(TORCH) $(PIP) -r envs/lock.cpu.txt
+	$(PIP) -r envs/lock.txt
+	$(BIN)/python -m pip check >/dev/null || $(PIP) -r envs/lock.cuda.txt
 	$(BIN)/python -m pip check
 	touch $@
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from faults import NotedJob, Outcome, left_over, lost, results_of, run_job, said
 
+from steerpaper.engine.widths import LEAST
+
 # passes of more rows than `least` find no memory, as many of them as `share` says
 SHORT = """
 import random, torch
@@ -27,11 +29,11 @@ def model_jobs(folder: Path, jobs: Sequence[NotedJob]) -> list[NotedJob]:
 
 
 def at_random(folder: Path, jobs: Sequence[NotedJob], seed: int) -> Iterator[Outcome]:
-    """Half of all passes find no memory, but those that one sequence makes (up to 4 rows)."""
+    """Half of all passes find no memory, but those that one sequence makes (up to 16 rows)."""
     for number, job in enumerate(jobs):
         start = time.monotonic()
         reference = results_of(folder)
-        process = run_job(folder, job, SHORT.format(seed=seed + number, share=1 / 2, least=4))
+        process = run_job(folder, job, SHORT.format(seed=seed + number, share=1 / 2, least=LEAST))
         halved = (process.stdout + process.stderr).count("halved and retried")
         message = f"{halved} batches halved" if halved else "no batch was struck"
         harmed = lost(folder, reference) + [said(process, "")] * bool(process.returncode)

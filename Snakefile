@@ -82,6 +82,9 @@ rule all:
 include: "rules/archive.smk"
 
 
+write_notes()
+
+
 onstart:
     hold_results()
     keep_chunks()

@@ -16,7 +16,12 @@ from steerpaper.workflow.declared import (
     settings_of,
     values_of,
 )
-from steerpaper.workflow.code import code_digest, code_digests
+from steerpaper.workflow.code import (
+    code_digest,
+    code_digests,
+    read_notes,
+    write_notes,
+)
 from steerpaper.workflow.data import content, pinned
 from steerpaper.workflow.flagged import print_flags
 from steerpaper.workflow.judges import judges_of
@@ -46,6 +51,9 @@ if workflow.is_main_process and (
     way_out := left_by_a_kill(Path(".snakemake"), ["snakemake", *sys.argv[1:]])
 ):
     print(way_out, file=sys.stderr)
+
+# what the library does, as an earlier run in this folder found it; written at the Snakefile's end
+read_notes(Path(".snakemake/steerpaper.code.json"))
 
 try:
     config = validated(

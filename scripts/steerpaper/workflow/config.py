@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 from jsonschema.protocols import Validator
 from jsonschema.validators import Draft202012Validator, extend
 
 from steerpaper.errors import UserError
 from steerpaper.reading import read_json, read_yaml, shown
 from steerpaper.workflow.checks import meaning, nearest
+from steerpaper.workflow.declared import rows_of
 from steerpaper.workflow.places import data_files, model_files
 from steerpaper.workflow.sources import check_sources
 
@@ -138,8 +138,7 @@ def validated(
 
 @cache
 def _rules(schema: Path) -> Config:
-    rules: Config = yaml.safe_load(schema.read_text(encoding="utf-8"))
-    return rules
+    return rows_of(schema)
 
 
 def _find_data(config: Config, workflow: Path) -> None:

@@ -1,5 +1,6 @@
 # Two commands on a fresh machine: `make paper` and `make test`.
-# Both first make .venv from the lock, then print the command that they run.
+# Both first make .venv from the lock, then print the command that they run; `make demo` shows something
+# after two minutes.
 
 PYTHON ?= python3
 CORES ?= 1
@@ -8,10 +9,17 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require
 # torch's build: `cuda`, `cpu`, or the CPU's where there is no NVIDIA GPU and pip finds that build
 TORCH ?= $(if $(wildcard /dev/nvidiactl /proc/driver/nvidia/version /dev/dxg),cuda,auto)
 
-.PHONY: paper test test-fast validate faults check audit clean
+.PHONY: demo paper test test-fast validate faults check audit clean
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
+
+# one behaviour, few items: two minutes on two cores
+demo: CORES := 2
+demo: .venv/ready
+	$(BIN)/snakemake report --cores $(CORES) --resources gpu=1 --configfile studies/demo.yaml
+	@echo "Open results/demo/report.html in a browser; the figures alone are in figures/demo/."
+	@echo "Next: a behaviour of your own (README, Your own prompts), or everything: make paper"
 
 test: .venv/ready
 	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder

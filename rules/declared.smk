@@ -77,6 +77,8 @@ def is_asked_for(row):
     """Is the study made that a row is of, with the part, items and settings that it is for?"""
     if row.get("items") == "dev" and set(BEHAVIORS) <= set(WITHOUT_DEV):
         return False
+    if row.get("several") and len(BEHAVIORS) < 2:
+        return False
     # published numbers are held against whatever is made
     return (
         study_of(row) in (*config["studies"], "verdict")

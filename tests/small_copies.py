@@ -65,6 +65,16 @@ SMALL: dict[str, Config] = {
             "prompt_kinds": {"train": 4, "prompts": 2, "multipliers": [-1, 1]},
         },
     },
+    "demo": {
+        "steering": {
+            "prompts": {"split": {"train": 6, "dev": 6, "test": 6}},
+            "completions": {"questions": 1, "max_new_tokens": 4},
+            "dose_response": {
+                "random": {"directions": 2},
+                "shuffled": {"directions": 2},
+            },
+        },
+    },
     "all-behaviors": {
         # its parts are the default study's, which other tests run small
         "studies": ["steering"],

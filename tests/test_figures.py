@@ -72,6 +72,38 @@ def test_axes_have_the_measures_name_and_unit():
     )
 
 
+def alone(table):
+    """The rows of one behaviour."""
+    return table[table["behavior"] == "optimism"]
+
+
+@pytest.mark.parametrize("name", ["layer_sweep", "dose_response", "heatmap", "steerability"])
+def test_the_name_of_an_axis_fits_beside_one_behaviours_panels(name):
+    tables = {key: alone(table) for key, table in make_effects().items()}
+    given = {
+        "layer_sweep": ("layer_sweep", "steerability", "first_order"),
+        "heatmap": ("heatmap", "first_order"),
+        "steerability": ("steerability_items", "steerability"),
+    }.get(name, (name,))
+    figure = getattr(effects, name)(*(tables[key] for key in given))
+    figure.draw_without_rendering()
+    named = [text for text in (figure._supylabel, figure._supxlabel) if text]
+    named += [label for ax in figure.axes for label in (ax.xaxis.label, ax.yaxis.label)]
+    for text in named:
+        box = text.get_window_extent()
+        assert box.y0 >= 0, text
+        assert box.y1 <= figure.bbox.y1, text
+
+
+def test_of_one_behaviour_alone_completions_of_several_questions_are_shown():
+    table = make_completions()
+    assert said(texts.completions(table)).count("How will it go") == len(BEHAVIORS)
+    assert said(texts.completions(alone(table))).count("How will it go") == 2
+    many = pd.concat([alone(table).assign(prompt_id=f"p{n}", question=f"{n}?") for n in range(5)])
+    shown = said(texts.completions(many))
+    assert [f"{n}?" in shown for n in range(5)] == [True] * 3 + [False] * 2
+
+
 def test_where_no_block_stands_out_the_panel_says_so(tmp_path):
     tables = make_effects()
     kept = []

@@ -52,7 +52,8 @@ def _grid(
     figure, grid = plt.subplots(
         len(behaviors),
         len(contrasts),
-        figsize=(COLUMN, height * len(behaviors) + rest),
+        # beside one row of panels the axis' name is longer than they are high
+        figsize=(COLUMN, max(height * len(behaviors) + rest, 2.4)),
         squeeze=False,
         sharex=sharex,
         sharey=sharey,

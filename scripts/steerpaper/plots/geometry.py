@@ -58,7 +58,8 @@ def cosine_blocks(table: pd.DataFrame) -> Figure:
         table: behavior, layer, other_layer, cosine of one contrast.
     """
     behaviors = list(table["behavior"].unique())
-    figure, axes = panels(behaviors, height=1.25, sharex=True, sharey=True)
+    height = 1.25 if len(behaviors) > 1 else 2.2
+    figure, axes = panels(behaviors, height=height, sharex=True, sharey=True)
     norm = Normalize(-1, 1)
     for ax, behavior in zip(axes, behaviors, strict=True):
         cells = table[table["behavior"] == behavior].pivot(

@@ -18,6 +18,7 @@ from steerpaper.shown import LINE_END, shortened
 from steerpaper.steering.conditions import NO_LAYER
 
 LONGEST = 130  # characters of a title across it
+ALONE = 3  # open questions of a behaviour that no other stands beside
 TEXT = 5.5  # points: the smallest text that is read with ease
 # light at both ends, so that black text can be read on every colour
 _TINTS = LinearSegmentedColormap.from_list(
@@ -127,15 +128,15 @@ def _place(tokens: Sequence[str], columns: int) -> tuple[list[tuple[int, int, st
 def completions(table: pd.DataFrame) -> Figure:
     """Greedy completions of each behaviour's first open question, side by side by multiplier.
 
-    As wide as a page.
+    Of one behaviour alone, of its first few. As wide as a page.
 
     Args:
         table: behavior, question, prompt_id, layer, multiplier, decoding, text.
     """
     greedy = table[table["decoding"] == "greedy"].fillna({"text": ""})
-    greedy = greedy[
-        greedy["prompt_id"].isin(greedy.groupby("behavior", sort=False)["prompt_id"].first())
-    ]
+    questions = greedy.drop_duplicates(["behavior", "prompt_id"])
+    asked = questions.groupby("behavior", sort=False)["prompt_id"]
+    greedy = greedy[greedy["prompt_id"].isin(asked.head(ALONE if asked.ngroups == 1 else 1))]
     multipliers = sorted(greedy["multiplier"].unique())
     # the mean character is about half as wide as the letters are high
     characters = int(PAGE / len(multipliers) * 72 / (0.56 * 6))

@@ -77,7 +77,9 @@ def executed(tmp_path_factory):
             patch.setenv(name, str(tmp_path_factory.mktemp(name)))
         patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
         where = {"metadata": {"path": str(folder / "notebooks")}}
-        NotebookClient(book, timeout=600, kernel_name="python3", resources=where).execute()
+        NotebookClient(
+            book, timeout=None, startup_timeout=600, kernel_name="python3", resources=where
+        ).execute()
     outputs = [cell.outputs for cell in book.cells if cell.cell_type == "code"]
     return SimpleNamespace(folder=folder, outputs=outputs)
 

@@ -63,7 +63,7 @@ def test_the_demo_makes_nothing_beside_what_its_report_shows(tmp_path):
 def executed(tmp_path_factory):
     """The notebook after its cells have run, in a clone whose demo has a tiny model."""
     folder = copy_of_tree(tmp_path_factory.mktemp("clone"))
-    demo = small_copy(DEMO, tmp_path_factory.mktemp("made"), None, "")
+    demo = small_copy(DEMO, tmp_path_factory.mktemp("made"), None, "http://127.0.0.1:9")
     (folder / "studies/demo.yaml").write_text(yaml.safe_dump(demo))
     # what is installed is not installed again
     (folder / ".venv").mkdir()

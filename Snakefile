@@ -88,9 +88,12 @@ write_notes()
 onstart:
     hold_results()
     keep_chunks()
+    plan_figures()
+    look_for_jobs_when_one_ends()
 
 
 onsuccess:
     let_go_of_chunks()
+    let_go_of_drawings()
     print_run_times(RESULTS)
     print_flags(RESULTS)

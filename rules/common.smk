@@ -117,6 +117,17 @@ def hold_results():
         )
 
 
+def look_for_jobs_when_one_ends():
+    """Let Snakemake choose what runs next when a job ends, and not many times a second besides.
+
+    Its limit on the jobs it begins in a second, of no use on one machine, has it look again a second
+    after every look: once a second for every job that has ended, all over the list of jobs.
+    """
+    scheduler = getattr(workflow, "scheduler", None)
+    if workflow.local_exec and hasattr(scheduler, "job_rate_limiter"):
+        scheduler.job_rate_limiter = None
+
+
 def code_of(script, function="", helpers=False):
     """What a script does, as params: an edit re-runs what depends on it, a comment does not.
 

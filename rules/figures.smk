@@ -1,4 +1,9 @@
-"""Figures: a rule for every row of report/figures.yaml, from tables alone; no model and no torch."""
+"""Figures: a rule for every row of report/figures.yaml, from tables alone; no model and no torch.
+
+What one job draws for the run's others, which then start without importing what draws: `ahead`.
+"""
+
+from steerpaper.workflow.ahead import forget as forget_drawings, plan
 
 for _name, _row in FIGURE_ROWS.items():
 
@@ -48,3 +53,33 @@ for _name, _row in FIGURE_ROWS.items():
             _row["message"]
         script:
             "../scripts/figure.py"
+
+
+def plan_figures():
+    """Tell the run's figures' jobs of each other."""
+    if not IS_MAIN or not workflow.is_main_process:
+        return
+    jobs = list(workflow.dag.needrun_jobs())
+    plan(
+        Path(RESULTS),
+        [
+            dict(
+                **{"rule": one.rule.name},
+                input={key: str(value) for key, value in one.input.items()},
+                output={key: str(value) for key, value in one.output.items()},
+                wildcards={key: str(value) for key, value in one.wildcards.items()},
+                log=str(one.log[0]),
+                params=one.params.settings,
+                code=one.params.code,
+            )
+            for one in jobs
+            if one.rule.name.startswith("plot_")
+        ],
+        [path for one in jobs for path in one.output],
+    )
+
+
+def let_go_of_drawings():
+    """Keep no drawing any longer: the run has put all in their places."""
+    if IS_MAIN and workflow.is_main_process:
+        forget_drawings(Path(RESULTS))

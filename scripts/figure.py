@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import Any, TypedDict
 
+from steerpaper.workflow.ahead import drawn
 from steerpaper.workflow.job import Job, run
 
 
@@ -50,14 +51,14 @@ def main(job: Job[Params]) -> None:
         blocks = resolve_layers(params["blocks"], n_layers, "figures.layers")
         tables[shown] = tables[shown][tables[shown]["layer"].isin(blocks)]
     # the data beside the figure is as it is in the table
-    drawn = pages(
+    figures = pages(
         draw,
         many,
         [*map(readable, tables.values())],
         cut=params["cut"],
         further=params["panels"],
     )
-    save(next(drawn), job.output, tables[shown], drawn)
+    save(next(figures), job.output, tables[shown], figures)
 
 
 def _function(name: str | None) -> Any:
@@ -69,4 +70,4 @@ def _function(name: str | None) -> Any:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, around=drawn)

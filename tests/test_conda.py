@@ -321,9 +321,12 @@ def test_scripts_run_in_their_rules_environment_and_take_all_that_it_holds_from_
                 loaded[note["rule"]] = inside
     assert len(loaded) > 10
     for script, inside in loaded.items():
-        assert ("matplotlib" in inside) == script.startswith("plot_"), script
+        # what another job has drawn is put in its place without it
+        assert ("matplotlib" in inside) <= script.startswith("plot_"), script
     assert {"torch", "transformers", "nnsight"} <= loaded["activations"]
-    assert {"matplotlib", "seaborn", "pandas"} <= loaded["plot_norms"]
+    drawing = [inside for inside in loaded.values() if "matplotlib" in inside]
+    assert drawing
+    assert all({"seaborn", "pandas"} <= inside for inside in drawing)
     assert {"pandas", "jinja2"} <= loaded["latex_tables"]
 
 

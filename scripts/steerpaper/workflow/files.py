@@ -8,23 +8,19 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from steerpaper.errors import UserError, writing
 
 if TYPE_CHECKING:
-    # imported where tables are read or written: a job that has none does without
+    # imported where tables or tensors are read or written: a job that has none does without
     import pandas as pd
+    from numpy.typing import NDArray
 
 METADATA = "steerpaper"
 PART = 50_000  # rows of a table that are held at a time where it is read or written in parts
 
-Arrays = dict[str, NDArray[Any]]
+Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 @contextmanager
@@ -173,6 +169,8 @@ class SlicedTensors(Mapping[str, Sliced]):
 
     def __init__(self, path: str | Path) -> None:
         """Read the file's header alone."""
+        from safetensors import safe_open
+
         self._path = str(path)
         with safe_open(self._path, framework="numpy") as source:
             self._keys = list(source.keys())
@@ -181,6 +179,8 @@ class SlicedTensors(Mapping[str, Sliced]):
     def __getitem__(self, key: str) -> Sliced:
         if key not in self._keys:
             raise KeyError(key)
+        from safetensors import safe_open
+
         # opened anew each time, so that what was read before is let go of
         with safe_open(self._path, framework="numpy") as source:
             found: Sliced = source.get_slice(key)
@@ -200,6 +200,8 @@ def in_parts(path: str | Path) -> Any:
 
 def read_tensors(path: str | Path) -> tuple[Arrays, dict[str, Any]]:
     """Read all tensors of a safetensors file, and its metadata."""
+    from safetensors import safe_open
+
     with safe_open(str(path), framework="numpy") as source:
         tensors = {key: source.get_tensor(key) for key in source.keys()}  # noqa: SIM118
         return tensors, json.loads((source.metadata() or {}).get(METADATA, "{}"))
@@ -209,6 +211,9 @@ def write_tensors(
     path: str | Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
 ) -> None:
     """Write tensors to a safetensors file; refuses numbers that are not finite."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
     for key, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise UserError(

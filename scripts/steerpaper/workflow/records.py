@@ -128,21 +128,33 @@ def refuse_others(study: Path, expected: Mapping[str, Any]) -> None:
             )
 
 
+def versions() -> dict[str, str]:
+    """The versions of Python and of those packages that this process has imported."""
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **{
+            name: str(getattr(sys.modules[name], "__version__", ""))
+            for name in PACKAGES
+            if name in sys.modules
+        },
+    }
+
+
 def write_records(
-    study: Path, outputs: Iterable[str], about: Mapping[str, Any], inputs: Mapping[str, str]
+    study: Path,
+    outputs: Iterable[str],
+    about: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    made_with: Mapping[str, str] | None = None,
 ) -> None:
     """Write the record of every output of a finished job.
 
     Args:
         about: rule, wildcards, settings and code.
         inputs: digests of what the job has read.
+        made_with: versions, where another process than this one has made the outputs.
     """
-    versions = {
-        name: str(getattr(sys.modules[name], "__version__", ""))
-        for name in PACKAGES
-        if name in sys.modules
-    }
-    python = ".".join(map(str, sys.version_info[:3]))
+    found = dict(made_with or versions())
     for path in outputs:
         record = {"digest": sha256(path), **about, "inputs": dict(inputs)}
-        write_json(record_path(study, path), {**record, "versions": {"python": python, **versions}})
+        write_json(record_path(study, path), {**record, "versions": found})

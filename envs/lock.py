@@ -22,9 +22,7 @@ HEADER = "# made by envs/lock.py from requirements.in: do not edit\n"
 CUDA = re.compile(r"^(nvidia-|cuda-|triton==|bitsandbytes==)")
 # torch 2.13.0+cpu for Linux, Python 3.11: another file under the same version
 CPU_BUILDS = ["6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"]
-FOR_CPU = (
-    "python_version == '3.11' and sys_platform == 'linux' and platform_machine == 'x86_64'"
-)
+FOR_CPU = "python_version == '3.11' and sys_platform == 'linux' and platform_machine == 'x86_64'"
 
 
 def main() -> None:

@@ -93,6 +93,8 @@ MODEL_ENV = f"../envs/{'model.cpu' if config['torch'] == 'cpu' else 'model'}.yam
 RUN_MODEL = {key: config[key] for key in ("device", "dtype")}
 if config["model"]["quantize"]:
     RUN_MODEL["quantize"] = config["model"]["quantize"]
+# left out where they are what they ever were, so that no result is made anew
+RUN_MODEL |= {key: config[key] for key in ("attention", "tf32") if config[key]}
 # the GPUs of a job that runs the model; none where its passes run elsewhere
 GPUS = 0 if config["model"]["remote"] else config["gpus_per_job"]
 # Snakemake would cut a job's GPUs to the limit of them all, on a cluster too, where the limit of

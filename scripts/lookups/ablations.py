@@ -21,6 +21,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import beginning
     from steerpaper.finite import finite
@@ -30,6 +31,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_table, write_table
 
     lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     truncated = read_table(job.input["truncated"])
     neurons = read_table(job.input["neurons"])[[*NEURON, "kind", "token_id"]]
     ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
@@ -50,7 +52,7 @@ def main(job: Job[Params]) -> None:
     effects = ablate(
         lm,
         [*of_heads, *of_neurons],
-        budget=job.batch_tokens,
+        budget=budget,
         published=job.params["published"],
     )
     tables = {

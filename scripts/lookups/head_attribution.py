@@ -20,6 +20,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.errors import UserError
     from steerpaper.finite import finite
@@ -33,6 +34,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_table, write_table
 
     lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     truncated = read_table(job.input["truncated"])
     ids = ids_of([job.input[split] for split in SPLITS], truncated["prompt_id"])
     published = job.params["published"]
@@ -51,7 +53,7 @@ def main(job: Job[Params]) -> None:
             prompts["neuron"].tolist(),
             rows,
             bos=job.params["bos"],
-            budget=job.batch_tokens,
+            budget=budget,
             published=published,
         )
         active = is_active(attribution.reshape(len(rows), -1)).reshape(attribution.shape)

@@ -23,6 +23,7 @@ def main(job: Job[Params]) -> None:
 
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
     from steerpaper.lookups.corpus import SPLITS, CorpusPrompt, read_corpus
@@ -31,6 +32,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_table, write_table
 
     lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     neurons = by_layer(read_table(job.input["neurons"]))
     shard, shards = int(job.wildcards["shard"]), int(job.wildcards["shards"])
 
@@ -45,7 +47,7 @@ def main(job: Job[Params]) -> None:
             (prompt.ids for prompt in prompts_of(split)),
             k=job.params["top"],
             bos=job.params["bos"],
-            budget=job.batch_tokens,
+            budget=budget,
         )
         # read once more, so that no more names are held than these
         wanted = set(top.prompt.ravel().tolist())

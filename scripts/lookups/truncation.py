@@ -22,6 +22,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from functools import partial
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
     from steerpaper.lookups.corpus import SPLITS, ids_of
@@ -37,6 +38,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_table, write_jsonl, write_table
 
     lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     neurons = read_table(job.input["neurons"])
     top = read_table(job.input["activations"])
     ids = ids_of([job.input[split] for split in SPLITS], top["prompt_id"])
@@ -60,7 +62,7 @@ def main(job: Job[Params]) -> None:
         search,
         ratio=job.params["ratio"],
         bos=job.params["bos"],
-        budget=job.batch_tokens,
+        budget=budget,
     )
     table = truncated_table(lm.tokenizer, top, ids, lengths, activations)
     finite(job.output["truncated"], table, ["truncated_activation"])

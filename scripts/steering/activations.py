@@ -17,17 +17,19 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import choices
     from steerpaper.steering.activations import read_activations
     from steerpaper.workflow.files import read_jsonl, write_tensors
 
     lm, manifest = load_manifest(job.input["model"], **job.params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     for contrast, prompts, path in zip(
         job.params["contrasts"], job.input["prompts"], job.output["activations"], strict=True
     ):
         items = choices(read_jsonl(prompts))
-        found = read_activations(lm, items, job.batch_tokens)
+        found = read_activations(lm, items, budget)
         metadata = {
             "model": manifest["name"],
             "revision": manifest["revision"],

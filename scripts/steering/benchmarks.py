@@ -19,6 +19,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
     from steerpaper.steering.benchmarks import benchmark_rows, longest, score_choices
@@ -29,12 +30,13 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = [chosen_layers(read_json(job.input["block"]), lm.n_layers)]
     controls = {"random": params["random"]}
     wanted = conditions(layers, params["multipliers"], controls, params["positions"])
     prompts = read_jsonl(job.input["prompts"])
-    scores = score_choices(lm, prompts, vectors, wanted, budget=job.batch_tokens)
+    scores = score_choices(lm, prompts, vectors, wanted, budget=budget)
     table = with_norms(benchmark_rows(prompts, wanted, scores), vectors, wanted)
     table = with_beyond(table, lm, list(map(longest, prompts)))
     path = job.output["scores"]

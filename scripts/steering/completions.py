@@ -26,6 +26,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.beyond import with_beyond
@@ -35,6 +36,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     vectors, _ = read_tensors(job.input["vectors"])
     prompts = read_jsonl(job.input["prompts"])[: params["questions"]]
     plan = sample_plan(
@@ -50,7 +52,7 @@ def main(job: Job[Params]) -> None:
         params["max_new_tokens"],
         params["temperature"],
         params["top_p"],
-        job.batch_tokens,
+        budget,
         "steering.completions.max_new_tokens",
     )
     completions = complete(lm, [request for _, request in plan], vectors, decoding)

@@ -21,6 +21,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.score import score
     from steerpaper.engine.text import choices
@@ -31,8 +32,9 @@ def main(job: Job[Params]) -> None:
     from steerpaper.steering.scores import with_norms
     from steerpaper.workflow.files import read_json, read_jsonl, read_tensors, write_table
 
-    params, budget = job.params, job.batch_tokens
+    params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = [chosen_layers(read_json(job.input["block"]), lm.n_layers)]
     controls = {"random": params["random"]}

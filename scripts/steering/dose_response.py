@@ -23,6 +23,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.conditions import (
         AT_RESIDUAL_NORM,
@@ -40,6 +41,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     controls = {"random": params["random"], "shuffled": params["shuffled"]}
     for path, prompts, vectors, block, dev in zip(
         job.output["scores"],
@@ -55,7 +57,7 @@ def main(job: Job[Params]) -> None:
         strengths = params["at_residual_norm"]
         wanted += doses(layers, AT_RESIDUAL_NORM, strengths, params["positions"])
         directions, _ = read_tensors(vectors)
-        test = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=job.batch_tokens)
+        test = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=budget)
         # of no dev items there are no columns either
         tables = [table for table in (read_table(dev), test) if len(table)]
         write_scores(path, pd.concat(tables, ignore_index=True))

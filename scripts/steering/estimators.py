@@ -21,6 +21,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
@@ -32,6 +33,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     vectors, _ = read_tensors(job.input["vectors"])
     gradients, _ = read_tensors(job.input["gradients"])
     activations = SlicedTensors(job.input["activations"])
@@ -46,7 +48,7 @@ def main(job: Job[Params]) -> None:
     ]
     test = read_jsonl(job.input["prompts"])
     prompts = balanced_part(test, params["prompts"])
-    table = score_prompts(lm, prompts, vectors, wanted, budget=job.batch_tokens)
+    table = score_prompts(lm, prompts, vectors, wanted, budget=budget)
     residual = residual_norms(activations["matching_norms"][:], activations["other_norms"][:])
     table = with_shares(table, residual, wanted)
     table = with_controls(table, of_prompts(gradients["test"], test, prompts), vectors, wanted)

@@ -24,6 +24,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.generate import Decoding, sample_sequences
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
@@ -34,11 +35,12 @@ def main(job: Job[Params]) -> None:
     params, samples = job.params, job.params["samples"]
     about = read_json(job.input["about"])
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     decoding = Decoding(
         params["max_new_tokens"],
         params["temperature"],
         params["top_p"],
-        job.batch_tokens,
+        budget,
         "steering.fixed_completions.max_new_tokens",
     )
     tables = []

@@ -18,6 +18,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.gradients import item_gradients
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import choices
@@ -26,6 +27,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, manifest = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     for contrast, dev, test, path in zip(
         params["contrasts"],
         job.input["dev"],
@@ -35,7 +37,7 @@ def main(job: Job[Params]) -> None:
     ):
         prompts = {"dev": read_jsonl(dev), "test": read_jsonl(test)}
         found = {
-            split: item_gradients(lm, choices(rows), params["positions"], job.batch_tokens)
+            split: item_gradients(lm, choices(rows), params["positions"], budget)
             for split, rows in prompts.items()
         }
         metadata = {

@@ -23,6 +23,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import numpy as np
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.layers import resolve_sets
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.score import score_completions
@@ -41,6 +42,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     wanted, vectors = {}, {}
     # token ids, and how many of them stand behind the user's turn
     asked: dict[tuple[str, str], dict[str, tuple[list[int], int]]] = {}
@@ -72,7 +74,7 @@ def main(job: Job[Params]) -> None:
                     continued,
                     vectors[contrast],
                     wanted[contrast],
-                    budget=job.batch_tokens,
+                    budget=budget,
                     names=list(place),
                     prefilled=[behind for _, behind in prompts],
                 )

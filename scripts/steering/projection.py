@@ -20,6 +20,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.finite import finite
     from steerpaper.steering.balance import balanced_part
@@ -29,6 +30,7 @@ def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import SlicedTensors, read_json, read_jsonl, write_table
 
     lm, _ = load_manifest(job.input["model"], **job.params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     tables = []
     for prompts, block, vectors, activations in zip(
         job.input["prompts"],
@@ -43,7 +45,7 @@ def main(job: Job[Params]) -> None:
         ((matching, other),) = by_block(SlicedTensors(activations), [layer])
         measure = scale(matching[:, 0], other[:, 0], direction)
         rows = balanced_part(read_jsonl(prompts), job.params["texts"])
-        tables.append(project_answers(lm, rows, layer, direction, measure, job.batch_tokens))
+        tables.append(project_answers(lm, rows, layer, direction, measure, budget))
     path = job.output["table"]
     write_table(path, finite(path, pd.concat(tables, ignore_index=True), ["projection"]))
 

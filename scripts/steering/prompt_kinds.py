@@ -22,6 +22,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.gradients import item_gradients
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import choices
@@ -34,6 +35,7 @@ def main(job: Job[Params]) -> None:
 
     params, behavior = job.params, job.wildcards["behavior"]
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     steering, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     prompts: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -46,7 +48,7 @@ def main(job: Job[Params]) -> None:
 
     activations = {}
     for kind, of_kind in prompts.items():
-        read = read_activations(lm, choices(of_kind["train"]), job.batch_tokens)
+        read = read_activations(lm, choices(of_kind["train"]), budget)
         matching, other = (read[side][:, list(layers)] for side in SIDES)
         activations[kind] = matching, other
     how = {key: params[key] for key in ("estimator", "norm")}
@@ -61,9 +63,9 @@ def main(job: Job[Params]) -> None:
     tables = []
     for kind, of_kind in prompts.items():
         test = of_kind["test"]
-        table = score_prompts(lm, test, vectors, wanted, budget=job.batch_tokens)
+        table = score_prompts(lm, test, vectors, wanted, budget=budget)
         # what random directions would do differs from kind to kind, as the gradients do
-        found = item_gradients(lm, choices(test), params["positions"], job.batch_tokens)
+        found = item_gradients(lm, choices(test), params["positions"], budget)
         table = with_controls(table, found, vectors, wanted)
         tables.append(table.assign(note=None, used=kind))
     tables += [not_run(behavior).assign(note=note, used=kind) for kind, note in notes.items()]

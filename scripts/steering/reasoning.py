@@ -25,6 +25,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import numpy as np
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.generate import Decoding, complete
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
@@ -42,6 +43,7 @@ def main(job: Job[Params]) -> None:
 
     params, room = job.params, job.params["max_new_tokens"]
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     rows = balanced_part(read_jsonl(job.input["prompts"]), params["prompts"])
@@ -55,11 +57,11 @@ def main(job: Job[Params]) -> None:
         behavior=job.wildcards["behavior"],
     )
     key = "steering.reasoning.max_new_tokens"
-    decoding = Decoding(room, params["temperature"], params["top_p"], job.batch_tokens, key)
+    decoding = Decoding(room, params["temperature"], params["top_p"], budget, key)
     reasonings = complete(lm, [request for _, _, request in plan], vectors, decoding)
     made = chains(plan, reasonings, params["multipliers"])
     wanted = [chain for _, chain in made]
-    scores = score_chains(lm, questions, wanted, vectors[BEHAVIOR], layers, job.batch_tokens)
+    scores = score_chains(lm, questions, wanted, vectors[BEHAVIOR], layers, budget)
     table = chain_table(lm.tokenizer, rows, made, scores, layers, params["seed"])
     norm = norm_at(vectors[BEHAVIOR], layers)
     table["norm"] = np.where(table["steered"] == "none", np.nan, norm)

@@ -19,6 +19,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.layers import resolve_layers, shard_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.conditions import conditions
@@ -27,6 +28,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     layers = resolve_layers(params["layers"], lm.n_layers, "steering.sweep.layers")
     layers = shard_of(layers, int(job.wildcards["shard"]), int(job.wildcards["shards"]))
     wanted = conditions(layers, params["multipliers"], {}, params["positions"])
@@ -34,7 +36,6 @@ def main(job: Job[Params]) -> None:
         job.output["scores"], job.input["prompts"], job.input["vectors"], strict=True
     ):
         directions, _ = read_tensors(vectors)
-        budget = job.batch_tokens
         scores = score_prompts(lm, read_jsonl(prompts), directions, wanted, budget=budget)
         write_scores(path, scores)
 

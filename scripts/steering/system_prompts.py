@@ -21,6 +21,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     import pandas as pd
 
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
     from steerpaper.steering.conditions import chosen_layers, conditions, not_run
@@ -29,6 +30,7 @@ def main(job: Job[Params]) -> None:
 
     params, behavior = job.params, job.wildcards["behavior"]
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     vectors, _ = read_tensors(job.input["vectors"])
     layers = chosen_layers(read_json(job.input["block"]), lm.n_layers)
     wanted = conditions([layers], params["multipliers"], {}, params["positions"])
@@ -43,7 +45,7 @@ def main(job: Job[Params]) -> None:
             table = not_run(behavior).assign(note=note)
         else:
             chosen = balanced_part(rows, params["prompts"])
-            table = score_prompts(lm, chosen, vectors, wanted, budget=job.batch_tokens)
+            table = score_prompts(lm, chosen, vectors, wanted, budget=budget)
             table = table.assign(note=None)
         table.insert(0, "system_prompt", name)
         tables.append(table)

@@ -21,6 +21,7 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.layers import resolve_layers
     from steerpaper.engine.model import load_manifest
     from steerpaper.steering.balance import balanced_part
@@ -32,6 +33,7 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
+    budget = budget_of(lm, job.batch_tokens)
     vectors, _ = read_tensors(job.input["vectors"])
     named = resolve_layers(params["layers"], lm.n_layers, "steering.transfer.layers")
     layers = sorted({*named, *chosen_layers(read_json(job.input["block"]), lm.n_layers)})
@@ -40,7 +42,7 @@ def main(job: Job[Params]) -> None:
     test = read_jsonl(job.input["prompts"])
     prompts = balanced_part(test, params["prompts"])
     directions = transferred(vectors[BEHAVIOR], layers, params["norm"])
-    table = score_prompts(lm, prompts, directions, wanted, budget=job.batch_tokens)
+    table = score_prompts(lm, prompts, directions, wanted, budget=budget)
     of_items = of_prompts(gradients["test"], test, prompts)
     write_scores(job.output["scores"], with_controls(table, of_items, directions, wanted))
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from faults import NotedJob, Outcome, left_over, lost, results_of, run_job, said
-
 from steerpaper.engine.widths import LEAST
 
 # passes of more rows than `least` find no memory, as many of them as `share` says

@@ -23,6 +23,7 @@ from torch.nn.functional import pad
 from steerpaper.engine.caches import Cache, Change, Site, below, no_cache
 from steerpaper.engine.forward import forward
 from steerpaper.engine.model import LanguageModel, out_of_memory
+from steerpaper.engine.placing import moved
 from steerpaper.engine.together import TOGETHER, Together
 from steerpaper.engine.widths import columns_for, width_of
 from steerpaper.errors import UserError
@@ -161,7 +162,7 @@ def run_rows(
         items = filled(batch, widths[batch[0]])
         full = [[*start, *rows[item]] for item in items]
         ids, mask = padded(full, lm.pad, widths[batch[0]])
-        return look(items, ids.to(lm.device), mask.to(lm.device))
+        return look(items, moved(ids, lm.device), moved(mask, lm.device))
 
     return run_batches(widths, budget, run, lm.together)
 
@@ -326,6 +327,6 @@ class Prefixes:
     def _run(
         self, start: Prefix, ids: Tensor, mask: Tensor, edits: dict[Site, Change] | None = None
     ) -> Prefix:
-        mask = start.extend(mask.to(self._lm.device))
-        forward(self._lm, ids.to(self._lm.device), mask, start.cache, edits=edits)
+        mask = start.extend(moved(mask, self._lm.device))
+        forward(self._lm, moved(ids, self._lm.device), mask, start.cache, edits=edits)
         return Prefix(start.cache, mask)

@@ -17,6 +17,7 @@ from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.placing import moved
 from steerpaper.engine.sampling import draw, nucleus_by_sorting
 from steerpaper.engine.unembed import Logits
 from steerpaper.engine.widths import LEAST, width_of
@@ -107,7 +108,7 @@ def sample_sequences(
         if whole:
             prefix, rows = empty_prefix(lm, len(rows_of)), [requests[r].prompt for r in rows_of]
         else:
-            prefix = prefixes.run(distinct).select(place.to(lm.device))
+            prefix = prefixes.run(distinct).select(moved(place, lm.device))
             rows = [requests[r].prompt[-1:] for r in rows_of]
         width = _first_width(rows[0], whole or not prefixes.widths[text_of[batch[0]]])
         chosen = [requests[r] for r in rows_of]
@@ -158,11 +159,13 @@ def _decode(
     completions: list[list[int]] = [[] for _ in requests]
     ended = [False] * len(requests)
     alive = torch.arange(len(requests))
-    ids, mask = (part.to(lm.device) for part in padded(rows, lm.pad, width, side="left"))
+    ids, mask = (moved(part, lm.device) for part in padded(rows, lm.pad, width, side="left"))
     place = torch.arange(1 - width, 1)
     for step in range(decoding.max_new_tokens):
         mask = prefix.extend(mask)
-        look = partial(choose.there, alive=alive, step=step) if lm.remote else _last
+        # where logits are not at hand only the chosen tokens come
+        away = bool(lm.remote) or lm.device.type == "cuda"
+        look = partial(choose.there, alive=alive, step=step) if away else _last
         _, logits = forward(
             lm,
             ids,
@@ -173,12 +176,13 @@ def _decode(
             logits_of_last=1,
         )
         assert logits is not None
+        # the one wait for the device in a step
+        logits = logits.cpu()
         broken = ~logits.isfinite().all(-1)
         if broken.any():
             row = int(alive[broken][0])
             _refuse(lm, requests[row], completions[row], vectors)
-        # of a model that runs elsewhere the token came alone
-        chosen = logits[:, 0].long() if lm.remote else choose.tokens(logits, alive, step)
+        chosen = logits[:, 0].long() if away else choose.tokens(logits, alive, step)
         for request, token in zip(alive.tolist(), chosen.tolist(), strict=True):
             if not ended[request]:
                 completions[request].append(token)
@@ -188,15 +192,15 @@ def _decode(
         keep = _rows_to_keep([ended[request] for request in alive.tolist()])
         prefix = Prefix(prefix.cache, mask)
         if len(keep) < len(alive):
-            prefix = prefix.select(keep.to(lm.device))
-        alive, ids = alive[keep], chosen[keep][:, None].to(lm.device)
+            prefix = prefix.select(moved(keep, lm.device))
+        alive, ids = alive[keep], moved(chosen[keep][:, None], lm.device)
         mask, place = torch.ones_like(ids), torch.zeros(1, dtype=torch.long)
     return completions
 
 
 def _last(logits: Logits) -> Tensor:
     """Logits of the last token, float32 [row, V]."""
-    return logits[:, -1].float().cpu()
+    return logits[:, -1].float()
 
 
 def _rows_to_keep(ended: Sequence[bool]) -> Tensor:
@@ -300,12 +304,15 @@ class _Choice:
     def there(self, logits: Logits, alive: Tensor, step: int) -> Tensor:
         """The next token of every row as a number that is not finite where a logit is not.
 
-        For a model that runs elsewhere: float64 [row, 1], where V logits a row would have to come.
+        Float64 [row, 1], where V logits a row would have to come: for a GPU, and for a model that
+        runs elsewhere.
         """
         last = logits[:, -1].float()
         drawn = self._sampled[alive].nonzero()[:, 0]
         chosen = last.argmax(-1)
-        if len(drawn):
+        if len(drawn) == len(alive):
+            chosen = draw(last, *self._how(alive, step), keep=nucleus_by_sorting)
+        elif len(drawn):
             chosen[drawn] = draw(
                 last[drawn], *self._how(alive[drawn], step), keep=nucleus_by_sorting
             )

@@ -24,6 +24,7 @@ from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.offloaded import weights_kept_out
+from steerpaper.engine.placing import moved
 from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
 from steerpaper.engine.unembed import Logits
@@ -199,12 +200,12 @@ def _of_rows(
     lm: LanguageModel, rows: Sequence[_Row], before: Prefix, width: int, positions: str
 ) -> Gradients:
     """Gradients of rows of one width: float64 [row, L, d]."""
-    ids, mask = (part.to(lm.device) for part in padded([r.tokens for r in rows], lm.pad, width))
+    ids, mask = (moved(part, lm.device) for part in padded([r.tokens for r in rows], lm.pad, width))
     targets, target_mask = (
-        part.to(lm.device) for part in padded([r.targets for r in rows], lm.pad, width)
+        moved(part, lm.device) for part in padded([r.targets for r in rows], lm.pad, width)
     )
     last = torch.tensor([row.last for row in rows])
-    number, start = torch.arange(len(rows), device=lm.device), last.to(lm.device)
+    number, start = torch.arange(len(rows), device=lm.device), moved(last, lm.device)
     sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]
     added: dict[int, Tensor] = {}
 

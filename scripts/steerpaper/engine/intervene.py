@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine.condition import Condition
+from steerpaper.engine.placing import moved
 
 Intervention = Callable[[Tensor, Tensor, Tensor], Tensor]
 # [L, d] by a direction's name
@@ -35,13 +36,15 @@ def steer(name: str, direction: Tensor, strength: Tensor) -> Callable[[Tensor], 
         direction: [row, 1, d], or [d] for all rows.
         strength: [row, token, 1]; it is brought to the direction's device and type.
     """
-    intervene, strength = INTERVENTIONS[name], strength.to(direction)
+    intervene = INTERVENTIONS[name]
+    strength = moved(strength.to(direction.dtype), direction.device)
     return lambda hidden: intervene(hidden, direction, strength)
 
 
 def directions_at(vectors: Vectors, names: Sequence[str], layer: int, like: Tensor) -> Tensor:
     """One block's vectors of some directions: [name, d], with the device and type of `like`."""
-    return torch.as_tensor(np.stack([vectors[name][layer] for name in names])).to(like)
+    found = torch.as_tensor(np.stack([vectors[name][layer] for name in names]))
+    return moved(found.to(like.dtype), like.device)
 
 
 def strengths(conditions: Sequence[Condition], place: Tensor, prefilled: Sequence[int]) -> Tensor:

@@ -26,19 +26,22 @@ def placed(
     placing: Placing,
     blocks: str | None,
     quantize: str | None = None,
+    attention: str | None = None,
 ) -> Any:
     """Load a model folder's module onto a job's devices, ready to run.
 
     Args:
         blocks: the dotted path of its list of blocks; None where it is not known yet.
         quantize: `4bit` or `8bit`, by bitsandbytes on CUDA; None leaves the weights as they are.
+        attention: transformers' name of how attention is computed; None for the model's own.
 
     Raises:
         UserError: it does not fit, or weights that are not the model's.
         Exception: whatever transformers raises at files that it cannot use.
     """
+    way = {"attn_implementation": attention} if attention else {}
     if quantize is None and len(devices) == 1 and placing.to is None:
-        module = pretrained(directory, dtype).to(devices[0])
+        module = pretrained(directory, dtype, **way).to(devices[0])
     else:
         outline = pretrained(directory, dtype, "meta")
         parts = parts_of(outline, blocks or block_lists(outline)[-1], quantize)
@@ -52,6 +55,7 @@ def placed(
             _device_map(where),
             offload_folder=_folder() if "disk" in where.values() else None,
             quantization_config=quantization(quantize, dtype, devices[0]),
+            **way,
         )
         for one in module.modules():
             if type(one).__name__ == "Linear8bitLt":

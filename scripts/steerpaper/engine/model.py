@@ -168,6 +168,8 @@ def open_folder(
     dtype: str,
     threads: int,
     quantize: str | None = None,
+    attention: str | None = None,
+    tf32: bool = False,
     placing: Mapping[str, Any] | None = None,
     blocks: str | None = None,
 ) -> tuple[Any, Any]:
@@ -175,6 +177,8 @@ def open_folder(
 
     Args:
         quantize: `4bit`, `8bit` or None (see `engine.placing`).
+        attention: transformers' name of how attention is computed; None for the model's own.
+        tf32: products of float32 matrices may be of ten bits' mantissa on CUDA.
         placing: how much of the machine it takes, by the names of `Placing`.
         blocks: the path of its list of blocks, where it is known.
 
@@ -183,12 +187,15 @@ def open_folder(
     """
     torch.set_num_threads(threads)
     torch.set_grad_enabled(False)
+    # torch's own choice is different for the two, and for other versions of it
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     share = Placing(**(placing or {}))
     devices = pick_devices(device, share.gpus)
     read_config(directory)
     tokenizer = load_tokenizer(directory)
     try:
-        module = placed(directory, getattr(torch, dtype), devices, share, blocks, quantize)
+        kind = getattr(torch, dtype)
+        module = placed(directory, kind, devices, share, blocks, quantize, attention)
     except UserError:
         raise
     except Exception as error:  # whatever transformers raises at files that came as data
@@ -269,23 +276,23 @@ def load_manifest(
     device: str,
     dtype: str,
     threads: int,
-    quantize: str | None = None,
     placing: Mapping[str, Any] | None = None,
+    **how: Any,
 ) -> tuple[LanguageModel, dict[str, Any]]:
     """Load the model that rule `engine` has proved, and read its manifest.
 
     Args:
         engine: that rule's file: where the model is, where its parts are, and how it is run.
-        device, dtype, threads, quantize, placing: as `open_folder` takes them.
+        device, dtype, threads, placing, how: as `open_folder` takes them.
     """
     proved = read_json(engine)
     directory = Path(engine).parent / proved["model"]
     origin = read_json(directory / "manifest.json")
-    where, how = Architecture(**proved["where"]), How(**proved["how"])
+    where, way = Architecture(**proved["where"]), How(**proved["how"])
     if origin.get("remote"):
         from steerpaper.engine.service import open_remote
 
-        lm = open_remote(directory, origin, dtype, threads, where, how)
+        lm = open_remote(directory, origin, dtype, threads, where, way)
         garbage.resume()
         return lm, origin
     module, tokenizer = open_folder(
@@ -293,13 +300,13 @@ def load_manifest(
         device=device,
         dtype=dtype,
         threads=threads,
-        quantize=quantize,
         placing=placing,
         blocks=where.blocks,
+        **how,
     )
     with reading(f"{directory}: the model cannot be run"):
-        lm = wrap(module, tokenizer, where, how, origin["name"])
+        lm = wrap(module, tokenizer, where, way, origin["name"])
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
-    if how != How():
-        log.info("it is run %s", how.told)
+    if way != How():
+        log.info("it is run %s", way.told)
     return lm, origin

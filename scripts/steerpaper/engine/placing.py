@@ -15,7 +15,7 @@ from functools import cache
 from itertools import accumulate
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from steerpaper.errors import UserError
 from steerpaper.workflow.devices import hold
@@ -103,6 +103,13 @@ def _log_peak_memory(device: torch.device) -> None:
         torch.cuda.max_memory_allocated(device) / 1e6,
         torch.cuda.max_memory_reserved(device) / 1e6,
     )
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; of this machine's memory to a GPU, without waiting for it there."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 # the plan

@@ -9,9 +9,9 @@ from torch import Tensor
 def nucleus(logits: Tensor, top_p: float) -> Tensor:
     """Probabilities [row, V] with all but the smallest set of tokens of mass >= top_p set to zero.
 
-    Float64 on the CPU, not renormalised (Holtzman et al. 2020, section 3.1).
+    Float64, not renormalised (Holtzman et al. 2020, section 3.1).
     """
-    probabilities = torch.softmax(logits.double().cpu(), dim=-1)
+    probabilities = torch.softmax(logits.double(), dim=-1)
     if top_p >= 1:
         return probabilities
     least = torch.zeros(len(probabilities), 1, dtype=probabilities.dtype)
@@ -30,7 +30,7 @@ def nucleus(logits: Tensor, top_p: float) -> Tensor:
 
 
 def nucleus_by_sorting(logits: Tensor, top_p: float) -> Tensor:
-    """The same, without a look at the numbers on the way: for a model that runs elsewhere."""
+    """The same, without a look at the numbers on the way, for which a GPU would be waited for."""
     probabilities = torch.softmax(logits.double(), dim=-1)
     if top_p >= 1:
         return probabilities
@@ -57,5 +57,5 @@ def draw(
         token ids [row].
     """
     mass = keep(logits / temperature, top_p).cumsum(-1)
-    target = uniform.double()[:, None] * mass[:, -1:]
+    target = uniform.to(mass)[:, None] * mass[:, -1:]
     return torch.searchsorted(mass, target, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)

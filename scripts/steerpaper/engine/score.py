@@ -23,6 +23,7 @@ from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.placing import moved
 from steerpaper.engine.remote import at_once
 from steerpaper.engine.text import Choice
 from steerpaper.engine.unembed import Logits
@@ -386,15 +387,14 @@ class _Batch:
         last = torch.tensor([row.last for row in rows])
         row = torch.tensor([k for k, _ in numbers])
         place = torch.arange(width)[None] - last[:, None]
-        start = last[row]
         return cls(
             before,
-            ids=ids.to(lm.device),
-            mask=mask.to(lm.device),
+            ids=moved(ids, lm.device),
+            mask=moved(mask, lm.device),
             place=place,
             prefilled=[row.prefilled for row in rows],
-            row=row.to(lm.device),
-            start=start.to(lm.device),
-            targets=wanted.to(lm.device),
-            target_mask=target_mask.to(lm.device),
+            row=moved(row, lm.device),
+            start=moved(last[row], lm.device),
+            targets=moved(wanted, lm.device),
+            target_mask=moved(target_mask, lm.device),
         )

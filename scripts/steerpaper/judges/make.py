@@ -10,33 +10,30 @@ from steerpaper.judges.judge import Judge
 def local_judge(
     manifest: str,
     *,
-    device: str,
-    dtype: str,
     date: str,
-    threads: int,
-    budget: int,
+    budget: int | str,
     max_new_tokens: int,
     section: str,
-    quantize: str | None = None,
-    placing: Mapping[str, Any] | None = None,
+    **how: Any,
 ) -> Judge:
     """The study's own model as judge.
 
     Args:
         manifest: of the model.
-        device, dtype, quantize, placing: as `load` takes them.
         date: what chat templates are told is today.
-        budget, max_new_tokens, section: as `LocalJudge` takes them.
+        budget: as `budget_of` takes it.
+        max_new_tokens, section: as `LocalJudge` takes them.
+        how: as `load_manifest` takes it.
     """
     # an endpoint needs no torch
+    from steerpaper.engine.budget import budget_of
     from steerpaper.engine.model import load_manifest
     from steerpaper.engine.text import fix_date
     from steerpaper.judges.local import LocalJudge
 
-    lm, _ = load_manifest(
-        manifest, device=device, dtype=dtype, threads=threads, quantize=quantize, placing=placing
-    )
+    lm, _ = load_manifest(manifest, **how)
     fix_date(lm.tokenizer, date)
+    budget = budget_of(lm, budget)
     return LocalJudge(lm, max_new_tokens=max_new_tokens, budget=budget, section=section)
 
 

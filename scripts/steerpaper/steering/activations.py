@@ -10,6 +10,7 @@ from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_bat
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.placing import moved
 from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
 from steerpaper.workflow.files import Arrays
@@ -90,7 +91,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
 
 def _means(lm: LanguageModel, before: Prefix, rows: Sequence[Sequence[int]], width: int) -> Tensor:
     """`mean_and_norm` of the rows' tokens after every block, float32 [row, L, d + 1]."""
-    ids, mask = (part.to(lm.device) for part in padded(rows, lm.pad, width))
+    ids, mask = (moved(part, lm.device) for part in padded(rows, lm.pad, width))
     means, _ = forward(
         lm,
         ids,

@@ -23,6 +23,7 @@ from steerpaper.engine.generate import Request
 from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.intervene import directions_at, steer
 from steerpaper.engine.model import LanguageModel
+from steerpaper.engine.placing import moved
 from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.widths import width_of
 from steerpaper.errors import UserError
@@ -366,10 +367,10 @@ def _score_answers(
         width = widths[batch[0]]
         chosen = [answers[entry] for entry in filled(batch, width)]
         ids, mask = (
-            part.to(lm.device) for part in padded([a.tokens for a in chosen], lm.pad, width)
+            moved(part, lm.device) for part in padded([a.tokens for a in chosen], lm.pad, width)
         )
         targets, target_mask = (
-            part.to(lm.device) for part in padded([a.answer for a in chosen], lm.pad, width)
+            moved(part, lm.device) for part in padded([a.answer for a in chosen], lm.pad, width)
         )
         row, start = (
             torch.tensor(column, device=lm.device)

@@ -38,6 +38,8 @@ class Run(TypedDict):
     device: str
     dtype: str
     quantize: NotRequired[str]
+    attention: NotRequired[str]
+    tf32: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Job(Generic[Params]):
         wildcards: of the rule.
         threads: CPU threads it may use.
         log: its log file.
-        batch_tokens: tokens a forward pass may hold. No result depends on it, so it is no
-            parameter: a change re-runs nothing.
+        batch_tokens: tokens a forward pass may hold, or `auto` (see `engine.budget`). No result
+            depends on it, so it is no parameter: a change re-runs nothing.
         placing: how much of the machine the model takes, by the names of `engine.placing.Placing`;
             as little a parameter.
         rule: its rule's name.
@@ -66,7 +68,7 @@ class Job(Generic[Params]):
     wildcards: dict[str, str]
     threads: int
     log: str
-    batch_tokens: int = 1024
+    batch_tokens: int | str = "auto"
     placing: dict[str, Any] = field(default_factory=dict)
     rule: str = ""
     code: dict[str, str] = field(default_factory=dict)

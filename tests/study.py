@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from conftest import ROOT
+from warm import launcher
 
 BEHAVIOR = ROOT / "data/behaviors/sociability.jsonl"
 TINY = {
@@ -90,9 +91,15 @@ def make_study(folder: Path, model: Path, *, parts: bool = False) -> dict:
     return config
 
 
-def command(folder: Path, *arguments: str, cores: int = 1, root: Path = ROOT) -> list[str]:
-    """What a user types: the workflow in `root` on the study in `folder`."""
-    typed = [sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile"]
+def command(
+    folder: Path, *arguments: str, cores: int = 1, root: Path = ROOT, warm: bool = False
+) -> list[str]:
+    """What a user types: the workflow in `root` on the study in `folder`.
+
+    Args:
+        warm: processes are forked from ones that have imported already (`warm.py`).
+    """
+    typed = [launcher() if warm else sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile"]
     # targets first: --resources would take them for its own values
     typed += [*arguments, "--directory", folder, "--cores", cores, "--resources", f"gpu={cores}"]
     return list(map(str, typed))
@@ -101,11 +108,14 @@ def command(folder: Path, *arguments: str, cores: int = 1, root: Path = ROOT) ->
 def snakemake(
     folder: Path, config: dict | None, *arguments: str, cores: int = 1, root: Path = ROOT, **options
 ):
-    """Run the workflow in `folder` with a configuration; returns the finished process."""
+    """Run the workflow in `folder` with a configuration; returns the finished process.
+
+    Who gives options of `subprocess.run` wants processes of their own.
+    """
     if config is not None:
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    typed = command(folder, *arguments, cores=cores, root=root)
+    typed = command(folder, *arguments, cores=cores, root=root, warm=not options)
     return subprocess.run(typed, capture_output=True, text=True, env=environment, **options)
 
 

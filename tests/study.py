@@ -99,7 +99,13 @@ def command(
     Args:
         warm: processes are forked from ones that have imported already (`warm.py`).
     """
-    typed = [launcher() if warm else sys.executable, "-m", "snakemake", "--snakefile", root / "Snakefile"]
+    typed = [
+        launcher() if warm else sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        root / "Snakefile",
+    ]
     # targets first: --resources would take them for its own values
     typed += [*arguments, "--directory", folder, "--cores", cores, "--resources", f"gpu={cores}"]
     return list(map(str, typed))

@@ -32,7 +32,8 @@ SAMPLE = 4
 def lm(default_model):
     with pytest.MonkeyPatch.context() as patch:
         # a study loads it once a stage
-        patch.setattr("steerpaper.engine.proof.load", lambda *_, **__: default_model)
+        loaded = default_model, {}
+        patch.setattr("steerpaper.engine.model.load_manifest", lambda *_, **__: loaded)
         yield default_model
 
 

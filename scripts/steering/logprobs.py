@@ -42,7 +42,6 @@ def main(job: Job[Params]) -> None:
 
     params = job.params
     lm, _ = load_manifest(job.input["model"], **params["run"], **job.machine)
-    budget = budget_of(lm, job.batch_tokens)
     wanted, vectors = {}, {}
     # token ids, and how many of them stand behind the user's turn
     asked: dict[tuple[str, str], dict[str, tuple[list[int], int]]] = {}
@@ -74,7 +73,7 @@ def main(job: Job[Params]) -> None:
                     continued,
                     vectors[contrast],
                     wanted[contrast],
-                    budget=budget,
+                    budget=budget_of(lm, job.batch_tokens),
                     names=list(place),
                     prefilled=[behind for _, behind in prompts],
                 )
@@ -83,8 +82,7 @@ def main(job: Job[Params]) -> None:
                     logprobs[batch] = values
                 lengths = [len(prompts[k][0]) + len(ids) for k, ids in continued]
                 rows = logprob_rows(completions, wanted[contrast], logprobs)
-                rows = with_beyond(rows, lm, lengths)
-                append(finite(job.output["logprobs"], rows, ["logprob"]))
+                append(finite(job.output["logprobs"], with_beyond(rows, lm, lengths), ["logprob"]))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ FOLDER = ".drawn"
 PLAN = "plan.json"
 MADE = "made.json"
 LOG = "log"
-LONG = 60  # seconds after which a job begins no further figure of another
+LONG = 120  # seconds after which a job begins no further figure of another
 
 
 def plan(study: Path, jobs: Iterable[Mapping[str, Any]], made: Iterable[str]) -> None:

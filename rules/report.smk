@@ -12,7 +12,7 @@ RECORDS = {
     "model": "Where the model comes from, and the SHA-256 digest of each of its files.",
     "engine": "How the model is run, and every comparison with its own plain passes that shows it.",
     "files": "SHA-256 digest of every raw data file, table and figure, and where what was fetched is from.",
-    "run_times": "Jobs, wall time and peak memory of every rule, each as of its last run.",
+    "run_times": "What every rule took and computed, each job as of its last run: tokens through all blocks of the model, padding beside them, and the share of the limit of plain batched passes (docs/performance.md).",
 }
 # plain paths, for targets: a file's place in the report is said where it is made, and only there
 REPORT_PAGES = [

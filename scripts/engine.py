@@ -15,16 +15,20 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
+    from steerpaper.engine.limit import watch
     from steerpaper.engine.proof import engine_file, load_proved
     from steerpaper.workflow.files import read_json, write_json
 
     manifest, engine = Path(job.input["model"]), Path(job.output["engine"])
+    origin = read_json(manifest)
     lm, checks = load_proved(
         manifest.parent,
         **job.params["run"],
         **job.machine,
-        name=read_json(manifest)["name"],
+        name=origin["name"],
     )
+    told = {key: value for key, value in job.params["run"].items() if key != "device"}
+    watch(lm, manifest.parent, origin.get("files", {}), {**told, **job.machine})
     # its own file: last digits must not make anything again
     rows = [vars(check) | {"holds": check.holds} for check in checks]
     for row in rows:

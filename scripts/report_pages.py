@@ -16,7 +16,7 @@ class Params(TypedDict):
 def main(job: Job[Params]) -> None:
     from steerpaper.workflow.files import read_json, whole
     from steerpaper.workflow.pages import flat, read_cells, table_page
-    from steerpaper.workflow.run_times import run_times
+    from steerpaper.workflow.run_times import Times, run_times
     from steerpaper.workflow.sources import said
 
     made = read_json(job.input["provenance"])
@@ -34,11 +34,8 @@ def main(job: Job[Params]) -> None:
             [[name, digest, fetched.get(name, "")] for name, digest in made["files"].items()],
         ),
         "run_times": (
-            ["rule", "jobs", "seconds", "peak memory (MB)"],
-            [
-                [rule, str(jobs), f"{seconds:.1f}", f"{memory:.0f}"]
-                for rule, (jobs, seconds, memory) in times.items()
-            ],
+            ["rule", *Times().cells()],
+            [[rule, *one.cells().values()] for rule, one in times.items()],
         ),
     }
     pages = {job.output[name]: table for name, table in shown.items()}

@@ -17,7 +17,9 @@ from pathlib import Path
 from tiny_models import ROOT
 
 # say how a run went, not what it found
-ASIDE = re.compile(r"results/tiny/(logs|benchmarks|records)/|report/run_times\.html$")
+ASIDE = re.compile(
+    r"results/(tiny/(logs|benchmarks|records)|models/\.speed)/|report/run_times\.html$"
+)
 INPUTS = ("config.yaml", "one.jsonl", "one.yaml", "two.json")
 # where a kill may leave something: our names for what is under way
 # a file that was damaged is kept beside the one that was made anew

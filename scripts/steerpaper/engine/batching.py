@@ -27,6 +27,7 @@ from steerpaper.engine.placing import moved
 from steerpaper.engine.together import TOGETHER, Together
 from steerpaper.engine.widths import columns_for, width_of
 from steerpaper.errors import UserError
+from steerpaper.workflow import counts
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,8 @@ def run_rows(
         items = filled(batch, widths[batch[0]])
         full = [[*start, *rows[item]] for item in items]
         ids, mask = padded(full, lm.pad, widths[batch[0]])
-        return look(items, moved(ids, lm.device), moved(mask, lm.device))
+        with counts.useful(len(batch)):
+            return look(items, moved(ids, lm.device), moved(mask, lm.device))
 
     return run_batches(widths, budget, run, lm.together)
 
@@ -312,7 +314,8 @@ class Prefixes:
             full = filled(batch, width)
             ids, mask = padded([rows[row] for row in full], self._lm.pad, width, side="left")
             root = self._root.repeated(len(full))
-            found = self._run(root, ids, mask, edits(full, width))
+            with counts.useful(len(batch)):
+                found = self._run(root, ids, mask, edits(full, width))
             if len(full) > len(batch):
                 found = found.select(torch.arange(len(batch), device=ids.device))
             parts.append((batch, found.widened(self.root_length + kept_width(len(rows[0])))))

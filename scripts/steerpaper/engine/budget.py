@@ -8,6 +8,7 @@ import torch
 from steerpaper.engine.batching import empty_prefix
 from steerpaper.engine.forward import forward
 from steerpaper.engine.model import LanguageModel
+from steerpaper.workflow import counts
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,13 @@ def budget_of(lm: LanguageModel, asked: int | str) -> int:
             where it is as many as take half of the memory that is free, by what two passes take.
     """
     if asked != AUTO:
-        return int(asked)
+        return counts.passes_hold(int(asked))
     if lm.device.type != "cuda":
-        return LEAST
-    budget = _measured(lm)
+        return counts.passes_hold(LEAST)
+    with counts.apart():
+        budget = _measured(lm)
     log.info("batch_tokens: auto is %d tokens a pass here", budget)
-    return budget
+    return counts.passes_hold(budget)
 
 
 def largest(rooms: Iterable[tuple[float, float]]) -> int:

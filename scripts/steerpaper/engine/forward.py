@@ -18,6 +18,7 @@ from steerpaper.engine.rope import check_stretch
 from steerpaper.engine.unembed import LateLogits, Logits
 from steerpaper.engine.widths import LEAST
 from steerpaper.errors import UserError
+from steerpaper.workflow import counts
 
 RESIDUAL = "residual"  # the residual stream after the block; places inside it: `engine.parts`
 
@@ -111,16 +112,17 @@ def _anew(
             begin = max(0, min(int(wanted[1].min()), group.ids.shape[1] - LEAST))
             options["logits_to_keep"] = group.ids.shape[1] - begin
             wanted = wanted[0], wanted[1] - begin
-        got, values = _run(
-            lm,
-            {"input_ids": group.ids, "attention_mask": group.mask, **_positions(group.mask)},
-            options,
-            None,
-            {site: group.change(site) for site in group.sites()},
-            dict.fromkeys(sites, partial(_taken, places=mine)),
-            partial(_taken, places=wanted) if logits and not late else None,
-            0,
-        )
+        with counts.useful(counts.useful_of(group.numbers)):
+            got, values = _run(
+                lm,
+                {"input_ids": group.ids, "attention_mask": group.mask, **_positions(group.mask)},
+                options,
+                None,
+                {site: group.change(site) for site in group.sites()},
+                dict.fromkeys(sites, partial(_taken, places=mine)),
+                partial(_taken, places=wanted) if logits and not late else None,
+                0,
+            )
         for site, part in got.items():
             if site not in found:
                 found[site] = part.new_zeros(rows, columns, *part.shape[1:])
@@ -175,6 +177,8 @@ def _run(
     if logits_of_last and "logits_to_keep" in lm.takes:
         options = {**options, "logits_to_keep": logits_of_last}
     given = {name: tensor for name, tensor in inputs.items() if name in lm.takes}
+    new = inputs["attention_mask"][:, -inputs["input_ids"].shape[1] :]
+    counts.begin(lm.name, lm.n_layers, new, last + 1 - first)
     if lm.remote:
         places = [(site, *place(lm, site)) for site in touched]
         return lm.remote.one_pass(given, options, places, lm.dtype, edits, reads), None
@@ -198,6 +202,7 @@ def _run(
                 # touching the block's output is what lets the pass reach it before it stops
                 _ = lm.blocks[last].output
             raise _SeenAll
+    counts.end()
     return dict(zip(kept, saved, strict=False)), saved[-1] if logits else None
 
 

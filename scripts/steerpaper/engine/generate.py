@@ -23,6 +23,7 @@ from steerpaper.engine.unembed import Logits
 from steerpaper.engine.widths import LEAST, width_of
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
+from steerpaper.workflow import counts
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ def sample_sequences(
             rows = [requests[r].prompt[-1:] for r in rows_of]
         width = _first_width(rows[0], whole or not prefixes.widths[text_of[batch[0]]])
         chosen = [requests[r] for r in rows_of]
-        return _decode(lm, chosen, prefix, rows, width, vectors, decoding)[: len(batch)]
+        with counts.useful(len(batch)):
+            return _decode(lm, chosen, prefix, rows, width, vectors, decoding)[: len(batch)]
 
     # the columns of a request's row in the end
     widths = [
@@ -156,6 +158,7 @@ def _decode(
     """Decode all requests in step; a row that has ended leaves, as long as `LEAST` are left."""
     push = _Push(lm, requests, vectors)
     choose = _Choice(requests, decoding)
+    of_use = counts.useful_of(range(len(requests)))
     completions: list[list[int]] = [[] for _ in requests]
     ended = [False] * len(requests)
     alive = torch.arange(len(requests))
@@ -166,15 +169,18 @@ def _decode(
         # where logits are not at hand only the chosen tokens come
         away = bool(lm.remote) or lm.device.type == "cuda"
         look = partial(choose.there, alive=alive, step=step) if away else _last
-        _, logits = forward(
-            lm,
-            ids,
-            mask,
-            prefix.cache,
-            edits=push.edits(alive, place + step if step else place),
-            logits=look,
-            logits_of_last=1,
-        )
+        going = [of_use[request] and not ended[request] for request in alive.tolist()]
+        with counts.useful(going):
+            _, logits = forward(
+                lm,
+                ids,
+                mask,
+                prefix.cache,
+                edits=push.edits(alive, place + step if step else place),
+                logits=look,
+                logits_of_last=1,
+            )
+            counts.logits()
         assert logits is not None
         # the one wait for the device in a step
         logits = logits.cpu()

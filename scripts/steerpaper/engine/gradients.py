@@ -29,6 +29,7 @@ from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
 from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
+from steerpaper.workflow import counts
 
 Gradients = NDArray[np.float64]
 
@@ -182,7 +183,8 @@ def completion_gradients(
             before = prefix.select(
                 torch.tensor([place[row.prompt] for row in here], device=lm.device)
             )
-            return _of_rows(lm, here, before, width, positions)[: len(batch)]
+            with counts.useful(len(batch)):
+                return _of_rows(lm, here, before, width, positions)[: len(batch)]
 
         for batch, found in run_batches(widths, budget // GRAPH, run, lm.together):
             yield [mine[entry] for entry in batch], found
@@ -254,4 +256,6 @@ def _of_rows(
             along = [residual[site] if reads else added[site[0]] for site in sites]
             found = summed(torch.autograd.grad(found.sum(), along))
     by_row: Gradients = found.cpu().numpy()
+    counts.back()
+    counts.logits(target_mask)
     return by_row

@@ -306,6 +306,10 @@ def load_manifest(
     )
     with reading(f"{directory}: the model cannot be run"):
         lm = wrap(module, tokenizer, where, way, origin["name"])
+    from steerpaper.engine.limit import watch
+
+    told = {"dtype": dtype, "threads": threads, "placing": placing, **how}
+    watch(lm, directory, origin.get("files", {}), told)
     log.info("model %s on %s in %s, %d threads", lm.name, lm.device, dtype, threads)
     if way != How():
         log.info("it is run %s", way.told)

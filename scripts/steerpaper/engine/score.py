@@ -28,6 +28,7 @@ from steerpaper.engine.remote import at_once
 from steerpaper.engine.text import Choice
 from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
+from steerpaper.workflow import counts
 
 # tokens whose distributions are held at a time: logits are large
 PART = 64
@@ -71,6 +72,7 @@ def sum_logprobs(
     Returns:
         float64 [score]: in float32 the sum over the vocabulary alone is off by 2e-5 a token.
     """
+    counts.logits(mask)
     columns = start[:, None] + torch.arange(targets.shape[1], device=row.device)
     columns = columns.clamp(max=logits.shape[1] - 1)
     wanted = zip(
@@ -159,8 +161,7 @@ def score_completions(
         UserError: a prompt with its completion is longer than the context, or a log-probability is
             not finite; it names the prompt, the condition and the block where that begins.
     """
-    if names is None:
-        names = [f"prompt {number}" for number in range(1, 1 + len(prompts))]
+    names = names or [f"prompt {number}" for number in range(1, 1 + len(prompts))]
     for prompt, ids in completions:
         length = len(prompts[prompt]) + len(ids)
         check_length(lm, length, f"{names[prompt]} with what follows it", "shorten it or remove it")
@@ -201,7 +202,8 @@ def score_completions(
             before = prefix.select(
                 torch.tensor([place[row.prompt] for row in here], device=lm.device)
             )
-            return scorer.score(here, before, widths[batch[0]])
+            with counts.useful(len(batch)):
+                return scorer.score(here, before, widths[batch[0]])
 
         for _, (numbers, found) in run_batches(widths, budget, run, lm.together):
             if not np.isfinite(found).all():
@@ -268,6 +270,7 @@ class _Scorer:
         entered: dict[int, Tensor] = {}
 
         def unsteered() -> list[Scored]:
+            targets = batch.start, batch.targets, batch.target_mask
             clean = before.select(torch.arange(len(rows), device=device))
             # whole rows that are run anew do not enter at a block
             reads = {(layers[0], RESIDUAL): torch.clone for layers, _ in self._groups}
@@ -277,9 +280,7 @@ class _Scorer:
                 clean.extend(batch.mask),
                 clean.cache,
                 reads=reads if lm.how.reuse else {},
-                logits=lambda x: sum_logprobs(
-                    x, batch.row, batch.start, batch.targets, batch.target_mask
-                ),
+                logits=lambda x: sum_logprobs(x, batch.row, *targets),
             )
             assert base is not None
             entered.update({layer: found for (layer, _), found in residual.items()})
@@ -328,20 +329,20 @@ class _Scorer:
             begun = first in entered
             enter = (first, edit[first](picked(entered[first], row))) if begun else None
             copy = batch.before.select(row, from_layer=first + 1)
-            _, logprobs = forward(
-                lm,
-                batch.ids[row],
-                copy.extend(batch.mask[row]),
-                copy.cache,
-                enter=enter,
-                edits={(layer, RESIDUAL): edit[layer] for layer in layers[begun:]},
-                logits=lambda x: sum_logprobs(
-                    x, hits, batch.start[scores], batch.targets[scores], batch.target_mask[scores]
-                ),
-            )
+            targets = batch.start[scores], batch.targets[scores], batch.target_mask[scores]
+            asked = {*hits.tolist()}
+            with counts.useful([entry in asked for entry in range(len(entries))]):
+                _, logprobs = forward(
+                    lm,
+                    batch.ids[row],
+                    copy.extend(batch.mask[row]),
+                    copy.cache,
+                    enter=enter,
+                    edits={(layer, RESIDUAL): edit[layer] for layer in layers[begun:]},
+                    logits=lambda x: sum_logprobs(x, hits, *targets),
+                )
             assert logprobs is not None
-            column = 1 + torch.tensor(numbers)[condition[hits].cpu()]
-            return scores.cpu(), column, logprobs.cpu()
+            return scores.cpu(), 1 + torch.tensor(numbers)[condition[hits].cpu()], logprobs.cpu()
 
         batches = run_batches([width] * (n_rows * len(chosen)), self._budget, run, lm.together)
         return [values for _, values in batches]
@@ -386,12 +387,11 @@ class _Batch:
         wanted, target_mask = padded([targets[number] for _, number in numbers], lm.pad, width)
         last = torch.tensor([row.last for row in rows])
         row = torch.tensor([k for k, _ in numbers])
-        place = torch.arange(width)[None] - last[:, None]
         return cls(
             before,
             ids=moved(ids, lm.device),
             mask=moved(mask, lm.device),
-            place=place,
+            place=torch.arange(width)[None] - last[:, None],
             prefilled=[row.prefilled for row in rows],
             row=moved(row, lm.device),
             start=moved(last[row], lm.device),

@@ -24,6 +24,7 @@ from steerpaper.engine.widths import STEP, width_of
 from steerpaper.lookups.heads import NEURON
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
+from steerpaper.workflow import counts
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +91,8 @@ def ablate(
         chosen = [prompts[number] for number in filled(batch, STEP)]
         mine = chosen[: len(batch)]
         numbers = [(row, n) for row, prompt in enumerate(mine) for n in of_prompt[prompt]]
-        return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget, keep)
+        with counts.useful(len(batch)):
+            return _ablate_batch(lm, chosen, widths[batch[0]], ablations, numbers, budget, keep)
 
     batches = run_batches(widths, budget, run, lm.together)
     for _, found in progress(batches, len(prompts), "ablations"):
@@ -131,6 +133,7 @@ def _ablate_batch(
         logits_of_last=STEP,
     )
     assert logprobs is not None
+    counts.logits()
     found = []
     for site, here in sorted(of_site.items()):
 
@@ -143,9 +146,11 @@ def _ablate_batch(
             before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] and enters else None
             own = [ablations[number] for number in chosen]
             kept = keep[site[0]] if keep is not None and site[1] == "heads" else None
-            lost, ablated = _without(
-                lm, ids[row], mask[row], site, own, picked(clean[site], row), before, kept
-            )
+            with counts.useful(len(batch)):
+                lost, ablated = _without(
+                    lm, ids[row], mask[row], site, own, picked(clean[site], row), before, kept
+                )
+                counts.logits()
             token = torch.tensor([ablation.token for ablation in own], device=lm.device)
             parts = [logprobs[row, token], ablated, lost.to(lm.device)]
             return chosen[: len(batch)], torch.stack(parts)[:, : len(batch)].double().cpu()

@@ -13,6 +13,7 @@ from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.placing import moved
 from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
+from steerpaper.workflow import counts
 from steerpaper.workflow.files import Arrays
 
 SIDES = ("matching", "other")
@@ -75,7 +76,8 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
             before = prefix.select(
                 torch.tensor([rows[entry][0] for entry in full], device=lm.device)
             )
-            return _means(lm, before, [ids[entry] for entry in full], width)[: len(batch)]
+            with counts.useful(len(batch)):
+                return _means(lm, before, [ids[entry] for entry in full], width)[: len(batch)]
 
         for batch, means in run_batches(widths, budget, run, lm.together):
             for entry, mean in zip(batch, means, strict=True):

@@ -29,6 +29,7 @@ from steerpaper.engine.widths import width_of
 from steerpaper.errors import UserError
 from steerpaper.progress import progress
 from steerpaper.steering.conditions import BEHAVIOR, NO_LAYER
+from steerpaper.workflow import counts
 
 
 @dataclass(frozen=True)
@@ -378,16 +379,17 @@ def _score_answers(
         )
         strength = torch.tensor([a.multiplier for a in chosen])[:, None, None]
         own = prefix.select(row)
-        _, logprobs = forward(
-            lm,
-            ids,
-            own.extend(mask),
-            own.cache,
-            edits=_edits(directions, strength),
-            logits=lambda x: sum_logprobs(
-                x, torch.arange(len(chosen), device=lm.device), start, targets, target_mask
-            ),
-        )
+        with counts.useful(len(batch)):
+            _, logprobs = forward(
+                lm,
+                ids,
+                own.extend(mask),
+                own.cache,
+                edits=_edits(directions, strength),
+                logits=lambda x: sum_logprobs(
+                    x, torch.arange(len(chosen), device=lm.device), start, targets, target_mask
+                ),
+            )
         assert logprobs is not None
         return logprobs[: len(batch)].cpu()
 

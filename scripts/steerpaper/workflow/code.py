@@ -186,13 +186,13 @@ def _files(name: str, root: Path) -> list[Path]:
 def is_helper(path: Path) -> bool:
     """Whether a module of the library has no say in results: how files, jobs and messages are made.
 
-    So have the engine's that reach a service.
+    So have the engine's that reach a service, and what measures how fast a model is.
 
     Args:
         path: relative to the library's folder.
     """
     if path.parts[0] == "workflow" or path.name in ("errors.py", "progress.py"):
         return True
-    if path.as_posix() in ("engine/reach.py", "engine/service.py"):
+    if path.as_posix() in ("engine/reach.py", "engine/service.py", "engine/limit.py"):
         return True
     return path.name == "__init__.py" and len(path.parts) <= 2

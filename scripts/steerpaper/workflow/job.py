@@ -24,7 +24,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
-from steerpaper.workflow import garbage
+from steerpaper.workflow import counts, garbage
 from steerpaper.workflow.runs import join
 
 log = logging.getLogger("steerpaper")
@@ -202,8 +202,10 @@ def run(
     logging.captureWarnings(True)
     # a log file on a full disk: the terminal still has every line, and no traceback between them
     logging.raiseExceptions = False
+    counts.start_anew()
     try:
         around(main, job)
+        counts.write(job.log, job.batch_tokens)
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)

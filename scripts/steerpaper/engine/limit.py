@@ -63,8 +63,14 @@ def machine(device: torch.device) -> str:
         return platform.processor() or platform.machine()
 
 
-def measure(lm: LanguageModel, batch_tokens: int) -> Limit:
-    """Tokens × blocks and rows of logits that plain passes of whole batches make in a second."""
+def measure(
+    lm: LanguageModel, batch_tokens: int, clock: Callable[[], float] = time.perf_counter
+) -> Limit:
+    """Tokens × blocks and rows of logits that plain passes of whole batches make in a second.
+
+    Args:
+        clock: seconds of what.
+    """
     length = min(LENGTH, lm.context or LENGTH)
     text = token_ids(lm.tokenizer, TEXT)
     row = torch.tensor((text * (length // len(text) + 1))[:length], device=lm.device)
@@ -80,29 +86,34 @@ def measure(lm: LanguageModel, batch_tokens: int) -> Limit:
     with torch.no_grad():
         rows = max(1, batch_tokens // length)
         few = min(rows, 2)
-        seconds = _median(run(few), lm.device, passes=1)
+        seconds = _median(run(few), lm.device, clock, passes=1)
         # as many rows as leave time for three passes
         while rows > few and 3 * seconds * rows / few > SECONDS:
             rows //= 2
-        seconds = _median(run(rows), lm.device)
+        seconds = _median(run(rows), lm.device, clock)
         hidden = torch.zeros(1, LOGITS, lm.width, dtype=lm.dtype, device=lm.device)
         unembedding = module.get_submodule(lm.where.unembedding)
-        of_logits = _median(lambda: unembedding(hidden), lm.device, passes=5)
+        of_logits = _median(lambda: unembedding(hidden), lm.device, clock, passes=5)
     logits = LOGITS / of_logits
     # what one row's last token took
     blocks = max(seconds - (rows if keep else rows * length) / logits, 0.1 * seconds)
     return Limit(rows * length * lm.n_layers / blocks, logits)
 
 
-def _median(run: Callable[[], Any], device: torch.device, passes: int = PASSES) -> float:
+def _median(
+    run: Callable[[], Any],
+    device: torch.device,
+    clock: Callable[[], float],
+    passes: int = PASSES,
+) -> float:
     """Median seconds of a call, of at least one behind a warm one, within the time there is."""
     found: list[float] = []
     start = time.perf_counter()
     while len(found) <= passes:
-        begun = time.perf_counter()
+        begun = clock()
         run()
         _wait(device)
-        found.append(time.perf_counter() - begun)
+        found.append(clock() - begun)
         if len(found) > 1 and time.perf_counter() - start + found[-1] > SECONDS:
             break
     behind: Tensor = torch.tensor(found[1:], dtype=torch.float64)

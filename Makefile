@@ -9,7 +9,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require
 # torch's build: `cuda`, `cpu`, or the CPU's where there is no NVIDIA GPU and pip finds that build
 TORCH ?= $(if $(wildcard /dev/nvidiactl /proc/driver/nvidia/version /dev/dxg),cuda,auto)
 
-.PHONY: demo paper test test-fast validate faults check audit clean
+.PHONY: demo paper test test-fast validate faults bench bench-short peers check audit clean
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
@@ -38,6 +38,18 @@ validate: .venv/ready
 # what a machine can do to a run, done to a tiny one: longer than half an hour
 faults: .venv/ready
 	$(BIN)/python tests/faults/report.py
+
+# how near the model's limit each stage is, beside the plain way and peers: into docs/performance.md
+bench: .venv/ready peers
+	$(BIN)/snakemake $(MODEL)/manifest.json --cores $(CORES) --resources gpu=1
+	$(BIN)/python benchmarks/bench.py
+
+bench-short: .venv/ready
+	$(BIN)/python benchmarks/bench.py --short
+
+# environments of their own; what cannot be had is said, and the benchmark does without it
+peers: .venv/ready
+	$(BIN)/python benchmarks/peers/make.py
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
     make bench        the embedded model: ten minutes and more; the table goes into
                       docs/performance.md, between its two markers
     make bench-short  a tiny random model: only that it runs, and that both sides agree
-    python benchmarks/bench.py [--short] [--only WORD] [--model FOLDER]
+    python benchmarks/bench.py [--short] [--only PART …] [--rows WORD] [--times N] [--model FOLDER]
 
 Both sides run in turn, on one thread, and medians of CPU seconds are compared: other work on the
 machine slows both. What both sides find must agree before a time counts.
@@ -33,6 +33,7 @@ MARKERS = "<!-- made by make bench -->", "<!-- end of what make bench made -->"
 HEAD = """\
 | what | beside | ms a | theirs | ours | ratio | share of the limit | largest difference |
 |---|---|---|---|---|---|---|---|"""
+PARTS = ("steering", "sampling", "lookups", "start")
 TIMES = 3
 
 
@@ -86,8 +87,13 @@ class Measured:
         self.limit = measure(self._lm, BUDGET, time.process_time)
 
 
-def rows(folder: Path, short: bool, only: str) -> Iterator[str]:
-    """The table's rows, as they are made."""
+def rows(folder: Path, short: bool, parts: list[str], word: str, times: int) -> Iterator[str]:
+    """The table's rows, as they are made.
+
+    Args:
+        parts: which of PARTS.
+        word: of each, the rows whose first column holds this.
+    """
     import torch
     from stages import SHORT, Sizes, lookups, sampling, steering
     from transformers import AutoModelForCausalLM
@@ -98,15 +104,17 @@ def rows(folder: Path, short: bool, only: str) -> Iterator[str]:
     # without nnsight's places to read and write
     module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     sizes, limit = SHORT if short else Sizes(), Measured(lm)
-    every = chain(
-        steering(lm, module, folder, sizes), sampling(lm, module, sizes), lookups(lm, sizes)
-    )
-    for one in every:
-        if only in one.what:
+    made = {
+        "steering": steering(lm, module, folder, sizes),
+        "sampling": sampling(lm, module, sizes),
+        "lookups": lookups(lm, sizes),
+    }
+    for one in chain(*(made[part] for part in parts if part in made)):
+        if word in one.what:
             limit.anew()
-            yield compared(one, limit, 1 if short else TIMES)
-    if not short and only in "start of a job":
-        yield from start_of_a_job(lm)
+            yield compared(one, limit, 1 if short else times)
+    if "start" in parts and not short:
+        yield from start_of_a_job(lm, times)
 
 
 # the start of a job
@@ -159,7 +167,7 @@ def phases(how: str, engine: Path) -> dict[str, float]:
     }
 
 
-def start_of_a_job(lm) -> Iterator[str]:
+def start_of_a_job(lm, times: int) -> Iterator[str]:
     """From the start of a process to a pass of the embedded model, by phase."""
     from steerpaper.engine.proof import engine_file
     from steerpaper.workflow.files import write_json
@@ -169,7 +177,7 @@ def start_of_a_job(lm) -> Iterator[str]:
         engine = Path(work) / "engine.json"
         write_json(engine, engine_file(lm, os.path.relpath(folder, work)))
         # in turn, so that what else the machine does is shared
-        runs = [(phases(LEAN, engine), phases(WHOLE, engine)) for _ in range(TIMES)]
+        runs = [(phases(LEAN, engine), phases(WHOLE, engine)) for _ in range(times)]
     ours, theirs = (
         {name: statistics.median(run[side][name] for run in runs) for name in runs[0][side]}
         for side in (0, 1)
@@ -204,20 +212,22 @@ def main() -> None:
     """Print the table as it is made; unless it is short or in part, put it into the page."""
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--short", action="store_true", help="a tiny model, once")
-    asked.add_argument("--only", default="", help="rows whose first column holds this")
+    asked.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the table")
+    asked.add_argument("--rows", default="", help="of these, rows whose first column holds this")
     asked.add_argument("--model", type=Path, help="a model folder in Hugging Face format")
+    asked.add_argument("--times", type=int, default=TIMES, help="runs of each side")
     told = asked.parse_args()
     lines = [HEAD]
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory() as work:
         default = ROOT / "results/models/smollm2-135m-instruct"
         folder = told.model or (tiny(Path(work)) if told.short else default)
-        for row in rows(folder, told.short, told.only):
+        for row in rows(folder, told.short, told.only, told.rows, told.times):
             lines.append(row)
             print(row, flush=True)
         said = about()
     print(f"\n{said}")
-    if told.short or told.only or told.model:
+    if told.short or told.only != PARTS or told.rows or told.model or told.times != TIMES:
         return
     before, _, rest = DOC.read_text(encoding="utf-8").partition(MARKERS[0])
     after = rest.partition(MARKERS[1])[2]

@@ -58,6 +58,7 @@ OTHERS = {
     "model.name": "other",
     "model.source": None,
     "model.quantize": "4bit",
+    "attention": "eager",
     "offload.to": "disk",
     "offload.gpu_memory": 3.5,
     "offload.cpu_memory": 3.5,

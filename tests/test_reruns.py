@@ -59,6 +59,7 @@ OTHERS = {
     "model.source": None,
     "model.quantize": "4bit",
     "attention": "eager",
+    "batch_tokens": 512,
     "offload.to": "disk",
     "offload.gpu_memory": 3.5,
     "offload.cpu_memory": 3.5,

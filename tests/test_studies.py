@@ -95,7 +95,7 @@ def run_small_copy(study, folder):
         config = small_copy(study, folder / "made", shelf, chat)
         (folder / "config.yaml").write_text(yaml.safe_dump(config))
         process = subprocess.run(
-            command(folder, *TARGETS.get(study.stem, ["published"])),
+            command(folder, *TARGETS.get(study.stem, ["published"]), warm=True),
             capture_output=True,
             text=True,
             env=environment(folder, shelf),

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -38,10 +39,12 @@ IMPORTS = {
 # scripts whose jobs have no torch in their environment
 OTHERS = {
     *("figure", "table", "latex_tables", "manuscript", "paper_numbers", "report", "report_pages"),
-    *("archive", "crate", "data", "provenance", "verdict", "best_block", "prompts_csv"),
+    *("archive", "crate", "provenance", "verdict", "best_block", "prompts_csv"),
 }
 # what libraries read of the environment when they are imported
-READ = ("HF_", "TRANSFORMERS_", "TORCH", "CUDA_", "MPL", "PYTHON", "OPENBLAS", "OMP_", "MKL_")
+READ = ("TORCH", "CUDA_", "MPL", "PYTHON", "OPENBLAS", "OMP_", "MKL_")
+# scripts that may ask a hub, which they find by more of it: processes of their own
+ASKING = {"model", "data"}
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
 
@@ -81,8 +84,13 @@ def kind_of(arguments: list[str]) -> str | None:
         return "snakemake"
     if len(arguments) != 1 or not arguments[0].endswith(".py"):
         return None
-    # Snakemake's copy is called tmp….<script>.py
-    return "other" if Path(arguments[0]).stem.split(".")[-1] in OTHERS else "model"
+    script = script_of(arguments[0])
+    return None if script in ASKING else "other" if script in OTHERS else "model"
+
+
+def script_of(path: str) -> str:
+    """A script's name; Snakemake's copy is called tmp….<script>.py."""
+    return Path(path).stem.split(".")[-1]
 
 
 # what takes Python's place
@@ -172,10 +180,8 @@ def attend(connection: socket.socket) -> None:
         os.kill(child, signal.SIGTERM)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    try:
+    with suppress(OSError):  # who asked may be gone
         connection.sendall(code.to_bytes(8, "little", signed=True))
-    except OSError:
-        pass  # who asked is gone
     os._exit(0)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_models import LLAMA, make_model
 
+from steerpaper.engine.budget import budget_of
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.gradients import item_gradients
@@ -152,3 +153,20 @@ def test_quantized_weights_lie_over_two_gpus(tmp_path, tokenizer_folder, locks):
     lm = on_gpus(folder, gpus=2, dtype="bfloat16", quantize="8bit")
     assert {str(lm.device_of(layer)) for layer in range(4)} == {"cuda:0", "cuda:1"}
     assert all(np.isfinite(one).all() for one in found(lm))
+
+
+def test_as_many_tokens_as_there_is_room_for_give_the_same_scores(model_folders, locks):
+    lm = on_gpus(model_folders["llama"])
+    found = budget_of(lm, "auto")
+    assert found >= 1024
+    assert not found & (found - 1)
+    few, many = (score(lm, ITEMS, {}, [], budget=tokens)[0] for tokens in (8, found))
+    assert np.abs(few - many).max() < 1e-4
+
+
+def test_products_in_tf32_are_coarser_and_only_where_asked_for(model_folders, locks):
+    exact = score(on_gpus(model_folders["llama"]), ITEMS, {}, [], budget=64)[0]
+    again = score(on_gpus(model_folders["llama"]), ITEMS, {}, [], budget=64)[0]
+    assert np.array_equal(exact, again)
+    load(model_folders["llama"], device="cuda", dtype="float32", threads=1, tf32=True)
+    assert torch.backends.cuda.matmul.allow_tf32

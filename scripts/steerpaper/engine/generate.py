@@ -166,8 +166,7 @@ def _decode(
     place = torch.arange(1 - width, 1)
     for step in range(decoding.max_new_tokens):
         mask = prefix.extend(mask)
-        # where logits are not at hand only the chosen tokens come
-        away = bool(lm.remote) or lm.device.type == "cuda"
+        away = on_device(lm)
         look = partial(choose.there, alive=alive, step=step) if away else _last
         going = [of_use[request] and not ended[request] for request in alive.tolist()]
         with counts.useful(going):
@@ -202,6 +201,11 @@ def _decode(
         alive, ids = alive[keep], moved(chosen[keep][:, None], lm.device)
         mask, place = torch.ones_like(ids), torch.zeros(1, dtype=torch.long)
     return completions
+
+
+def on_device(lm: LanguageModel) -> bool:
+    """Whether tokens are chosen where the logits are: these would be long in coming."""
+    return bool(lm.remote) or lm.device.type == "cuda"
 
 
 def _last(logits: Logits) -> Tensor:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -191,8 +192,9 @@ def vectors(
         def theirs() -> tuple[Any, float, float]:
             path = f"{work}/found.npy"
             asked = {"matching": sides[0], "other": sides[1], "to": path}
-            process.stdin.write(json.dumps(asked) + "\n")
-            process.stdin.flush()
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(asked) + "\n")
+                process.stdin.flush()
             if not (said := process.stdout.readline()):
                 raise RuntimeError((Path(work) / "log").read_text()[-2000:])
             return np.load(path), len(items), json.loads(said)
@@ -215,7 +217,7 @@ def vectors(
                 f"vectors, {contrast}", "item", f"{peer}, batches of 8", ours, theirs, same, 1e-4
             )
         finally:
-            process.stdin.close()
+            process.terminate()
             process.wait()
 
 

@@ -20,10 +20,15 @@ BATCH = 8
 def steering_vectors(folder):
     """Mean differences of the last tokens' residual streams, after every block: [L, d]."""
     from steering_vectors import SteeringVectorTrainingSample, train_steering_vector
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder)
+    # a key of transformers 5, by the name that it had before
+    rope = getattr(config, "rope_parameters", None) or {}
+    config.rope_theta = rope.get("rope_theta", config.rope_theta)
+    model = AutoModelForCausalLM.from_pretrained(folder, config=config, torch_dtype=torch.float32)
+    # the class that the folder names is one of transformers 5
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
 
     def work(matching, other):
         texts = [[tokenizer.decode(ids) for ids in rows] for rows in (matching, other)]

@@ -157,7 +157,9 @@ def _decode(
 ) -> list[list[int]]:
     """Decode all requests in step; a row that has ended leaves, as long as `LEAST` are left."""
     push = _Push(lm, requests, vectors)
-    choose = _Choice(requests, decoding)
+    # numbers lie where tokens are chosen
+    device = lm.device if on_device(lm) else torch.device("cpu")
+    choose = _Choice(requests, decoding, device)
     of_use = counts.useful_of(range(len(requests)))
     completions: list[list[int]] = [[] for _ in requests]
     ended = [False] * len(requests)
@@ -288,7 +290,9 @@ def _refuse(
 class _Choice:
     """Chooses next tokens: greedily, or by the request's own random stream."""
 
-    def __init__(self, requests: Sequence[Request], decoding: Decoding) -> None:
+    def __init__(
+        self, requests: Sequence[Request], decoding: Decoding, device: torch.device
+    ) -> None:
         self._decoding = decoding
         self._sampled = torch.tensor([request.stream is not None for request in requests])
         nothing = np.zeros(decoding.max_new_tokens)
@@ -296,7 +300,7 @@ class _Choice:
             nothing if r.stream is None else stream(*r.stream).random(decoding.max_new_tokens)
             for r in requests
         ]
-        self._uniforms = torch.tensor(np.array(uniforms))
+        self._uniforms = moved(torch.tensor(np.array(uniforms)), device)
 
     def tokens(self, logits: Tensor, alive: Tensor, step: int) -> Tensor:
         """The next token of every row.

@@ -57,5 +57,5 @@ def draw(
         token ids [row].
     """
     mass = keep(logits / temperature, top_p).cumsum(-1)
-    target = uniform.to(mass)[:, None] * mass[:, -1:]
+    target = uniform.double()[:, None] * mass[:, -1:]
     return torch.searchsorted(mass, target, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)

@@ -19,7 +19,7 @@ from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.placing import moved
 from steerpaper.engine.sampling import draw, nucleus_by_sorting
-from steerpaper.engine.unembed import Logits
+from steerpaper.engine.unembed import FEW, Logits
 from steerpaper.engine.widths import LEAST, width_of
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
@@ -312,7 +312,10 @@ class _Choice:
         chosen: Tensor = logits.argmax(-1)
         drawn = self._sampled[alive]
         if drawn.any():
-            chosen[drawn] = draw(logits[drawn], *self._how(alive[drawn], step))
+            uniform, temperature, top_p = self._how(alive[drawn], step)
+            # a few rows' probabilities stay in a CPU's caches
+            few = zip(logits[drawn].split(FEW), uniform.split(FEW), strict=True)
+            chosen[drawn] = torch.cat([draw(*both, temperature, top_p) for both in few])
         return chosen
 
     def there(self, logits: Logits, alive: Tensor, step: int) -> Tensor:

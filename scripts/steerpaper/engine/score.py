@@ -26,12 +26,10 @@ from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.placing import moved
 from steerpaper.engine.remote import at_once
 from steerpaper.engine.text import Choice
-from steerpaper.engine.unembed import Logits
+from steerpaper.engine.unembed import Logits, at_a_time
 from steerpaper.progress import progress
 from steerpaper.workflow import counts
 
-# tokens whose distributions are held at a time: logits are large
-PART = 64
 # conditions that run in the same batches: their blocks, and their intervention
 Group = tuple[tuple[int, ...], str]
 # scores: completion in the batch, column, value
@@ -75,10 +73,11 @@ def sum_logprobs(
     counts.logits(mask)
     columns = start[:, None] + torch.arange(targets.shape[1], device=row.device)
     columns = columns.clamp(max=logits.shape[1] - 1)
+    part = at_a_time(logits)
     wanted = zip(
-        row[:, None].expand_as(columns).flatten().split(PART),
-        columns.flatten().split(PART),
-        targets.flatten().split(PART),
+        row[:, None].expand_as(columns).flatten().split(part),
+        columns.flatten().split(part),
+        targets.flatten().split(part),
         strict=True,
     )
     logprob = torch.cat(

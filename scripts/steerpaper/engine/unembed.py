@@ -68,6 +68,20 @@ class LateLogits:
         return self.readout(self.residual[index])
 
 
+# distributions that are made at a time: logits are large
+FEW, MANY = 8, 64
+
+
+def at_a_time(logits: Logits) -> int:
+    """Of how many tokens distributions are made at a time.
+
+    A few stay in a CPU's caches, for each the same sums. Not where they are made as they are looked
+    at, nor where a pass back would add up as many tensors of all logits.
+    """
+    plain = type(logits) is Tensor and logits.device.type == "cpu" and not logits.requires_grad
+    return FEW if plain else MANY
+
+
 def readout_of(norm: nn.Module, unembedding: nn.Module, config: Any) -> Readout:
     """The readout of a model's final norm and unembedding.
 

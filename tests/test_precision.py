@@ -230,6 +230,7 @@ def test_samples_are_drawn_from_float32_logits(loud, monkeypatch):
 
     monkeypatch.setitem(lm._shared, "readout", read)
     monkeypatch.setattr(generate, "draw", seen)
+    monkeypatch.setattr(generate, "FEW", 64)  # one draw a step
     pairs = make_pairs(lm, "answers", 6)
     requests = [Request(pair.text, None, (1, pair.id)) for pair in pairs]
     alone = [sample_sequences(lm, [one], {}, Decoding(1, 1.0, 1.0, 512))[0] for one in requests]

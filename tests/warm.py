@@ -10,6 +10,7 @@ these starts whole processes (`study.snakemake(warm=False)`).
 
 import array
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -19,10 +20,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 IMPORTS = {
     "snakemake": ["snakemake.cli", "snakemake.script", "pulp", "jsonschema", "yaml"],
@@ -30,6 +34,7 @@ IMPORTS = {
         *("snakemake.script", "torch", "transformers", "nnsight", "pandas", "pyarrow.parquet"),
         *("safetensors.torch", "transformers.models.llama.modeling_llama"),
         *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
+        *("sklearn.linear_model", "openai"),
     ],
     "other": [
         *("snakemake.script", "pandas", "pyarrow.parquet", "matplotlib.backends.backend_agg"),
@@ -140,6 +145,8 @@ def serve(kind: str, folder: Path) -> None:
     parent = os.getppid()
     for name in IMPORTS[kind]:
         __import__(name)
+    # or each fork's first search for unused objects would copy their pages
+    gc.freeze()
     # a fork has no thread but the one that forks; pyarrow's allocator starts its own anew
     names = [Path(task, "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     assert [name for name in names if not name.startswith("jemalloc")][1:] == [], names
@@ -200,6 +207,30 @@ def take_on(said: dict, files: list[int]) -> None:
     sys.path[:1] = [first, *more]
 
 
+def run_to_its_end() -> NoReturn:
+    """Run what the command line names, then end without taking down what was imported."""
+    status: object = 0
+    try:
+        if sys.argv[0] == "-m":
+            sys.argv = sys.argv[1:]
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    if not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     if Path(sys.argv[0]).name == "python":
         client(Path(sys.argv[0]).parent)
@@ -208,8 +239,4 @@ if __name__ == "__main__":
     except BaseException:
         Path(sys.argv[2], f"{sys.argv[1]}.failed").touch()
         raise
-    if sys.argv[0] == "-m":
-        sys.argv = sys.argv[1:]
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(sys.argv[0], run_name="__main__")
+    run_to_its_end()

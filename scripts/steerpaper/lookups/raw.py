@@ -8,6 +8,7 @@ import sysconfig
 import tempfile
 import textwrap
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -22,6 +23,7 @@ from steerpaper.reading import decoded, lines_of, records, shown
 
 # parts of the standard library whose text is code under test, not prose
 _NOT_PROSE = {"test", "tests", "idlelib", "turtledemo", "site-packages", "__pycache__"}
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 # rows of a table that are held at a time while it is read
 _ROWS = 1000
 # characters of a CSV file's cell; the library's own limit is less than a document may have
@@ -79,12 +81,21 @@ def stdlib_texts() -> Iterator[Raw]:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, UnicodeDecodeError):
             continue  # a file in another encoding, or made to be wrong: no prose either way
-        documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-        for node in ast.walk(tree):
-            if isinstance(node, documented) and (doc := ast.get_docstring(node)):
-                name = f"{inside.as_posix()}:{getattr(node, 'lineno', 1)}"
-                for number, paragraph in enumerate(prose(doc), start=1):
-                    yield Raw(paragraph, f"{name} {number}")
+        for line, doc in docstrings(tree):
+            for number, paragraph in enumerate(prose(doc), start=1):
+                yield Raw(paragraph, f"{inside.as_posix()}:{line} {number}")
+
+
+def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The docstrings of a module with the lines that they belong to, in `ast.walk`'s order."""
+    nodes: deque[ast.AST] = deque([tree])
+    while nodes:
+        node = nodes.popleft()
+        if isinstance(node, _DOCUMENTED) and (doc := ast.get_docstring(node)):
+            yield getattr(node, "lineno", 1), doc
+        # nothing within an expression has one, and most nodes are expressions
+        inner = ast.iter_child_nodes(node)
+        nodes.extend(child for child in inner if not isinstance(child, ast.expr))
 
 
 def prose(text: str) -> list[str]:

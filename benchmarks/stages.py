@@ -106,7 +106,7 @@ def steering(lm: Any, module: Any, folder: Path, sizes: Sizes) -> Iterator[Compa
             "item",
             "transformers' batched forward",
             lambda items=items: (read_activations(lm, items, BUDGET), len(items)),
-            lambda rows=rows: (batched_forward(module, rows, lm.pad), len(rows) / 2),
+            lambda rows=rows: (batched_forward(lm, module, rows), len(rows) / 2),
             partial(_same_tokens, lm, module, items),
         )
         for peer in ("steering-vectors", "transformer-lens"):
@@ -147,14 +147,14 @@ def items_of(lm: Any, contrast: str, n: int) -> list[Choice]:
     return choices(as_rows(prompts))
 
 
-def batched_forward(module: Any, rows: list[list[int]], pad: int) -> None:
+def batched_forward(lm: Any, module: Any, rows: list[list[int]]) -> None:
     """transformers' own batched forward pass over every row, logits included."""
     # of like length together, each batch as wide as its longest
     order = sorted(rows, key=len)
     while order:
         size = max(1, BUDGET // len(order[min(len(order), BUDGET // len(order[0])) - 1]))
         batch, order = order[:size], order[size:]
-        ids, mask = padded(batch, pad, len(batch[-1]))
+        ids, mask = padded(batch, lm, len(batch[-1]))
         module(input_ids=ids, attention_mask=mask)
 
 

@@ -1,6 +1,7 @@
 """What jobs count: tokens, blocks and logits as by hand; the limit is measured once, and shown."""
 
 import json
+import os
 import runpy
 import shutil
 import sys
@@ -8,12 +9,15 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, sample_sequences
 from steerpaper.engine.gradients import item_gradients
 from steerpaper.engine.limit import measure
+from steerpaper.engine.needed import beginnings, reasoned, sampled, scored
 from steerpaper.engine.score import score
 from steerpaper.engine.text import Choice
 from steerpaper.steering.activations import read_activations
@@ -48,6 +52,7 @@ def test_activations_run_root_texts_and_continuations_once(counted):
     assert found["logits"] == 0
     assert found["positions"] > found["whole"]
     assert found["limit_seconds"] == found["tokens"] * LAYERS
+    assert found["needed"] == found["held"] == found["tokens"]
 
 
 def test_scores_enter_behind_the_steered_block(counted):
@@ -62,6 +67,10 @@ def test_scores_enter_behind_the_steered_block(counted):
     through = 2 * (LAYERS - 2) + (LAYERS - 3)
     assert found["whole"] == before + rows + rows * through / LAYERS
     assert found["logits"] == 2 * (3 + 2) * (1 + len(conditions))
+    # by definition a text's last token is needed once for both of its continuations
+    once = rows - 2
+    assert found["held"] == found["whole"]
+    assert found["needed"] == before + once + once * through / LAYERS
 
 
 def test_completions_run_a_token_a_step_until_they_end(counted):
@@ -72,6 +81,9 @@ def test_completions_run_a_token_a_step_until_they_end(counted):
     # shared, own, and each row's last prompt token and all that it wrote but the last
     assert found["tokens"] == 3 + sum(map(len, made))
     assert found["logits"] == sum(map(len, made))
+    assert found["held"] == found["tokens"]
+    # what two wrote alike after another prompt is not the same
+    assert found["needed"] == found["tokens"]
 
 
 def test_a_pass_back_counts_as_another_forward(counted):
@@ -80,6 +92,47 @@ def test_a_pass_back_counts_as_another_forward(counted):
     found = report()
     before, rows = 2 + (3 + 2), 2 * (1 + 2 + 1 + 1)
     assert found["tokens"] == before + 2 * rows
+    assert found["held"] == found["tokens"]
+    assert found["needed"] == before + (rows - 2) + rows
+
+
+@given(st.lists(st.lists(st.integers(0, 2), max_size=5), max_size=8))
+def test_what_rows_begin_with_alike_is_needed_once(rows):
+    assert beginnings(rows) == len({tuple(row[:k]) for row in rows for k in range(1, 1 + len(row))})
+
+
+@pytest.mark.parametrize("positions", ["response", "turn", "last", "all"])
+def test_a_steered_row_is_needed_from_its_first_steered_token_on(positions):
+    prompts, behind = [[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 3, 4]], [1, 1, 1]
+    completions = [(0, [6, 7, 8]), (0, [6, 9, 8]), (1, [6, 7]), (2, [6, 7, 7])]
+    conditions = [Condition((2, 3), "v", 1.0, positions=positions), Condition((1,), "v", 1.0)]
+    start = {"response": 3, "last": 3, "turn": 2, "all": 0}
+    rows = {(*prompts[n], *ids)[:k] for n, ids in completions for k in range(1, 4 + len(ids))}
+    expected = len(rows) * LAYERS
+    for condition in conditions:
+        begins = start[condition.positions]
+        nodes = {
+            (tuple(prompts[n]), row)
+            for n, ids in completions
+            for k in range(begins + 1, len(prompts[n]) + len(ids))
+            for row in [(*prompts[n], *ids)[:k]]
+        }
+        expected += len(nodes) * (LAYERS - 1 - condition.layers[0])
+    assert scored(prompts, behind, completions, conditions, LAYERS) == expected
+
+
+def test_what_is_written_and_reasoned_is_needed_once_a_prompt_and_way():
+    steered = Condition((1,), "v", 1.0)
+    early = Condition((1,), "v", 1.0, positions="all")
+    asked = [([1, 2, 3], 0, None), ([1, 2, 3], 0, None), ([1, 2, 3], 0, steered)]
+    made = [[4, 5, 6], [4, 6, 6], [4, 5]]
+    # two tokens before the last, unsteered for all; (3 4 5, 6) and (3 4) behind them
+    assert sampled(asked, made, 1) == 2 + (3 + 1) + 2
+    assert sampled([*asked, ([1, 2, 3], 0, early)], [*made, [4]], 1) == 8 + 2 + 1
+    written = [(0, (4, 5), 1.0), (0, (4, 6), 1.0), (1, (4, 5), 0.0)]
+    answers = [(("a", 1.0), [7, 8]), (("a", 1.0), [7, 9]), (("b", 1.0), [7, 8])]
+    # 1 2 before; 3 4 5 and 6 steered, 3 4 5 of another question; 7 8 and 9, 7 8
+    assert reasoned([[1, 2, 3], [1, 2, 3]], written, answers, 1) == 2 + 4 + 3 + 3 + 2
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +168,11 @@ def run_job(note, monkeypatch):
     """The job in this process."""
     script = ROOT / "scripts/steering/activations.py"
     monkeypatch.setattr(sys, "argv", [str(script), str(note)])
-    runpy.run_path(str(script), run_name="__main__")
+    # its process ends there
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(script), run_name="__main__")
+    assert not end.value.code
 
 
 def test_a_job_writes_what_it_counted_and_measures_the_limit_once(job_note, monkeypatch, caplog):

@@ -118,8 +118,10 @@ def test_a_gradient_along_a_vector_is_the_measured_slope_of_a_small_multiplier(
     np.testing.assert_allclose(slopes, measured, rtol=0, atol=0.02 * np.abs(slopes).max())
 
 
-@pytest.mark.parametrize("contrast", ["answers", "letters"])
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize(
+    ("contrast", "positions"),
+    zip(["answers", "letters"] * 2, POSITIONS, strict=True),
+)
 def test_gradients_are_the_same_to_the_bit_in_any_batch(lm, contrast, positions):
     pairs = make_pairs(lm, contrast, 10)
     found = [item_gradients(lm, pairs, positions, budget) for budget in (1, 80, 8000)]

@@ -412,16 +412,20 @@ def test_run_times_add_up_per_rule(tmp_path):
     for name, seconds, memory in (("sweep/a", 2, 100), ("sweep/b", 3, 50), ("model", 1, "-")):
         (tmp_path / f"{name}.tsv").write_text(f"s\tmax_rss\n{seconds}\t{memory}\n")
     counted = {"whole": 30.0, "positions": 33.0, "seconds": 2.0, "limit_seconds": 1.5, "gpu_mb": 0}
+    counted |= {"needed": 20.0, "held": 25.0}
     for name in ("a", "b"):
         (tmp_path / f"sweep/{name}.json").write_text(json.dumps(counted))
     times = run_times(tmp_path)
     assert times == {
-        "sweep": Times(2, 5.0, 100.0, 0, tokens=60, positions=66, passing=4, limit=3),
+        "sweep": Times(
+            2, 5.0, 100.0, 0, tokens=60, positions=66, needed=40, held=50, passing=4, limit=3
+        ),
         "model": Times(1, 1.0),
     }
-    assert total(times.values()) == Times(3, 6.0, 100.0, 0, 60, 66, 4, 3)
+    assert total(times.values()) == Times(3, 6.0, 100.0, 0, 60, 66, 40, 50, 4, 3)
     cells = times["sweep"].cells()
     assert (cells["tokens a second"], cells["padding"]) == ("15", "0.10")
+    assert cells["of those needed"] == "1.25"
     # of the time between first and last pass, and of all of the jobs' time
     assert (cells["share of the limit"], cells["of all its time"]) == ("0.75", "0.60")
     assert times["model"].cells()["share of the limit"] == ""

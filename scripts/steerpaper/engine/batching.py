@@ -128,16 +128,16 @@ def groups_of(batches: Sequence[list[int]], widths: Sequence[int]) -> Iterator[l
 
 
 def padded(
-    rows: Sequence[Ids], filler: int, width: int, *, side: str = "right"
+    rows: Sequence[Ids], lm: LanguageModel, width: int, *, side: str = "right"
 ) -> tuple[Tensor, Tensor]:
-    """Pad rows of token ids to `width`: ids and mask, both [row, token]."""
-    ids = torch.full((len(rows), width), filler)
+    """Pad rows of token ids to `width`: ids and mask, both [row, token], on the model's device."""
+    ids = torch.full((len(rows), width), lm.pad)
     mask = torch.zeros_like(ids)
     for row, tokens in enumerate(rows):
         where = slice(0, len(tokens)) if side == "right" else slice(width - len(tokens), width)
         ids[row, where] = torch.tensor(tokens, dtype=ids.dtype)
         mask[row, where] = 1
-    return ids, mask
+    return moved(ids, lm.device), moved(mask, lm.device)
 
 
 # whole rows
@@ -162,9 +162,9 @@ def run_rows(
     def run(batch: list[int]) -> Result:
         items = filled(batch, widths[batch[0]])
         full = [[*start, *rows[item]] for item in items]
-        ids, mask = padded(full, lm.pad, widths[batch[0]])
+        ids, mask = padded(full, lm, widths[batch[0]])
         with counts.useful(len(batch)):
-            return look(items, moved(ids, lm.device), moved(mask, lm.device))
+            return look(items, ids, mask)
 
     return run_batches(widths, budget, run, lm.together)
 
@@ -286,7 +286,7 @@ class Prefixes:
         self.widths = [kept_width(len(rest)) for rest in self._rest]
         self._root = empty_prefix(lm, 1)
         if self.root_length:
-            ids, mask = padded([texts[0][: self.root_length]], lm.pad, self.root_length)
+            ids, mask = padded([texts[0][: self.root_length]], lm, self.root_length)
             none, width = self._root, self.root_length
             # a batch of one, so that what does not fit is told alike
             runs = run_batches([width], width, lambda _: self._run(none, ids, mask))
@@ -312,7 +312,7 @@ class Prefixes:
         for batch in plan(widths, sum(widths)):
             width = widths[batch[0]]
             full = filled(batch, width)
-            ids, mask = padded([rows[row] for row in full], self._lm.pad, width, side="left")
+            ids, mask = padded([rows[row] for row in full], self._lm, width, side="left")
             root = self._root.repeated(len(full))
             with counts.useful(len(batch)):
                 found = self._run(root, ids, mask, edits(full, width))
@@ -330,6 +330,6 @@ class Prefixes:
     def _run(
         self, start: Prefix, ids: Tensor, mask: Tensor, edits: dict[Site, Change] | None = None
     ) -> Prefix:
-        mask = start.extend(moved(mask, self._lm.device))
-        forward(self._lm, moved(ids, self._lm.device), mask, start.cache, edits=edits)
+        mask = start.extend(mask)
+        forward(self._lm, ids, mask, start.cache, edits=edits)
         return Prefix(start.cache, mask)

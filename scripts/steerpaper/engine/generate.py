@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from steerpaper.engine import needed
 from steerpaper.engine.batching import Prefix, Prefixes, empty_prefix, filled, padded, run_batches
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition, untouched
@@ -99,6 +100,7 @@ def sample_sequences(
     texts = sorted({() if whole else tuple(request.prompt[:-1]) for request in requests})
     number = {text: k for k, text in enumerate(texts)}
     text_of = [number[() if whole else tuple(request.prompt[:-1])] for request in requests]
+    held = counts.needing(lm.name, lm.n_layers)
     prefixes = Prefixes(lm, texts)
 
     def run(batch: list[int]) -> list[list[int]]:
@@ -130,6 +132,8 @@ def sample_sequences(
     for batch, completions in progress(batches, len(requests), "completions"):
         for request, completion in zip(batch, completions, strict=True):
             found[request] = completion
+    prompts = [(one.prompt, one.prefilled, one.condition) for one in requests]
+    held(needed.sampled(prompts, found, lm.n_layers))
     return found
 
 
@@ -164,7 +168,7 @@ def _decode(
     completions: list[list[int]] = [[] for _ in requests]
     ended = [False] * len(requests)
     alive = torch.arange(len(requests))
-    ids, mask = (moved(part, lm.device) for part in padded(rows, lm.pad, width, side="left"))
+    ids, mask = padded(rows, lm, width, side="left")
     place = torch.arange(1 - width, 1)
     for step in range(decoding.max_new_tokens):
         mask = prefix.extend(mask)

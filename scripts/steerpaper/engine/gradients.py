@@ -17,15 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from steerpaper.engine import needed
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.intervene import strengths
+from steerpaper.engine.logprobs import sum_logprobs
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.offloaded import weights_kept_out
 from steerpaper.engine.placing import moved
-from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.text import Choice
 from steerpaper.engine.unembed import Logits
 from steerpaper.progress import progress
@@ -155,6 +156,7 @@ def completion_gradients(
         untouched(len(prompt), behind, [positions])
         for prompt, behind in zip(prompts, prefilled, strict=True)
     ]
+    held = counts.needing(lm.name, lm.n_layers)
     prefixes = Prefixes(lm, [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)])
     left = [prompt[end:] for prompt, end in zip(prompts, kept, strict=True)]
     of_prompt: dict[int, list[int]] = {}
@@ -188,6 +190,7 @@ def completion_gradients(
 
         for batch, found in run_batches(widths, budget // GRAPH, run, lm.together):
             yield [mine[entry] for entry in batch], found
+    held(needed.traced(prompts, kept, completions, lm.n_layers))
 
 
 def _row(
@@ -202,10 +205,8 @@ def _of_rows(
     lm: LanguageModel, rows: Sequence[_Row], before: Prefix, width: int, positions: str
 ) -> Gradients:
     """Gradients of rows of one width: float64 [row, L, d]."""
-    ids, mask = (moved(part, lm.device) for part in padded([r.tokens for r in rows], lm.pad, width))
-    targets, target_mask = (
-        moved(part, lm.device) for part in padded([r.targets for r in rows], lm.pad, width)
-    )
+    ids, mask = padded([row.tokens for row in rows], lm, width)
+    targets, target_mask = padded([row.targets for row in rows], lm, width)
     last = torch.tensor([row.last for row in rows])
     number, start = torch.arange(len(rows), device=lm.device), moved(last, lm.device)
     sites = [(layer, RESIDUAL) for layer in range(lm.n_layers)]

@@ -16,17 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from steerpaper.engine import needed
 from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
 from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward, picked
 from steerpaper.engine.guards import check_length, named, refuse_broken
 from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
+from steerpaper.engine.logprobs import sum_logprobs
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.placing import moved
 from steerpaper.engine.remote import at_once
 from steerpaper.engine.text import Choice
-from steerpaper.engine.unembed import Logits, at_a_time
 from steerpaper.progress import progress
 from steerpaper.workflow import counts
 
@@ -55,40 +56,6 @@ class _Row:
     last: int
     prefilled: int
     completions: list[int]
-
-
-def sum_logprobs(
-    logits: Logits, row: Tensor, start: Tensor, targets: Tensor, mask: Tensor
-) -> Tensor:
-    """Sum of log p(target) over each continuation's tokens, in nats.
-
-    Args:
-        logits: [row, token, V].
-        row, start: [score] the row, and the column that predicts the first target.
-        targets, mask: [score, target] token ids, and 1 where there is one.
-
-    Returns:
-        float64 [score]: in float32 the sum over the vocabulary alone is off by 2e-5 a token.
-    """
-    counts.logits(mask)
-    columns = start[:, None] + torch.arange(targets.shape[1], device=row.device)
-    columns = columns.clamp(max=logits.shape[1] - 1)
-    part = at_a_time(logits)
-    wanted = zip(
-        row[:, None].expand_as(columns).flatten().split(part),
-        columns.flatten().split(part),
-        targets.flatten().split(part),
-        strict=True,
-    )
-    logprob = torch.cat(
-        [
-            logits[r, c].double().log_softmax(dim=-1).gather(1, target[:, None])[:, 0]
-            for r, c, target in wanted
-        ]
-    ).view_as(columns)
-    # one after the other: a sum's order may follow from the number of rows beside it
-    total: Tensor = (logprob * mask).cumsum(dim=1)[:, -1]
-    return total
 
 
 def score(
@@ -171,6 +138,7 @@ def score_completions(
         untouched(len(prompt), behind, positions)
         for prompt, behind in zip(prompts, prefilled, strict=True)
     ]
+    held = counts.needing(lm.name, lm.n_layers)
     prefixes = Prefixes(lm, [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)])
     left = [prompt[end:] for prompt, end in zip(prompts, kept, strict=True)]
     rows = _rows(left, prefilled, completions)
@@ -212,6 +180,7 @@ def score_completions(
                 whole = prompts[prompt], ids, prefilled[prompt]
                 _refuse(lm, names[prompt], *whole, vectors, condition)
             yield numbers, found
+    held(needed.scored(prompts, prefilled, completions, conditions, lm.n_layers))
 
 
 def _refuse(
@@ -381,19 +350,19 @@ class _Batch:
         width: int,
     ) -> "_Batch":
         """Rows of tokens, padded on the right."""
-        ids, mask = padded([row.tokens for row in rows], lm.pad, width)
+        ids, mask = padded([row.tokens for row in rows], lm, width)
         numbers = [(k, number) for k, row in enumerate(rows) for number in row.completions]
-        wanted, target_mask = padded([targets[number] for _, number in numbers], lm.pad, width)
+        wanted, target_mask = padded([targets[number] for _, number in numbers], lm, width)
         last = torch.tensor([row.last for row in rows])
         row = torch.tensor([k for k, _ in numbers])
         return cls(
             before,
-            ids=moved(ids, lm.device),
-            mask=moved(mask, lm.device),
+            ids,
+            mask,
             place=torch.arange(width)[None] - last[:, None],
             prefilled=[row.prefilled for row in rows],
             row=moved(row, lm.device),
             start=moved(last[row], lm.device),
-            targets=moved(wanted, lm.device),
-            target_mask=moved(target_mask, lm.device),
+            targets=wanted,
+            target_mask=target_mask,
         )

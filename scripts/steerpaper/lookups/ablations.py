@@ -18,7 +18,6 @@ from steerpaper.engine.batching import empty_prefix, filled, padded, run_batches
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.placing import moved
 from steerpaper.engine.weights import head_count
 from steerpaper.engine.widths import STEP, width_of
 from steerpaper.lookups.heads import NEURON
@@ -114,7 +113,7 @@ def _ablate_batch(
 ) -> list[tuple[list[int], Tensor]]:
     """Numbers of ablations, and their effects float64 [3, n]; `numbers` has (row, number)."""
     # left-padded: the last token of every prompt is in the last column
-    ids, mask = (moved(part, lm.device) for part in padded(prompts, lm.pad, width, side="left"))
+    ids, mask = padded(prompts, lm, width, side="left")
     of_site: dict[Site, list[tuple[int, int]]] = {}
     for row, number in numbers:
         site = (ablations[number].layer, ablations[number].site)

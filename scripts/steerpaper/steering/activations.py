@@ -10,7 +10,7 @@ from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_bat
 from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.placing import moved
+from steerpaper.engine.needed import beginnings
 from steerpaper.engine.text import Choice
 from steerpaper.progress import progress
 from steerpaper.workflow import counts
@@ -50,6 +50,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
         UserError: an activation is not finite; it names the item and the block.
     """
     lm = lm.for_length(max((item.length for item in items), default=0))
+    held = counts.needing(lm.name, lm.n_layers)
     prefixes = Prefixes(lm, [item.text for item in items])
     found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
     norms = np.zeros(found.shape[:-1], dtype=np.float32)
@@ -87,13 +88,15 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
                     refuse_broken(lm, [*item.text, *ids[entry]], {}, f"activations ({item.id})")
                 found[side, chosen[place]] = mean[:, :-1].numpy()
                 norms[side, chosen[place]] = mean[:, -1].numpy()
+    whole = [(*item.text, *side) for item in items for side in (item.matching, item.other)]
+    held(beginnings(whole) * lm.n_layers)
     of_norms = {f"{side}_norms": part for side, part in zip(SIDES, norms, strict=True)}
     return dict(zip(SIDES, found, strict=True)) | of_norms
 
 
 def _means(lm: LanguageModel, before: Prefix, rows: Sequence[Sequence[int]], width: int) -> Tensor:
     """`mean_and_norm` of the rows' tokens after every block, float32 [row, L, d + 1]."""
-    ids, mask = (moved(part, lm.device) for part in padded(rows, lm.pad, width))
+    ids, mask = padded(rows, lm, width)
     means, _ = forward(
         lm,
         ids,

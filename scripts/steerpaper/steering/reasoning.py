@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from steerpaper.engine import needed
 from steerpaper.engine.batching import Prefix, Prefixes, filled, kept_width, padded, run_batches
 from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.condition import Condition
@@ -22,9 +23,8 @@ from steerpaper.engine.forward import RESIDUAL, forward
 from steerpaper.engine.generate import Request
 from steerpaper.engine.guards import refuse_broken
 from steerpaper.engine.intervene import directions_at, steer
+from steerpaper.engine.logprobs import sum_logprobs
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.placing import moved
-from steerpaper.engine.score import sum_logprobs
 from steerpaper.engine.widths import width_of
 from steerpaper.errors import UserError
 from steerpaper.progress import progress
@@ -228,6 +228,7 @@ def score_chains(
         layer: directions_at({BEHAVIOR: vector}, [BEHAVIOR], layer, lm.like(layer))[0]
         for layer in sorted(layers)
     }
+    held = counts.needing(lm.name, lm.n_layers)
     prefixes = Prefixes(lm, [question.prompt[:-1] for question in questions])
     # chains that share question, reasoning and its multiplier
     shared: dict[tuple[int, tuple[int, ...], float], list[int]] = {}
@@ -241,6 +242,7 @@ def score_chains(
     of_written = list(shared.values())
     widths = [kept_width(len(one.prompt) + len(one.reasoning)) for one in written]
     found = np.zeros((len(wanted), 2))
+    asked: list[tuple[object, list[int]]] = []
 
     def run(batch: list[int]) -> Prefix:
         return _run_written(prefixes, [written[entry] for entry in batch], directions)
@@ -253,12 +255,14 @@ def score_chains(
             for number in of_written[entry]
             for side in (0, 1)
         ]
+        asked += [((batch[row.row], row.multiplier), row.tokens) for row in rows]
         for scored, logprobs in _score_answers(lm, prefix, rows, directions, budget):
             for answer, logprob in zip(scored, logprobs.tolist(), strict=True):
                 if not np.isfinite(logprob):
                     chain = wanted[answer.chain]
                     _refuse(lm, questions[chain.question], chain, answer.tokens, directions)
                 found[answer.chain, answer.side] = logprob
+    held(needed.reasoned([question.prompt for question in questions], shared, asked, lm.n_layers))
     return found
 
 
@@ -367,12 +371,8 @@ def _score_answers(
     def run(batch: list[int]) -> Tensor:
         width = widths[batch[0]]
         chosen = [answers[entry] for entry in filled(batch, width)]
-        ids, mask = (
-            moved(part, lm.device) for part in padded([a.tokens for a in chosen], lm.pad, width)
-        )
-        targets, target_mask = (
-            moved(part, lm.device) for part in padded([a.answer for a in chosen], lm.pad, width)
-        )
+        ids, mask = padded([answer.tokens for answer in chosen], lm, width)
+        targets, target_mask = padded([answer.answer for answer in chosen], lm, width)
         row, start = (
             torch.tensor(column, device=lm.device)
             for column in ([a.row for a in chosen], [a.start for a in chosen])

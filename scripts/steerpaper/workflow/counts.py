@@ -58,6 +58,8 @@ class Counted:
         blocks: tokens × blocks that they went through.
         positions: the same, with what fills rows and batches up.
         logits: rows of logits that are looked at.
+        needed: tokens × blocks that are needed where that was said (`engine/needed.py`).
+        held: those that were computed for it.
     """
 
     layers: int
@@ -67,6 +69,8 @@ class Counted:
     blocks: Any = 0
     positions: int = 0
     logits: Any = 0
+    needed: int = 0
+    held: Any = 0
     last: tuple[Any, int, int] = (0, 0, 0)
 
 
@@ -127,6 +131,23 @@ def apart() -> Iterator[None]:
         yield
     finally:
         _apart.reset(token)
+
+
+def needing(name: str, layers: int) -> Callable[[int], None]:
+    """Begin to hold what is computed beside what is needed.
+
+    Returns:
+        what ends it, and is told what is needed: tokens × blocks.
+    """
+    one = counted(name, layers)
+    before = one.blocks
+
+    def held(needed: int) -> None:
+        if not _apart.get():
+            one.needed += needed
+            one.held = one.held + (one.blocks - before)
+
+    return held
 
 
 def passes_hold(budget: int) -> int:
@@ -214,8 +235,9 @@ def report(asked: int | str = BUDGET) -> dict[str, Any]:
 
     Returns:
         models, passes, tokens, whole (tokens × blocks, over the blocks of the model), positions
-        (the same with what fills rows and batches up), logits, seconds between the first pass and
-        the last, limit_seconds (None where it is not known), gpu_mb.
+        (the same with what fills rows and batches up), needed and held (the same where what is
+        needed was said), logits, seconds between the first pass and the last, limit_seconds (None
+        where it is not known), gpu_mb.
     """
     models = {name: one for name, one in _job.models.items() if one.passes}
     if not models:
@@ -233,6 +255,8 @@ def report(asked: int | str = BUDGET) -> dict[str, Any]:
         "tokens": sum(int(one.tokens) for one in models.values()),
         "whole": sum(int(one.blocks) / one.layers for one in models.values()),
         "positions": sum(one.positions / one.layers for one in models.values()),
+        "needed": sum(one.needed / one.layers for one in models.values()),
+        "held": sum(int(one.held) / one.layers for one in models.values()),
         "logits": sum(int(one.logits) for one in models.values()),
         "seconds": _job.ended - _job.begun,
         "limit_seconds": sum(least) if len(least) == len(models) else None,
@@ -305,9 +329,12 @@ def in_words(made: Mapping[str, Any], whole_job: float) -> str:
         whole_job: seconds.
     """
     seconds = max(made["seconds"], 1e-9)
+    padding = f"{made['positions'] / made['whole'] - 1:.0%} more are padding"
+    if made["needed"]:
+        padding += f", {made['held'] / made['needed']:.2f} times what is needed"
     said = (
         f"{made['tokens']} tokens in {made['passes']} passes, as much as {made['whole']:.0f} "
-        f"through all blocks ({made['positions'] / made['whole'] - 1:.0%} more are padding); "
+        f"through all blocks ({padding}); "
         f"{made['whole'] / seconds:.0f} a second between first and last pass"
     )
     if made["limit_seconds"] is not None:

@@ -216,7 +216,6 @@ def run(
             traceback.print_exc(file=out)
         raise
     # at once: Python would take down all that was imported, a second of CPU with torch
-    logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

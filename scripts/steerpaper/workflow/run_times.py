@@ -18,6 +18,7 @@ class Times:
         memory, gpu: the largest (RSS, and on GPUs), MB.
         tokens: that went through the model, as many as through all of its blocks.
         positions: the same with what fills rows and batches up.
+        needed, held: tokens that are needed where that is known, and those computed for it.
         passing: seconds between a job's first pass and its last.
         limit: seconds that plain batched passes take for the same; None where that is not known.
     """
@@ -28,6 +29,8 @@ class Times:
     gpu: float = 0.0
     tokens: float = 0.0
     positions: float = 0.0
+    needed: float = 0.0
+    held: float = 0.0
     passing: float = 0.0
     limit: float | None = 0.0
 
@@ -42,6 +45,7 @@ class Times:
             "peak memory (MB)": f"{self.memory:.0f}",
             "tokens": f"{self.tokens:.0f}" if made else "",
             "padding": f"{self.positions / self.tokens - 1:.2f}" if made else "",
+            "of those needed": f"{self.held / self.needed:.2f}" if self.needed else "",
             "tokens a second": f"{self.tokens / self.passing:.0f}" if made else "",
             "share of the limit": f"{limit / self.passing:.2f}" if known else "",
             "of all its time": f"{limit / self.seconds:.2f}" if known and self.seconds else "",
@@ -66,6 +70,8 @@ def run_times(folder: Path) -> dict[str, Times]:
         one = found.setdefault(_rule(folder, path), Times())
         one.tokens += counted["whole"]
         one.positions += counted["positions"]
+        one.needed += counted["needed"]
+        one.held += counted["held"]
         one.passing += counted["seconds"]
         one.gpu = max(one.gpu, counted["gpu_mb"])
         one.limit = _sum(one.limit, counted["limit_seconds"])
@@ -80,7 +86,7 @@ def total(rules: Iterable[Times]) -> Times:
     """Of all rules; the share of the limit is of those that ran the model."""
     found = Times()
     for one in rules:
-        for key in ("jobs", "seconds", "tokens", "positions", "passing"):
+        for key in ("jobs", "seconds", "tokens", "positions", "needed", "held", "passing"):
             setattr(found, key, getattr(found, key) + getattr(one, key))
         found.memory, found.gpu = max(found.memory, one.memory), max(found.gpu, one.gpu)
         found.limit = _sum(found.limit, one.limit)

@@ -33,6 +33,8 @@ from steerpaper.workflow import counts
 
 # conditions that run in the same batches: their blocks, and their intervention
 Group = tuple[tuple[int, ...], str]
+# keys and values of so many tokens take the room of one that is run
+CACHED = 16
 # scores: completion in the batch, column, value
 Scored = tuple[Tensor, Tensor, Tensor]
 
@@ -312,7 +314,9 @@ class _Scorer:
             assert logprobs is not None
             return scores.cpu(), 1 + torch.tensor(numbers)[condition[hits].cpu()], logprobs.cpu()
 
-        batches = run_batches([width] * (n_rows * len(chosen)), self._budget, run, lm.together)
+        # an entry has keys and values of its own, of all that it follows
+        taken = width + batch.before.mask.shape[1] // CACHED
+        batches = run_batches([taken] * (n_rows * len(chosen)), self._budget, run, lm.together)
         return [values for _, values in batches]
 
 

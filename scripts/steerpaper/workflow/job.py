@@ -24,7 +24,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 from steerpaper.errors import UserError, writing
-from steerpaper.workflow import counts, garbage
+from steerpaper.workflow import counts, garbage, heap
 from steerpaper.workflow.runs import join
 
 log = logging.getLogger("steerpaper")
@@ -193,6 +193,7 @@ def run(
     if isinstance(job.params, dict) and job.params.get("run"):
         # until the model is loaded (engine.model.open_folder)
         garbage.wait()
+        heap.keep_freed()
     Path(job.log).parent.mkdir(parents=True, exist_ok=True)
     join(job.log)
     logging.basicConfig(

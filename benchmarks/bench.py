@@ -99,7 +99,10 @@ def rows(folder: Path, short: bool, parts: list[str], word: str, times: int) -> 
     from transformers import AutoModelForCausalLM
 
     from steerpaper.engine.proof import load
+    from steerpaper.workflow import heap
 
+    # as a job has it
+    heap.keep_freed()
     lm = load(folder, device="cpu", dtype="float32", threads=1)
     # without nnsight's places to read and write
     module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)

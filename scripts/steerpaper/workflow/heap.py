@@ -7,7 +7,7 @@ one: a fifth of a scoring job's CPU time. Kept, it is used again; no number depe
 import ctypes
 from contextlib import suppress
 
-# mallopt's names for: what is given back at the heap's end, and blocks that are mapped by themselves
+# mallopt's names for what is given back at the end, and for blocks that are mapped by themselves
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 NEVER, NONE = -1, 0
 

@@ -5,7 +5,8 @@
 PYTHON ?= python3
 CORES ?= 1
 BIN := .venv/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+# byte code is made of what is imported, when it is: most never is
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps
 # torch's build: `cuda`, `cpu`, or the CPU's where there is no NVIDIA GPU and pip finds that build
 TORCH ?= $(if $(wildcard /dev/nvidiactl /proc/driver/nvidia/version /dev/dxg),cuda,auto)
 

@@ -25,6 +25,8 @@ def make(name: str) -> str:
     ready = HERE / name / ".venv/ready"
     if ready.is_file() and ready.read_text() == pins.read_text():
         return ""
+    if (HERE / name / ".venv").is_symlink():
+        return f"{name}/.venv is a link: remove it"
     venv.create(HERE / name / ".venv", clear=True, with_pip=True)
     command = [str(python_of(name)), *PIP, "-r", str(pins)]
     made = subprocess.run(command, capture_output=True, text=True)

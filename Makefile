@@ -10,7 +10,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-comp
 # torch's build: `cuda`, `cpu`, or the CPU's where there is no NVIDIA GPU and pip finds that build
 TORCH ?= $(if $(wildcard /dev/nvidiactl /proc/driver/nvidia/version /dev/dxg),cuda,auto)
 
-.PHONY: demo paper test test-fast validate faults bench bench-short peers check audit clean
+.PHONY: demo paper test test-all test-fast validate faults bench bench-short peers check audit clean
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
@@ -22,8 +22,12 @@ demo: .venv/ready
 	@echo "Open results/demo/report.html in a browser; the figures alone are in figures/demo/."
 	@echo "Next: a behaviour of your own (README, Your own prompts), or everything: make paper"
 
+TESTS = $(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
 test: .venv/ready
-	$(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
+	$(TESTS) -m "not long"
+
+test-all: .venv/ready
+	$(TESTS)
 
 # what needs no workflow and no server, on two of the six tiny models
 test-fast: .venv/ready

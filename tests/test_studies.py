@@ -45,6 +45,8 @@ TARGETS = {
 }
 # a copy of the demo runs to its report with the notebook: tests/test_notebook.py
 RUN_HERE = [study for study in STUDIES if study.stem != "demo"]
+# of each paper's studies one or two are enough to see that the workflow runs them
+LONG = {f"neo-2024-{name}" for name in ("gpt2-small", "gpt2-medium", "gpt2-large", "pythia-1.4b")}
 # protocol keys in which a study says that it is not the paper's (see its head), by paper
 DIFFERS = {"caa-2023": set(), "neo-2024": {"lookups.corpus.train"}, "tan-2024": set()}
 # what no key says; see `differs` in data/published
@@ -105,7 +107,13 @@ def run_small_copy(study, folder):
     return SimpleNamespace(config=config, results=results, asked=asked)
 
 
-@pytest.mark.parametrize("study", RUN_HERE, ids=[study.stem for study in RUN_HERE])
+@pytest.mark.parametrize(
+    "study",
+    [
+        pytest.param(study, id=study.stem, marks=[pytest.mark.long] if study.stem in LONG else [])
+        for study in RUN_HERE
+    ],
+)
 def test_a_small_copy_of_a_study_runs_to_its_verdict(study, tmp_path):
     finished = run_small_copy(study, tmp_path)
     config, results = finished.config, finished.results

@@ -143,9 +143,8 @@ def score_completions(
     held = counts.needing(lm.name, lm.n_layers)
     prefixes = Prefixes(lm, [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)])
     left = [prompt[end:] for prompt, end in zip(prompts, kept, strict=True)]
-    rows = _rows(left, prefilled, completions)
     of_prompt: dict[int, list[_Row]] = {}
-    for row in rows:
+    for row in _rows(left, prefilled, completions):
         of_prompt.setdefault(row.prompt, []).append(row)
     asked = sorted(of_prompt)
     scorer = _Scorer(lm, [ids for _, ids in completions], vectors, conditions, budget)

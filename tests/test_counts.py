@@ -1,5 +1,6 @@
 """What jobs count: tokens, blocks and logits as by hand; the limit is measured once, and shown."""
 
+import atexit
 import json
 import os
 import runpy
@@ -170,6 +171,7 @@ def run_job(note, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(script), str(note)])
     # its process ends there
     monkeypatch.setattr(os, "_exit", sys.exit)
+    monkeypatch.setattr(atexit, "_run_exitfuncs", lambda: None)
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(script), run_name="__main__")
     assert not end.value.code

@@ -11,6 +11,7 @@ leaves a record of what the job makes (`records.py`). To debug a job by itself:
     python scripts/steering/vectors.py results/default/logs/vectors/optimism.answers.log.job.json
 """
 
+import atexit
 import hashlib
 import json
 import logging
@@ -217,6 +218,7 @@ def run(
             traceback.print_exc(file=out)
         raise
     # at once: Python would take down all that was imported, a second of CPU with torch
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

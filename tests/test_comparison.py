@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ARCHITECTURES, ROOT
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 from tiny_models import name_model
@@ -182,6 +182,7 @@ def pairs_of(lm, contrast, n):
     return as_rows(serialize(lm.tokenizer, items, contrast=contrast, context=lm.context, **options))
 
 
+@pytest.mark.parametrize("lm", ARCHITECTURES, indirect=True)
 @pytest.mark.parametrize("contrast", ["answers", "letters"])
 def test_the_band_holds_measured_slopes_of_random_directions(lm, contrast):
     pairs = choices(pairs_of(lm, contrast, 4))

@@ -9,21 +9,14 @@ blocks behind the first steered one. What is computed is held beside this (`coun
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
+from steerpaper.engine.batching import Ids, shared_length
 from steerpaper.engine.condition import Condition, untouched
-
-Ids = Sequence[int]
 
 
 def beginnings(rows: Iterable[Ids]) -> int:
     """How many different beginnings some rows have, one token long and longer."""
     ordered = sorted(map(tuple, rows))
-    return sum(map(len, ordered)) - sum(_alike(*two) for two in pairwise(ordered))
-
-
-def _alike(one: Ids, other: Ids) -> int:
-    """How many tokens two rows begin with."""
-    same = (place for place, two in enumerate(zip(one, other, strict=False)) if two[0] != two[1])
-    return next(same, min(len(one), len(other)))
+    return sum(map(len, ordered)) - sum(map(shared_length, pairwise(ordered)))
 
 
 def apart(rows: Iterable[tuple[object, Ids]]) -> int:

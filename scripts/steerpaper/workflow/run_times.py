@@ -70,8 +70,9 @@ def run_times(folder: Path) -> dict[str, Times]:
         one = found.setdefault(_rule(folder, path), Times())
         one.tokens += counted["whole"]
         one.positions += counted["positions"]
-        one.needed += counted["needed"]
-        one.held += counted["held"]
+        # not among what an earlier edition counted
+        one.needed += counted.get("needed", 0.0)
+        one.held += counted.get("held", 0.0)
         one.passing += counted["seconds"]
         one.gpu = max(one.gpu, counted["gpu_mb"])
         one.limit = _sum(one.limit, counted["limit_seconds"])

@@ -1,6 +1,6 @@
 """How near the model's own limit is each stage, and how fast is it beside the plain way and peers?
 
-    make bench        the embedded model: ten minutes and more; the table goes into
+    make bench        the embedded model: three quarters of an hour; the table goes into
                       docs/performance.md, between its two markers
     make bench-short  a tiny random model: only that it runs, and that both sides agree
     python benchmarks/bench.py [--short] [--only PART …] [--rows WORD] [--times N] [--model FOLDER]

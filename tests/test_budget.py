@@ -133,6 +133,7 @@ def test_sorting_keeps_the_tokens_that_looking_keeps():
     for top_p in (0.1, 0.9, 0.999, 1.0):
         assert torch.equal(nucleus(logits, top_p), nucleus_by_sorting(logits, top_p))
         both = [
-            draw(logits, uniform, 1.0, top_p, keep=keep) for keep in (nucleus, nucleus_by_sorting)
+            draw(logits, torch.arange(40), uniform, 1.0, top_p, keep=keep)
+            for keep in (nucleus, nucleus_by_sorting)
         ]
         assert torch.equal(*both)

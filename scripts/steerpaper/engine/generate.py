@@ -1,6 +1,6 @@
 """Generation under steering: text sampled token by token, the intervention made at every step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -21,7 +21,7 @@ from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.placing import moved
 from steerpaper.engine.sampling import draw, nucleus_by_sorting
 from steerpaper.engine.unembed import FEW, Logits
-from steerpaper.engine.widths import LEAST, width_of
+from steerpaper.engine.widths import width_of
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
 from steerpaper.workflow import counts
@@ -104,8 +104,10 @@ def sample_sequences(
     prefixes = Prefixes(lm, texts)
 
     def run(batch: list[int]) -> list[list[int]]:
-        # a step of fewer rows is summed in another order: the first request fills up
-        rows_of = filled(batch, 1)
+        chosen = [requests[number] for number in batch]
+        alike = _alike((tuple(one.prompt), one.prefilled, one.condition) for one in chosen)
+        # a step of fewer rows is summed in another order: the first one fills up
+        rows_of = [batch[numbers[0]] for numbers in _filled(alike)]
         distinct = sorted({text_of[request] for request in rows_of})
         place = torch.tensor([distinct.index(text_of[request]) for request in rows_of])
         if whole:
@@ -114,9 +116,7 @@ def sample_sequences(
             prefix = prefixes.run(distinct).select(moved(place, lm.device))
             rows = [requests[r].prompt[-1:] for r in rows_of]
         width = _first_width(rows[0], whole or not prefixes.widths[text_of[batch[0]]])
-        chosen = [requests[r] for r in rows_of]
-        with counts.useful(len(batch)):
-            return _decode(lm, chosen, prefix, rows, width, vectors, decoding)[: len(batch)]
+        return _decode(lm, chosen, alike, prefix, rows, width, vectors, decoding)
 
     # the columns of a request's row in the end
     widths = [
@@ -150,38 +150,56 @@ def _first_width(row: Sequence[int], unpadded: bool) -> int:
     return width_of(len(row)) + 1 if unpadded else len(row)
 
 
+def _alike(keys: Iterable[object]) -> list[list[int]]:
+    """The numbers of equal keys together, in the order of their first."""
+    found: dict[object, list[int]] = {}
+    for number, key in enumerate(keys):
+        found.setdefault(key, []).append(number)
+    return list(found.values())
+
+
+def _filled(rows: Sequence[list[int]]) -> list[list[int]]:
+    """Rows of one token with the first repeated until they are `LEAST`."""
+    return [rows[number] for number in filled(range(len(rows)), 1)]
+
+
 def _decode(
     lm: LanguageModel,
     requests: Sequence[Request],
+    alike: list[list[int]],
     prefix: Prefix,
     rows: Sequence[Sequence[int]],
     width: int,
     vectors: Vectors,
     decoding: Decoding,
 ) -> list[list[int]]:
-    """Decode all requests in step; a row that has ended leaves, as long as `LEAST` are left."""
+    """Decode all requests in step; those that have written the same so far are one row.
+
+    Args:
+        alike: the numbers of requests that begin as one row.
+        prefix, rows: of these, and of what fills them up.
+        width: columns of the first step.
+    """
     push = _Push(lm, requests, vectors)
     # numbers lie where tokens are chosen
-    device = lm.device if on_device(lm) else torch.device("cpu")
-    choose = _Choice(requests, decoding, device)
-    of_use = counts.useful_of(range(len(requests)))
+    away = on_device(lm)
+    choose = _Choice(requests, decoding, lm.device if away else torch.device("cpu"))
     completions: list[list[int]] = [[] for _ in requests]
-    ended = [False] * len(requests)
-    alive = torch.arange(len(requests))
     ids, mask = padded(rows, lm, width, side="left")
     place = torch.arange(1 - width, 1)
     for step in range(decoding.max_new_tokens):
         mask = prefix.extend(mask)
-        away = on_device(lm)
-        look = partial(choose.there, alive=alive, step=step) if away else _last
-        going = [of_use[request] and not ended[request] for request in alive.tolist()]
-        with counts.useful(going):
+        written = torch.tensor([number for numbers in alike for number in numbers])
+        row_of = torch.tensor([row for row, numbers in enumerate(alike) for _ in numbers])
+        look = partial(choose.there, rows=row_of, requests=written, step=step) if away else _last
+        first = torch.tensor([numbers[0] for numbers in _filled(alike)])
+        with counts.useful(len(alike)):
             _, logits = forward(
                 lm,
                 ids,
                 mask,
                 prefix.cache,
-                edits=push.edits(alive, place + step if step else place),
+                edits=push.edits(first, place + step if step else place),
                 logits=look,
                 logits_of_last=1,
             )
@@ -191,20 +209,22 @@ def _decode(
         logits = logits.cpu()
         broken = ~logits.isfinite().all(-1)
         if broken.any():
-            row = int(alive[broken][0])
-            _refuse(lm, requests[row], completions[row], vectors)
-        chosen = logits[:, 0].long() if away else choose.tokens(logits, alive, step)
-        for request, token in zip(alive.tolist(), chosen.tolist(), strict=True):
-            if not ended[request]:
-                completions[request].append(token)
-                ended[request] = token in lm.ends
-        if all(ended):
+            number = int((written if away else first)[broken][0])
+            _refuse(lm, requests[number], completions[number], vectors)
+        chosen = logits[:, 0].long() if away else choose.tokens(logits, row_of, written, step)
+        going = chosen.new_tensor([token not in lm.ends for token in chosen.tolist()]).bool()
+        for number, token in zip(written.tolist(), chosen.tolist(), strict=True):
+            completions[number].append(token)
+        if not going.any():
             break
-        keep = _rows_to_keep([ended[request] for request in alive.tolist()])
+        row_of, written, chosen = row_of[going], written[going], chosen[going]
+        together = _alike(zip(row_of.tolist(), chosen.tolist(), strict=True))
+        alike = [written[numbers].tolist() for numbers in together]
+        kept = [numbers[0] for numbers in _filled(together)]
         prefix = Prefix(prefix.cache, mask)
-        if len(keep) < len(alive):
-            prefix = prefix.select(moved(keep, lm.device))
-        alive, ids = alive[keep], moved(chosen[keep][:, None], lm.device)
+        if row_of[kept].tolist() != [*range(len(mask))]:
+            prefix = prefix.select(moved(row_of[kept], lm.device))
+        ids = moved(chosen[kept][:, None], lm.device)
         mask, place = torch.ones_like(ids), torch.zeros(1, dtype=torch.long)
     return completions
 
@@ -217,13 +237,6 @@ def on_device(lm: LanguageModel) -> bool:
 def _last(logits: Logits) -> Tensor:
     """Logits of the last token, float32 [row, V]."""
     return logits[:, -1].float()
-
-
-def _rows_to_keep(ended: Sequence[bool]) -> Tensor:
-    """The rows that go on, and so many ended ones that `LEAST` are left."""
-    going = [row for row, over in enumerate(ended) if not over]
-    over = [row for row, over in enumerate(ended) if over]
-    return torch.tensor(sorted(going + over[: max(0, LEAST - len(going))]))
 
 
 class _Push:
@@ -244,14 +257,14 @@ class _Push:
             for _, layer in self._kinds
         }
 
-    def edits(self, alive: Tensor, place: Tensor) -> dict[Site, Change]:
+    def edits(self, requests: Tensor, place: Tensor) -> dict[Site, Change]:
         """The edits of one step.
 
         Args:
-            alive: [row] the request of every row.
+            requests: [row] a request of every row.
             place: [token] where the step's tokens stand relative to the last prompt token.
         """
-        rows = alive.tolist()
+        rows = requests.tolist()
         which = torch.tensor([self._direction[row] for row in rows])
         edits: dict[Site, Change] = {}
         for intervention, layer in self._kinds:
@@ -306,38 +319,41 @@ class _Choice:
         ]
         self._uniforms = moved(torch.tensor(np.array(uniforms)), device)
 
-    def tokens(self, logits: Tensor, alive: Tensor, step: int) -> Tensor:
-        """The next token of every row.
+    def tokens(self, logits: Tensor, rows: Tensor, requests: Tensor, step: int) -> Tensor:
+        """The next token of every request.
 
         Args:
             logits: [row, V].
-            alive: [row] the request of every row.
+            rows: [request] where its logits are, ascending.
+            requests: [request] its number.
         """
-        chosen: Tensor = logits.argmax(-1)
-        drawn = self._sampled[alive]
-        if drawn.any():
-            uniform, temperature, top_p = self._how(alive[drawn], step)
-            # a few rows' probabilities stay in a CPU's caches
-            few = zip(logits[drawn].split(FEW), uniform.split(FEW), strict=True)
-            chosen[drawn] = torch.cat([draw(*both, temperature, top_p) for both in few])
+        chosen = logits.argmax(-1)[rows]
+        drawn = self._sampled[requests].nonzero()[:, 0]
+        # a few rows' probabilities stay in a CPU's caches
+        for few in range(0, len(logits), FEW):
+            mine = drawn[(rows[drawn] >= few) & (rows[drawn] < few + FEW)]
+            if len(mine):
+                some = logits[few : few + FEW]
+                chosen[mine] = draw(some, rows[mine] - few, *self._how(requests[mine], step))
         return chosen
 
-    def there(self, logits: Logits, alive: Tensor, step: int) -> Tensor:
-        """The next token of every row as a number that is not finite where a logit is not.
+    def there(self, logits: Logits, rows: Tensor, requests: Tensor, step: int) -> Tensor:
+        """The next token of every request as a number that is not finite where a logit is not.
 
-        Float64 [row, 1], where V logits a row would have to come: for a GPU, and for a model that
-        runs elsewhere.
+        Float64 [request, 1], where V logits a row would have to come: for a GPU, and for a model
+        that runs elsewhere.
         """
         last = logits[:, -1].float()
-        drawn = self._sampled[alive].nonzero()[:, 0]
-        chosen = last.argmax(-1)
-        if len(drawn) == len(alive):
-            chosen = draw(last, *self._how(alive, step), keep=nucleus_by_sorting)
-        elif len(drawn):
-            chosen[drawn] = draw(
-                last[drawn], *self._how(alive[drawn], step), keep=nucleus_by_sorting
-            )
-        broken = (~last.isfinite()).any(-1)
+        drawn = self._sampled[requests].nonzero()[:, 0]
+        chosen = last.argmax(-1)[rows]
+        if len(drawn):
+            how = self._how(requests[drawn], step)
+            found = draw(last, rows[drawn], *how, keep=nucleus_by_sorting)
+            if len(drawn) == len(requests):
+                chosen = found
+            else:
+                chosen[drawn] = found
+        broken = (~last.isfinite()).any(-1)[rows]
         return chosen.double().masked_fill(broken, torch.nan)[:, None]
 
     def _how(self, requests: Tensor, step: int) -> tuple[Tensor, float, float]:

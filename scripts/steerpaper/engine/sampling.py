@@ -41,21 +41,25 @@ def nucleus_by_sorting(logits: Tensor, top_p: float) -> Tensor:
 
 def draw(
     logits: Tensor,
+    rows: Tensor,
     uniform: Tensor,
     temperature: float,
     top_p: float,
     keep: Callable[[Tensor, float], Tensor] = nucleus,
 ) -> Tensor:
-    """Draw one token a row by inverting the cumulative distribution in the vocabulary's order.
+    """Draw tokens by inverting the cumulative distribution in the vocabulary's order.
 
     Args:
         logits: [row, V].
-        uniform: [row] numbers in [0, 1), one from each row's own stream.
+        rows: [draw] of which row; what is drawn from one row alike is computed once.
+        uniform: [draw] numbers in [0, 1), each of its own stream.
         keep: sets the probabilities of the tokens that are not drawn to zero.
 
     Returns:
-        token ids [row].
+        token ids [draw].
     """
     mass = keep(logits / temperature, top_p).cumsum(-1)
-    target = uniform.double()[:, None] * mass[:, -1:]
-    return torch.searchsorted(mass, target, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+    # every number at every row: a search costs nothing beside a distribution
+    target = uniform.double() * mass[:, -1:]
+    found = torch.searchsorted(mass, target, right=True).clamp(max=logits.shape[-1] - 1)
+    return found[rows.to(found.device), torch.arange(len(rows), device=found.device)]

@@ -208,7 +208,10 @@ for _chunk, (_name, _behaviors) in CHUNKS.items():
 
 
 def shards_alike(wildcards):
-    """How many shards a behaviour's sweep has, or is to have: those of its chunk have as many."""
+    """The shards that a behaviour's sweep has or is to have: those of its chunk have as many.
+
+    One contrast's after the other's.
+    """
     wanted = STEERING["sweep"]["shards"]
     group = next(
         (one for one in CUTS.get("sweep", []) if wildcards.behavior in one),
@@ -219,7 +222,7 @@ def shards_alike(wildcards):
             *expand(
                 SHARD,
                 behavior=name,
-                contrast=wildcards.contrast,
+                contrast=CONTRASTS[0],
                 allow_missing=True,
             ),
             wanted,
@@ -227,14 +230,14 @@ def shards_alike(wildcards):
         )
         for name in group
     ]
-    if len({len(one) for one in found}) == 1:
-        return found[group.index(wildcards.behavior)]
+    alike = {len(one) for one in found}
+    shards = alike.pop() if len(alike) == 1 else wanted
     return expand(
         SHARD,
         behavior=wildcards.behavior,
-        contrast=wildcards.contrast,
-        shard=range(wanted),
-        shards=wanted,
+        contrast=CONTRASTS,
+        shard=range(shards),
+        shards=shards,
     )
 
 

@@ -7,8 +7,16 @@ SWEEP = dict(
 )
 # what says what a control would do at every block, where one is to be chosen
 CHANCE = dict(
-    gradients=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
-    activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+    gradients=expand(
+        f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
+        contrast=CONTRASTS,
+        allow_missing=True,
+    ),
+    activations=expand(
+        f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+        contrast=CONTRASTS,
+        allow_missing=True,
+    ),
 )
 
 
@@ -53,23 +61,35 @@ rule sweep:
 
 
 rule best_block:
-    """Join the sweep's shards; choose the block whose slope on dev stands out most.
+    """Join the sweep's shards; choose the block of each contrast whose slope on dev stands out most.
 
-    Of a behaviour without dev items nothing is swept: its block is given.
+    Of a behaviour without dev items nothing is swept: its blocks are given.
     """
     input:
         **(CHANCE if STEERING["layer"] == "auto" else {}),
         shards=lambda wildcards: (
             [] if wildcards.behavior in WITHOUT_DEV else shards_alike(wildcards)
         ),
-        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
+        vectors=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
     output:
-        scores=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
-        block=f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
+        scores=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
+        block=expand(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
     log:
-        f"{LOGS}/best_block/{{behavior}}.{{contrast}}.log",
+        f"{LOGS}/best_block/{{behavior}}.log",
     benchmark:
-        f"{BENCHMARKS}/best_block/{{behavior}}.{{contrast}}.tsv"
+        f"{BENCHMARKS}/best_block/{{behavior}}.tsv"
     conda:
         "../envs/figures.yaml"
     threads: 1
@@ -78,11 +98,12 @@ rule best_block:
         runtime=scaled(5),
     params:
         settings=dict(
+            contrasts=CONTRASTS,
             layer=STEERING["layer"],
             seed=config["seed"],
         ),
         code=code_of("steering/best_block"),
     message:
-        "Choosing the block for {wildcards.behavior} ({wildcards.contrast})"
+        "Choosing the blocks for {wildcards.behavior}"
     script:
         "../scripts/steering/best_block.py"

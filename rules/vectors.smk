@@ -13,13 +13,21 @@ CONTROLS = 20
 rule vectors:
     """Vectors of all blocks by every estimator, and controls of the same norm."""
     input:
-        activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+        activations=expand(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
     output:
-        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+        vectors=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
     log:
-        f"{LOGS}/vectors/{{behavior}}.{{contrast}}.log",
+        f"{LOGS}/vectors/{{behavior}}.log",
     benchmark:
-        f"{BENCHMARKS}/vectors/{{behavior}}.{{contrast}}.tsv"
+        f"{BENCHMARKS}/vectors/{{behavior}}.tsv"
     conda:
         MODEL_ENV
     threads: 1
@@ -40,27 +48,39 @@ rule vectors:
         ),
         code=code_of("steering/vectors") | ESTIMATOR_CODE,
     message:
-        "Computing the vectors of {wildcards.behavior} ({wildcards.contrast})"
+        "Computing the vectors of {wildcards.behavior}"
     script:
         "../scripts/steering/vectors.py"
 
 
 rule steering_vectors:
-    """The vector that steers: the chosen estimator's, normalized, in the multiplier's unit."""
+    """The vectors that steer: the chosen estimator's, normalized, in the multiplier's unit."""
     input:
-        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+        vectors=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
         all=expand(
             f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
             behavior=BEHAVIORS if STEERING["normalize"] else [],
+            contrast=CONTRASTS,
+        ),
+        activations=expand(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
+            contrast=CONTRASTS,
             allow_missing=True,
         ),
-        activations=f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
     output:
-        vectors=f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
+        vectors=expand(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
+            contrast=CONTRASTS,
+            allow_missing=True,
+        ),
     log:
-        f"{LOGS}/steering_vectors/{{behavior}}.{{contrast}}.log",
+        f"{LOGS}/steering_vectors/{{behavior}}.log",
     benchmark:
-        f"{BENCHMARKS}/steering_vectors/{{behavior}}.{{contrast}}.tsv"
+        f"{BENCHMARKS}/steering_vectors/{{behavior}}.tsv"
     conda:
         MODEL_ENV
     threads: 1
@@ -75,6 +95,6 @@ rule steering_vectors:
         ),
         code=code_of("steering/steering_vectors"),
     message:
-        "Scaling the vector of {wildcards.behavior} ({wildcards.contrast}) that steers"
+        "Scaling the vectors of {wildcards.behavior} that steer"
     script:
         "../scripts/steering/steering_vectors.py"

@@ -302,10 +302,10 @@ def make_steering(folder, vector):
     write_tensors(folder / "activations", norms, {})
     activations = str(folder / "activations")
     job = Job(
-        input={"vectors": str(folder / "raw"), "all": [], "activations": activations},
-        output={"vectors": str(folder / "steering")},
+        input={"vectors": [str(folder / "raw")], "all": [], "activations": [activations]},
+        output={"vectors": [str(folder / "steering")]},
         params={"estimator": "mean_difference", "normalize": False, "multiplier_unit": "vector"},
-        wildcards={"behavior": "tea", "contrast": "letters"},
+        wildcards={"behavior": "tea"},
         threads=1,
         log="",
     )

@@ -34,7 +34,7 @@ def write_activations(path, items, blocks, width):
     }
     for name in list(tensors):
         tensors[f"{name}_norms"] = np.linalg.norm(tensors[name], axis=-1)
-    write_tensors(path, tensors, {"n": items, "model": "m"})
+    write_tensors(path, tensors, {"n": items, "model": "m", "contrast": "answers"})
     return tensors
 
 
@@ -45,11 +45,11 @@ def make_vectors(folder, controls):
         from vectors import main
     finally:
         sys.path.remove(str(ROOT / "scripts/steering"))
-    inputs = {"activations": str(folder / "activations.safetensors")}
-    outputs = {"vectors": str(folder / "vectors.safetensors")}
+    inputs = {"activations": [str(folder / "activations.safetensors")]}
+    outputs = {"vectors": [str(folder / "vectors.safetensors")]}
     params = {"controls": controls, "seed": 3}
     main(Job(inputs, outputs, params, {"behavior": "one"}, threads=1, log=""))
-    return read_tensors(outputs["vectors"])[0]
+    return read_tensors(*outputs["vectors"])[0]
 
 
 SIZES = [(7, 3, 16), (60, 2, 576), (24, 3, 40), (13, 2, 37)]
@@ -128,7 +128,7 @@ def sparse_tensors(path, shapes, metadata):
 def activations_of(path):
     whole, norms = (ITEMS, BLOCKS, WIDTH), (ITEMS, BLOCKS)
     shapes = {"matching": whole, "other": whole, "matching_norms": norms, "other_norms": norms}
-    sparse_tensors(path, shapes, {"n": ITEMS})
+    sparse_tensors(path, shapes, {"n": ITEMS, "contrast": "answers"})
 
 
 def peak(code, folder):
@@ -191,7 +191,8 @@ def test_a_behavior_s_vectors_at_70_billion_s_width_stay_below_1_gb(tmp_path):
     from steerpaper.workflow.job import Job
     # the probe takes minutes at this width, and no memory that the others do not take
     estimators.NAMES.remove("probe")
-    files = {"activations": "activations.safetensors"}, {"vectors": "vectors.safetensors"}
+    vectors = ["answers", "letters"]
+    files = {"activations": ["activations.safetensors"] * 2}, {"vectors": vectors}
     main(Job(*files, {"controls": 20, "seed": 1}, {"behavior": "one"}, threads=1, log=""))
     """
     assert peak(code, tmp_path) < 1000

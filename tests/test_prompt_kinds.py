@@ -195,6 +195,10 @@ def place(tmp_path_factory, model_folders):
 RUN = {"run": {"device": "cpu", "dtype": "float32"}}
 
 
+# rules of all contrasts
+SEVERAL = ("activations", "vectors", "steering_vectors")
+
+
 def run(folder, script, inputs, output, params, budget=400):
     """Run a rule's script; the path of its output."""
     key = {
@@ -206,10 +210,12 @@ def run(folder, script, inputs, output, params, budget=400):
     job = Job(
         input={"model": str(folder / "model/engine.json")}
         | {
-            name: [str(folder / one[0])] if isinstance(one, list) else str(folder / one)
+            name: [str(folder / path) for path in one]
+            if isinstance(one, list)
+            else str(folder / one)
             for name, one in inputs.items()
         },
-        output={key.get(script, "vectors"): [str(path)] if script == "activations" else str(path)},
+        output={key.get(script, "vectors"): [str(path)] if script in SEVERAL else str(path)},
         params=params,
         wildcards={"behavior": "impatience", "contrast": "answers"},
         threads=1,
@@ -244,10 +250,10 @@ def study_vectors(folder, **settings):
         "activations.safetensors",
         {**RUN, "contrasts": ["answers"]},
     )
-    inputs = {"activations": "activations.safetensors"}
+    inputs = {"activations": ["activations.safetensors"]}
     run(folder, "vectors", inputs, "vectors.safetensors", {"controls": 1, "seed": 1})
     params = {"estimator": "mean_difference", "normalize": False, "multiplier_unit": "vector"}
-    inputs |= {"vectors": "vectors.safetensors"}
+    inputs |= {"vectors": ["vectors.safetensors"], "all": []}
     params |= settings
     return read_tensors(run(folder, "steering_vectors", inputs, "steering.safetensors", params))[0]
 

@@ -148,8 +148,8 @@ def test_it_holds_every_table_and_figure_and_nothing_of_the_model(shared, unpack
         ours = {f"{part}/{name}": content for name, content in files(folder / part).items()}
         assert len(ours) > 15
         assert {name: packed.get(name) for name in ours} == ours
-    assert "results/tiny/logs/vectors/one.answers.log" in packed
-    assert "results/tiny/benchmarks/vectors/one.answers.tsv" in packed
+    assert "results/tiny/logs/vectors/one.log" in packed
+    assert "results/tiny/benchmarks/vectors/one.tsv" in packed
     kinds = {Path(name).suffix for name in packed if name.startswith(("results", "figures"))}
     assert kinds <= {".csv", ".md", ".tex", ".log", ".tsv", ".pdf", ".png", ".json"}
     assert {name.split("/")[0] for name in packed} == {
@@ -168,6 +168,7 @@ def test_its_ro_crate_names_the_files_that_it_holds_with_their_digests(unpacked)
         assert hashlib.sha256(content).hexdigest() == entity["sha256"], entity.id
 
 
+@pytest.mark.long
 def test_every_figure_is_drawn_again_to_the_byte_where_there_is_no_torch(unpacked, tmp_path):
     present = run_here(unpacked, "figures", "--dry-run")
     assert "Nothing to be done" in present.stdout + present.stderr

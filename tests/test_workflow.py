@@ -283,7 +283,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes_whatever_the_budget_shards_and_c
 
 def test_a_script_runs_by_itself_from_its_job_note(finished):
     folder, _, _ = finished
-    note = "results/tiny/logs/vectors/one.answers.log.job.json"
+    note = "results/tiny/logs/vectors/one.log.job.json"
     vectors = folder / "results/tiny/vectors/one.answers.safetensors"
     before = vectors.read_bytes()
     vectors.unlink()

@@ -1,4 +1,4 @@
-"""Compute a behaviour's steering vectors from its activations."""
+"""Compute a behaviour's steering vectors from its activations, contrast by contrast."""
 
 import sys
 from pathlib import Path
@@ -17,55 +17,38 @@ class Params(TypedDict):
 
 
 def main(job: Job[Params]) -> None:
-    import numpy as np
-    from numpy.typing import NDArray
+    for path, output in zip(job.input["activations"], job.output["vectors"], strict=True):
+        make_vectors(job, path, output)
 
-    from steerpaper.steering.estimators import estimates
-    from steerpaper.steering.first_order import random_signs
-    from steerpaper.steering.vectors import by_block, random_direction, shuffled_direction
+
+def make_vectors(job: Job[Params], path: str, output: str) -> None:
+    """Those of one contrast; one at a time is held."""
+    import numpy as np
+
+    from steerpaper.steering.controls import with_controls
     from steerpaper.workflow.files import SlicedTensors, write_tensors
 
     behavior, seed = job.wildcards["behavior"], job.params["seed"]
-    activations = SlicedTensors(job.input["activations"])
+    activations = SlicedTensors(path)
     metadata = activations.metadata
-    items, n_layers = activations["matching_norms"][:].shape
-    labels = random_signs(job.params["controls"], items, seed, behavior)
-    # of the controls what is written is kept, block by block
-    found: dict[str, list[NDArray[np.floating]]] = {}
-    for both in by_block(activations, range(n_layers)):
-        blocks = estimates(*both)
-        norms = np.linalg.norm(blocks["mean_difference"], axis=1)
-        for number, signs in enumerate(labels):
-            shuffled = shuffled_direction(*both, norms, signs)
-            blocks[f"shuffled-{number}"] = shuffled.astype(np.float32)
-        for name, block in blocks.items():
-            found.setdefault(name, []).append(block)
-    vectors = {name: np.concatenate(blocks) for name, blocks in found.items()}
-    vector = vectors["mean_difference"]
-    norms = np.linalg.norm(vector, axis=1)
-    for number in range(len(labels)):
-        control = random_direction(vector, seed, behavior, number)
-        vectors[f"random-{number}"] = control.astype(np.float32)
+    vectors = with_controls(activations, job.params["controls"], seed, behavior)
+    norms = np.linalg.norm(vectors["mean_difference"], axis=1)
     log.info(
-        "%s: vector of %s items, norm %.3g (block 0) to %.3g (block %d)",
+        "%s (%s): vector of %s items, norm %.3g (block 0) to %.3g (block %d)",
         behavior,
+        metadata["contrast"],
         metadata["n"],
         norms[0],
         norms[-1],
         len(norms) - 1,
     )
-    write_tensors(
-        job.output["vectors"],
-        {name: value.astype(np.float32, copy=False) for name, value in vectors.items()},
-        {
-            **metadata,
-            "method": "mean over all items of matching - other (mean_difference); every other "
-            "estimator's direction points to matching and has mean_difference's norm; so have "
-            "random-k, random directions, and shuffled-k, mean differences of labels dealt anew",
-            "seed": seed,
-            "config_digest": job.config_digest,
-        },
+    method = (
+        "mean over all items of matching - other (mean_difference); every other estimator's "
+        "direction points to matching and has mean_difference's norm; so have random-k, random "
+        "directions, and shuffled-k, mean differences of labels dealt anew"
     )
+    own = {"method": method, "seed": seed, "config_digest": job.config_digest}
+    write_tensors(output, vectors, metadata | own)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,18 @@ def placed(
             _wait_on_host(module, [name for name, place in where.items() if place == "host"])
     # weights are never differentiated: a pass that is keeps nothing for theirs
     module.eval().requires_grad_(False)
+    _read_columns_together(module)
     return module
+
+
+def _read_columns_together(module: Any) -> None:
+    """Let the unembedding make one product of some columns of many rows.
+
+    Where these lie apart, torch goes through all of its weights anew for every row.
+    """
+    unembedding = module.get_output_embeddings()
+    if unembedding is not None:
+        unembedding.register_forward_pre_hook(lambda _, given: (given[0].contiguous(), *given[1:]))
 
 
 def _device_map(where: Mapping[str, str]) -> dict[str, int | str]:

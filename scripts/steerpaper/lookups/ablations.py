@@ -19,7 +19,7 @@ from steerpaper.engine.caches import Change, Site
 from steerpaper.engine.forward import RESIDUAL, forward, heads_of_nothing, picked
 from steerpaper.engine.model import LanguageModel
 from steerpaper.engine.weights import head_count
-from steerpaper.engine.widths import STEP, width_of
+from steerpaper.engine.widths import columns_for, width_of
 from steerpaper.lookups.heads import NEURON
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
@@ -87,7 +87,7 @@ def ablate(
     widths = [width_of(len(prompt)) + 1 for prompt in prompts]
 
     def run(batch: list[int]) -> list[tuple[list[int], Tensor]]:
-        chosen = [prompts[number] for number in filled(batch, STEP)]
+        chosen = [prompts[number] for number in filled(batch, widths[batch[0]])]
         mine = chosen[: len(batch)]
         numbers = [(row, n) for row, prompt in enumerate(mine) for n in of_prompt[prompt]]
         with counts.useful(len(batch)):
@@ -129,7 +129,8 @@ def _ablate_batch(
         empty_prefix(lm, len(prompts)).cache,
         reads=reads,
         logits=lambda x: x[:, -1].float().log_softmax(-1),
-        logits_of_last=STEP,
+        # of fewer tokens the unembedding would sum in another order
+        logits_of_last=min(width, columns_for(len(prompts))),
     )
     assert logprobs is not None
     counts.logits()
@@ -139,7 +140,7 @@ def _ablate_batch(
         def run(
             batch: list[int], site: Site = site, here: list[tuple[int, int]] = here
         ) -> tuple[list[int], Tensor]:
-            full = filled(batch, STEP)
+            full = filled(batch, width)
             chosen = [here[entry][1] for entry in full]
             row = torch.tensor([here[entry][0] for entry in full], device=lm.device)
             before = picked(clean[site[0] - 1, RESIDUAL], row) if site[0] and enters else None
@@ -193,7 +194,7 @@ def _without(
         enter=(site[0] - 1, before) if before is not None else None,
         edits={site: lambda x: torch.where(own[:, None], kept, x)},
         logits=lambda x: x[:, -1].float().log_softmax(-1).gather(1, token[:, None])[:, 0],
-        logits_of_last=STEP,
+        logits_of_last=min(ids.shape[1], columns_for(len(ablations))),
     )
     assert ablated is not None
     lost = (there - kept)[own].reshape(len(ablations), size).float()

@@ -38,6 +38,9 @@ Look = Callable[[list[int], Tensor, Tensor], Result]
 
 # columns in which prefixes are kept: multiples of these
 KEPT = 64
+# keys and values of so many times the tokens of a pass are held while what follows them is run, as
+# long as they are no more than so many: of few prompts, rows of one token would fill no pass
+HELD, MOST_HELD = 4, 4096
 
 
 def filled(batch: Sequence[int], width: int) -> list[int]:
@@ -48,14 +51,16 @@ def filled(batch: Sequence[int], width: int) -> list[int]:
 def plan(widths: Sequence[int], budget: int) -> list[list[int]]:
     """Batches of items of one width each, of at most `budget` tokens, in the items' order.
 
-    Every item is in exactly one batch; an item wider than the budget is a batch of its own.
+    Every item is in exactly one batch; an item wider than the budget is a batch of its own. Batches
+    of a width are of like size: a pass of a few left over would take the time of a whole one.
     """
     groups: dict[int, list[int]] = {}
     for item, width in enumerate(widths):
         groups.setdefault(width, []).append(item)
     batches = []
     for width, items in sorted(groups.items()):
-        size = max(1, budget // max(1, width))
+        most = max(1, budget // max(1, width))
+        size = -(-len(items) // -(-len(items) // most))
         batches += [items[start : start + size] for start in range(0, len(items), size)]
     return batches
 
@@ -199,13 +204,13 @@ class Prefix:
     cache: Cache
     mask: Tensor
 
-    def select(self, rows: Tensor, from_layer: int = 0) -> "Prefix":
+    def select(self, rows: Tensor, from_layer: int = 0, room: int = 0) -> "Prefix":
         """Take rows, repeated as often as they are named; blocks below `from_layer` are left out.
 
-        The copy can grow without changing this prefix.
+        The copy can grow without changing this prefix, by `room` tokens without being copied again.
         """
         mask = self.mask.index_select(0, rows.to(self.mask.device))
-        return Prefix(self.cache.select(rows, from_layer), mask)
+        return Prefix(self.cache.select(rows, from_layer, room), mask)
 
     def repeated(self, rows: int) -> "Prefix":
         """This prefix of one row, for so many rows."""
@@ -269,9 +274,10 @@ class Prefixes:
     Attributes:
         widths: per text, the columns that its own part is kept in, which `run_batches` plans by.
         root_length: tokens of the root.
+        held: columns that may be kept at a time, for `run_batches`.
     """
 
-    def __init__(self, lm: LanguageModel, texts: Sequence[Ids]) -> None:
+    def __init__(self, lm: LanguageModel, texts: Sequence[Ids], budget: int) -> None:
         """Run the root.
 
         Where padding between tokens would matter (a window that counts columns) the root stays
@@ -279,9 +285,11 @@ class Prefixes:
 
         Args:
             texts: token ids; a text may have none.
+            budget: tokens that a pass may hold; the texts of `run` may have more.
         """
         self.root_length = 0 if not lm.how.gaps or not texts else shared_length(texts)
-        self._lm = lm
+        self._lm, self._budget = lm, budget
+        self.held = max(budget, min(HELD * budget, MOST_HELD))
         self._rest = [text[self.root_length :] for text in texts]
         self.widths = [kept_width(len(rest)) for rest in self._rest]
         self._root = empty_prefix(lm, 1)
@@ -309,7 +317,7 @@ class Prefixes:
         # one column more is padding in every row
         widths = [width_of(len(row)) + 1 for row in rows]
         parts = []
-        for batch in plan(widths, sum(widths)):
+        for batch in plan(widths, self._budget):
             width = widths[batch[0]]
             full = filled(batch, width)
             ids, mask = padded([rows[row] for row in full], self._lm, width, side="left")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,18 +27,22 @@ class KeysValues:
 
     of: DynamicCache = field(default_factory=DynamicCache)
 
-    def select(self, rows: Tensor, from_layer: int = 0) -> "KeysValues":
+    def select(self, rows: Tensor, from_layer: int = 0, room: int = 0) -> "KeysValues":
         """A copy of some rows; blocks below `from_layer` will not run and are not copied.
 
-        It can grow without changing this one: a cache layer that grows makes new tensors.
+        It can grow without changing this one; as far as there is room nothing is copied again.
         """
         cache = DynamicCache()
         for layer, old in enumerate(self.of.layers):
-            # layers that will not run keep their length only, which the model's mask reads
-            take = layer >= from_layer
-            index = rows.to(old.keys.device)
-            new = [part.index_select(0, index) if take else part for part in (old.keys, old.values)]
-            cache.layers.append(_layer(*new))
+            if layer < from_layer:
+                # layers that will not run keep their length only, which the model's mask reads
+                cache.layers.append(_layer(old.keys, old.values))
+            elif room:
+                cache.layers.append(_Roomy(old, rows.to(old.keys.device), room))
+            else:
+                index = rows.to(old.keys.device)
+                new = [part.index_select(0, index) for part in (old.keys, old.values)]
+                cache.layers.append(_layer(*new))
         return KeysValues(cache)
 
     def widened(self, more: int) -> "KeysValues":
@@ -54,6 +59,35 @@ def _layer(keys: Tensor, values: Tensor) -> DynamicLayer:
     new.lazy_initialization(keys, values)
     new.keys, new.values = keys, values
     return new
+
+
+class _Roomy(DynamicLayer):  # type: ignore[misc]
+    """Some rows of keys and values, with room for more tokens behind them."""
+
+    def __init__(self, old: DynamicLayer, rows: Tensor, room: int) -> None:
+        super().__init__()
+        self.lazy_initialization(old.keys, old.values)
+        held = old.keys.shape[-2]
+        self._whole = []
+        for part in (old.keys, old.values):
+            whole = part.new_empty(len(rows), part.shape[1], held + room, part.shape[-1])
+            torch.index_select(part, 0, rows, out=whole[:, :, :held])
+            self._whole.append(whole)
+        self.keys, self.values = (whole[:, :, :held] for whole in self._whole)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write new tokens behind those there are."""
+        held = self.keys.shape[-2]
+        grown = held + key_states.shape[-2]
+        if grown > self._whole[0].shape[-2]:
+            both: tuple[Tensor, Tensor] = super().update(key_states, value_states)
+            return both
+        for whole, new in zip(self._whole, (key_states, value_states), strict=True):
+            whole[:, :, held:grown] = new
+        self.keys, self.values = (whole[:, :, :grown] for whole in self._whole)
+        return self.keys, self.values
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +114,7 @@ class Replay:
 
     rows: list[tuple[tuple[Ran, int], ...]]
 
-    def select(self, rows: Tensor, from_layer: int = 0) -> "Replay":
+    def select(self, rows: Tensor, from_layer: int = 0, room: int = 0) -> "Replay":
         """Some rows."""
         return Replay([self.rows[row] for row in rows.tolist()])
 

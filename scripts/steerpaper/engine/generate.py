@@ -101,7 +101,7 @@ def sample_sequences(
     number = {text: k for k, text in enumerate(texts)}
     text_of = [number[() if whole else tuple(request.prompt[:-1])] for request in requests]
     held = counts.needing(lm.name, lm.n_layers)
-    prefixes = Prefixes(lm, texts)
+    prefixes = Prefixes(lm, texts, decoding.budget)
 
     def run(batch: list[int]) -> list[list[int]]:
         chosen = [requests[number] for number in batch]
@@ -113,7 +113,8 @@ def sample_sequences(
         if whole:
             prefix, rows = empty_prefix(lm, len(rows_of)), [requests[r].prompt for r in rows_of]
         else:
-            prefix = prefixes.run(distinct).select(moved(place, lm.device))
+            prefix = prefixes.run(distinct)
+            prefix = prefix.select(moved(place, lm.device), room=decoding.max_new_tokens)
             rows = [requests[r].prompt[-1:] for r in rows_of]
         width = _first_width(rows[0], whole or not prefixes.widths[text_of[batch[0]]])
         return _decode(lm, chosen, alike, prefix, rows, width, vectors, decoding)
@@ -223,7 +224,8 @@ def _decode(
         kept = [numbers[0] for numbers in _filled(together)]
         prefix = Prefix(prefix.cache, mask)
         if row_of[kept].tolist() != [*range(len(mask))]:
-            prefix = prefix.select(moved(row_of[kept], lm.device))
+            left = decoding.max_new_tokens - step - 1
+            prefix = prefix.select(moved(row_of[kept], lm.device), room=left)
         ids = moved(chosen[kept][:, None], lm.device)
         mask, place = torch.ones_like(ids), torch.zeros(1, dtype=torch.long)
     return completions

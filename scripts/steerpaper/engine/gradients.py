@@ -157,7 +157,8 @@ def completion_gradients(
         for prompt, behind in zip(prompts, prefilled, strict=True)
     ]
     held = counts.needing(lm.name, lm.n_layers)
-    prefixes = Prefixes(lm, [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)])
+    before = [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)]
+    prefixes = Prefixes(lm, before, budget)
     left = [prompt[end:] for prompt, end in zip(prompts, kept, strict=True)]
     of_prompt: dict[int, list[int]] = {}
     for number, (prompt, _) in enumerate(completions):
@@ -167,7 +168,8 @@ def completion_gradients(
     def run_prompts(chosen: list[int]) -> Prefix:
         return prefixes.run([asked[place] for place in chosen])
 
-    for chosen, prefix in run_batches([prefixes.widths[n] for n in asked], budget, run_prompts):
+    widths_of = [prefixes.widths[number] for number in asked]
+    for chosen, prefix in run_batches(widths_of, prefixes.held, run_prompts):
         place = {asked[entry]: row for row, entry in enumerate(chosen)}
         mine = [number for prompt in place for number in of_prompt[prompt]]
         rows = [_row(left, prefilled, *completions[number]) for number in mine]

@@ -6,10 +6,10 @@ block l is where the conditions steered at block l enter: blocks 0..l are not ru
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from steerpaper.engine import needed
-from steerpaper.engine.batching import Prefix, Prefixes, filled, padded, run_batches
+from steerpaper.engine.batching import Prefix, Prefixes, filled, run_batches
+from steerpaper.engine.caches import Change
 from steerpaper.engine.condition import Condition, untouched
 from steerpaper.engine.forward import RESIDUAL, forward, picked
 from steerpaper.engine.guards import check_length, named, refuse_broken
@@ -25,9 +26,10 @@ from steerpaper.engine.guards import steered as steered_row
 from steerpaper.engine.intervene import Vectors, directions_at, steer, strengths
 from steerpaper.engine.logprobs import sum_logprobs
 from steerpaper.engine.model import LanguageModel
-from steerpaper.engine.placing import moved
 from steerpaper.engine.remote import at_once
+from steerpaper.engine.scored_rows import Batch, Row, rows_of
 from steerpaper.engine.text import Choice
+from steerpaper.engine.widths import LEAST
 from steerpaper.progress import progress
 from steerpaper.workflow import counts
 
@@ -35,29 +37,12 @@ from steerpaper.workflow import counts
 Group = tuple[tuple[int, ...], str]
 # keys and values of so many tokens take the room of one that is run
 CACHED = 16
+# a pass takes the time of so many tokens more than it has, to read the weights (measured on a CPU)
+READING = 20
+# blocks share passes where that leaves so much of their time
+SHARED = 0.8
 # scores: completion in the batch, column, value
 Scored = tuple[Tensor, Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Tokens that follow a prompt's prefix, and the completions that are scored on them.
-
-    Completions that follow the same tokens (two letters) share one row.
-
-    Attributes:
-        prompt: its number.
-        tokens: the prompt's tokens that are not in the prefix, and all but the last to score.
-        last: the column of the last prompt token, whose logits predict the first to score.
-        prefilled: how many of the prompt's tokens stand behind the user's turn.
-        completions: the numbers of the completions.
-    """
-
-    prompt: int
-    tokens: tuple[int, ...]
-    last: int
-    prefilled: int
-    completions: list[int]
 
 
 def score(
@@ -141,10 +126,10 @@ def score_completions(
         for prompt, behind in zip(prompts, prefilled, strict=True)
     ]
     held = counts.needing(lm.name, lm.n_layers)
-    prefixes = Prefixes(lm, [prompt[:end] for prompt, end in zip(prompts, kept, strict=True)])
-    left = [prompt[end:] for prompt, end in zip(prompts, kept, strict=True)]
-    of_prompt: dict[int, list[_Row]] = {}
-    for row in _rows(left, prefilled, completions):
+    cut = [(prompt[:end], prompt[end:]) for prompt, end in zip(prompts, kept, strict=True)]
+    prefixes = Prefixes(lm, [first for first, _ in cut], budget)
+    of_prompt: dict[int, list[Row]] = {}
+    for row in rows_of([left for _, left in cut], prefilled, completions):
         of_prompt.setdefault(row.prompt, []).append(row)
     asked = sorted(of_prompt)
     scorer = _Scorer(lm, [ids for _, ids in completions], vectors, conditions, budget)
@@ -152,14 +137,15 @@ def score_completions(
     def run_prompts(chosen: list[int]) -> Prefix:
         return prefixes.run([asked[number] for number in chosen])
 
-    for chosen, prefix in run_batches([prefixes.widths[n] for n in asked], budget, run_prompts):
+    widths_of = [prefixes.widths[number] for number in asked]
+    for chosen, prefix in run_batches(widths_of, prefixes.held, run_prompts):
         place = {asked[number]: row for row, number in enumerate(chosen)}
         mine = [row for prompt in place for row in of_prompt[prompt]]
         widths = [prefixes.width(row.prompt, len(row.tokens)) for row in mine]
 
         def run(
             batch: list[int],
-            mine: list[_Row] = mine,
+            mine: list[Row] = mine,
             widths: list[int] = widths,
             place: dict[int, int] = place,
             prefix: Prefix = prefix,
@@ -167,9 +153,8 @@ def score_completions(
             more = filled(batch, widths[batch[0]])[len(batch) :]
             here = [mine[entry] for entry in batch]
             here += [replace(mine[entry], completions=[]) for entry in more]
-            before = prefix.select(
-                torch.tensor([place[row.prompt] for row in here], device=lm.device)
-            )
+            places = torch.tensor([place[row.prompt] for row in here], device=lm.device)
+            before = prefix.select(places)
             with counts.useful(len(batch)):
                 return scorer.score(here, before, widths[batch[0]])
 
@@ -199,19 +184,6 @@ def _refuse(
     refuse_broken(lm, ids, edits, f"scoring ({name}, {named(condition)})")
 
 
-def _rows(
-    left: Sequence[Sequence[int]], prefilled: Sequence[int], completions: Sequence[tuple[int, Any]]
-) -> list[_Row]:
-    """The rows that score completions; `left` has every prompt's tokens not in its prefix."""
-    known: dict[tuple[int, tuple[int, ...]], _Row] = {}
-    for number, (prompt, ids) in enumerate(completions):
-        tokens = (*left[prompt], *ids[:-1])
-        new = _Row(prompt, tokens, len(left[prompt]) - 1, prefilled[prompt], [])
-        row = known.setdefault((prompt, tokens), new)
-        row.completions.append(number)
-    return list(known.values())
-
-
 class _Scorer:
     """Scores batches of rows of one width, unsteered and under every condition."""
 
@@ -231,18 +203,19 @@ class _Scorer:
             self._groups.setdefault(key, []).append(number)
 
     def score(
-        self, rows: Sequence[_Row], before: Prefix, width: int
+        self, rows: Sequence[Row], before: Prefix, width: int
     ) -> tuple[list[int], NDArray[np.float64]]:
         """The rows' completions, and their float64 [completion, 1 + condition]."""
         lm, device = self._lm, self._lm.device
-        batch = _Batch.of(rows, self._targets, lm, before, width)
+        batch = Batch.of(rows, self._targets, lm, before, width)
+        sets = self._sets(batch.asked * width)
         entered: dict[int, Tensor] = {}
 
         def unsteered() -> list[Scored]:
             targets = batch.start, batch.targets, batch.target_mask
-            clean = before.select(torch.arange(len(rows), device=device))
+            clean = before.select(torch.arange(len(rows), device=device), room=width)
             # whole rows that are run anew do not enter at a block
-            reads = {(layers[0], RESIDUAL): torch.clone for layers, _ in self._groups}
+            reads = {(some[0][0][0], RESIDUAL): torch.clone for some in sets}
             residual, base = forward(
                 lm,
                 batch.ids,
@@ -255,31 +228,57 @@ class _Scorer:
             entered.update({layer: found for (layer, _), found in residual.items()})
             return [(torch.arange(len(base)), torch.zeros(len(base), dtype=torch.long), base.cpu())]
 
-        groups = self._groups.items()
         tasks: list[Callable[[], list[Scored]]] = [unsteered]
-        tasks += [partial(self._steered, batch, *group, entered, width) for group in groups]
+        tasks += [partial(self._steered, batch, some, entered, width) for some in sets]
         found = torch.zeros(len(batch.row), 1 + len(self._conditions), dtype=torch.float64)
         for scores, columns, logprobs in chain(*at_once(lm.remote, tasks)):
             found[scores, columns] = logprobs
         return [number for row in rows for number in row.completions], found.numpy()
 
+    def _sets(self, tokens: int) -> list[list[Group]]:
+        """Groups that share their passes, those that begin at an earlier block first.
+
+        A pass of few tokens reads all weights for them. So groups of few are run together from
+        the first one's block on: rows of the others run some blocks unsteered again, to the same
+        bits.
+
+        Args:
+            tokens: of all rows, under one condition.
+        """
+
+        def time(first: int, tokens: int) -> int:
+            return (self._lm.n_layers - 1 - first) * (READING + max(LEAST, tokens))
+
+        sets: list[list[Group]] = []
+        held = 0
+        for group in sorted(self._groups, key=lambda one: (one[1], one[0])):
+            mine = tokens * len(self._groups[group])
+            if sets and sets[-1][0][1] == group[1]:
+                first = sets[-1][0][0][0]
+                apart = time(first, held) + time(group[0][0], mine)
+                if time(first, held + mine) < SHARED * apart:
+                    sets[-1].append(group)
+                    held += mine
+                    continue
+            sets.append([group])
+            held = mine
+        return sets
+
     def _steered(
-        self,
-        batch: "_Batch",
-        group: Group,
-        numbers: list[int],
-        entered: Mapping[int, Tensor],
-        width: int,
+        self, batch: Batch, groups: list[Group], entered: Mapping[int, Tensor], width: int
     ) -> list[Scored]:
-        """Scores of one group of conditions; `entered` is empty where rows are run anew."""
-        lm, (layers, intervention) = self._lm, group
+        """Scores of some groups of conditions; `entered` is empty where rows are run anew."""
+        lm, intervention = self._lm, groups[0][1]
+        numbers = [number for group in groups for number in self._groups[group]]
         chosen = [self._conditions[number] for number in numbers]
-        n_rows, first = len(batch.ids), layers[0]
+        layers = sorted({layer for layers, _ in groups for layer in layers})
+        n_rows, first = batch.asked, layers[0]
         names = [condition.direction for condition in chosen]
         push = {
             layer: directions_at(self._vectors, names, layer, lm.like(layer))[:, None]
             for layer in layers
         }
+        steers = {layer: torch.tensor([layer in one.layers for one in chosen]) for layer in layers}
 
         def run(entries: list[int]) -> Scored:
             # an entry is condition × row; its scores are those of its row
@@ -291,13 +290,16 @@ class _Scorer:
                 batch.place[row.cpu()],
                 [batch.prefilled[r] for r in row.tolist()],
             )
-            edit = {
-                layer: steer(intervention, vectors[condition.to(vectors.device)], strength)
-                for layer, vectors in push.items()
-            }
-            begun = first in entered
-            enter = (first, edit[first](picked(entered[first], row))) if begun else None
-            copy = batch.before.select(row, from_layer=first + 1)
+            edit: dict[int, Change] = {}
+            for layer, vectors in push.items():
+                if (here := steers[layer][condition.cpu()]).any():
+                    vector = vectors[condition.to(vectors.device)]
+                    edit[layer] = steer(intervention, vector, strength * here[:, None, None])
+            enter = None
+            if first in entered:
+                residual = picked(entered[first], row)
+                enter = first, edit.pop(first)(residual) if first in edit else residual
+            copy = batch.before.select(row, from_layer=first + 1, room=width)
             targets = batch.start[scores], batch.targets[scores], batch.target_mask[scores]
             asked = {*hits.tolist()}
             with counts.useful([entry in asked for entry in range(len(entries))]):
@@ -307,7 +309,7 @@ class _Scorer:
                     copy.extend(batch.mask[row]),
                     copy.cache,
                     enter=enter,
-                    edits={(layer, RESIDUAL): edit[layer] for layer in layers[begun:]},
+                    edits={(layer, RESIDUAL): change for layer, change in edit.items()},
                     logits=lambda x: sum_logprobs(x, hits, *targets),
                 )
             assert logprobs is not None
@@ -317,55 +319,3 @@ class _Scorer:
         taken = width + batch.before.mask.shape[1] // CACHED
         batches = run_batches([taken] * (n_rows * len(chosen)), self._budget, run, lm.together)
         return [values for _, values in batches]
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Rows of one width as tensors.
-
-    Attributes:
-        before: what the rows follow.
-        ids, mask: [row, token].
-        place: [row, token] where a token stands relative to the last prompt token.
-        prefilled: [row] tokens of the prompt behind the user's turn.
-        row: [score] the row of each completion.
-        start: [score] column whose logits predict the first target.
-        targets, target_mask: [score, token].
-    """
-
-    before: Prefix
-    ids: Tensor
-    mask: Tensor
-    place: Tensor
-    prefilled: list[int]
-    row: Tensor
-    start: Tensor
-    targets: Tensor
-    target_mask: Tensor
-
-    @classmethod
-    def of(
-        cls,
-        rows: Sequence[_Row],
-        targets: Sequence[Sequence[int]],
-        lm: LanguageModel,
-        before: Prefix,
-        width: int,
-    ) -> "_Batch":
-        """Rows of tokens, padded on the right."""
-        ids, mask = padded([row.tokens for row in rows], lm, width)
-        numbers = [(k, number) for k, row in enumerate(rows) for number in row.completions]
-        wanted, target_mask = padded([targets[number] for _, number in numbers], lm, width)
-        last = torch.tensor([row.last for row in rows])
-        row = torch.tensor([k for k, _ in numbers])
-        return cls(
-            before,
-            ids,
-            mask,
-            place=torch.arange(width)[None] - last[:, None],
-            prefilled=[row.prefilled for row in rows],
-            row=moved(row, lm.device),
-            start=moved(last[row], lm.device),
-            targets=wanted,
-            target_mask=target_mask,
-        )

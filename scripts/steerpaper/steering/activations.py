@@ -51,11 +51,11 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
     """
     lm = lm.for_length(max((item.length for item in items), default=0))
     held = counts.needing(lm.name, lm.n_layers)
-    prefixes = Prefixes(lm, [item.text for item in items])
+    prefixes = Prefixes(lm, [item.text for item in items], budget)
     found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
     norms = np.zeros(found.shape[:-1], dtype=np.float32)
     sides = [[item.matching for item in items], [item.other for item in items]]
-    batches = run_batches(prefixes.widths, budget, prefixes.run)
+    batches = run_batches(prefixes.widths, prefixes.held, prefixes.run)
     for chosen, prefix in progress(batches, len(items), "activations"):
         # every item's prefix is followed by both its continuations
         rows = [(place, side) for side in (0, 1) for place in range(len(chosen))]
@@ -75,7 +75,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
             width = widths[batch[0]]
             full = filled(batch, width)
             before = prefix.select(
-                torch.tensor([rows[entry][0] for entry in full], device=lm.device)
+                torch.tensor([rows[entry][0] for entry in full], device=lm.device), room=width
             )
             with counts.useful(len(batch)):
                 return _means(lm, before, [ids[entry] for entry in full], width)[: len(batch)]

@@ -229,7 +229,7 @@ def score_chains(
         for layer in sorted(layers)
     }
     held = counts.needing(lm.name, lm.n_layers)
-    prefixes = Prefixes(lm, [question.prompt[:-1] for question in questions])
+    prefixes = Prefixes(lm, [question.prompt[:-1] for question in questions], budget)
     # chains that share question, reasoning and its multiplier
     shared: dict[tuple[int, tuple[int, ...], float], list[int]] = {}
     for number, chain in enumerate(wanted):
@@ -247,7 +247,7 @@ def score_chains(
     def run(batch: list[int]) -> Prefix:
         return _run_written(prefixes, [written[entry] for entry in batch], directions)
 
-    batches = run_batches(widths, budget, run)
+    batches = run_batches(widths, prefixes.held, run)
     for batch, prefix in progress(batches, len(written), "reasoned answers"):
         rows = [
             _Answer.of(questions[wanted[number].question], row, number, side, wanted[number])
@@ -378,7 +378,7 @@ def _score_answers(
             for column in ([a.row for a in chosen], [a.start for a in chosen])
         )
         strength = torch.tensor([a.multiplier for a in chosen])[:, None, None]
-        own = prefix.select(row)
+        own = prefix.select(row, room=width)
         with counts.useful(len(batch)):
             _, logprobs = forward(
                 lm,

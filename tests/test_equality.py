@@ -6,7 +6,10 @@ import pytest
 import torch
 from conftest import ROOT
 
+from steerpaper.engine import score as score_module
+from steerpaper.engine.batching import empty_prefix
 from steerpaper.engine.condition import Condition
+from steerpaper.engine.forward import forward
 from steerpaper.engine.generate import Decoding, Request, complete
 from steerpaper.engine.how import PLAIN
 from steerpaper.engine.intervene import INTERVENTIONS
@@ -17,6 +20,7 @@ from steerpaper.steering.activations import read_activations
 from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.vectors import mean_difference, random_direction
+from steerpaper.workflow.counts import counted
 
 
 def make_pairs(lm, contrast, n=7):
@@ -132,6 +136,51 @@ def test_scores_and_activations_are_the_same_to_the_bit_in_any_batch(lm, contras
     for other in found[1:]:
         for one, another in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(one, another)
+
+
+@pytest.mark.parametrize("contrast", ["answers", "letters"])
+def test_blocks_that_share_passes_have_the_bits_of_blocks_of_their_own(lm, contrast, monkeypatch):
+    pairs, vectors = make_pairs(lm, contrast, 3), make_vectors(lm)
+    conditions = [*make_conditions(), *make_conditions("last", list(INTERVENTIONS)[-1])]
+    scores, passes = [], []
+    # never, where it is worth it, always
+    for shared in (0, score_module.SHARED, 100):
+        monkeypatch.setattr(score_module, "SHARED", shared)
+        before = counted(lm.name, lm.n_layers).passes
+        scores.append(score(lm, pairs, vectors, conditions, budget=400))
+        passes.append(counted(lm.name, lm.n_layers).passes - before)
+    # where each row is run alone there is nothing to share
+    assert passes[0] > passes[2] or lm.how == PLAIN
+    assert passes[0] >= passes[1] >= passes[2]
+    for other in scores[1:]:
+        for one, another in zip(scores[0], other, strict=True):
+            np.testing.assert_array_equal(one, another)
+
+
+def test_logits_of_the_last_columns_have_the_bits_of_those_of_all(lm):
+    check_last_columns(lm)
+
+
+def test_the_default_models_logits_of_the_last_columns_have_the_bits_of_those_of_all(default_model):
+    check_last_columns(default_model)
+
+
+def check_last_columns(lm):
+    ids = torch.tensor(np.random.default_rng(0).integers(3, 600, (5, 12)))
+    mask = torch.ones_like(ids)
+    mask[:, 0] = 0
+    few, every = (
+        forward(
+            lm,
+            ids,
+            mask,
+            empty_prefix(lm, len(ids)).cache,
+            logits=lambda x: x[:, -4:].float(),
+            logits_of_last=columns,
+        )[1]
+        for columns in (4, 0)
+    )
+    assert torch.equal(few, every)
 
 
 def test_scores_of_an_item_alone_are_nearly_the_same(lm):

@@ -238,6 +238,7 @@ def test_a_closed_folder_costs_a_job_no_file(harmed):
         pytest.skip(str(error))
 
 
+@pytest.mark.long
 def test_results_do_not_depend_on_where_memory_ran_out(harmed):
     folder, jobs = harmed
     struck = nothing_lost(at_random(folder, model_jobs(folder, jobs)[::8], seed=0))

@@ -306,6 +306,7 @@ def test_the_interval_of_labels_kappa_holds_the_truth_nearly_as_often_as_it_says
 # the workflow
 
 
+@pytest.mark.long
 @pytest.mark.workflow
 def test_a_study_is_labelled_by_a_judge_beside_its_markers(tmp_path, model_folders):
     def answer(number, body):

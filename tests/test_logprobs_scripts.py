@@ -81,7 +81,10 @@ def study(tmp_path_factory, model_folders, load_tiny):
 def run(study, script, inputs, outputs, params, budget=400):
     job = Job(
         input={"model": f"{study}/model/engine.json"} | inputs,
-        output={key: str(study / name) for key, name in outputs.items()},
+        output={
+            key: [str(study / one) for one in name] if isinstance(name, list) else str(study / name)
+            for key, name in outputs.items()
+        },
         params=params,
         wildcards={"behavior": "optimism", "contrast": "answers"},
         threads=1,
@@ -93,21 +96,22 @@ def run(study, script, inputs, outputs, params, budget=400):
 
 
 def make_vectors(study, contrast, **unit):
-    inputs = {"activations": f"{study}/{contrast}.activations.safetensors"}
-    raw = run(
+    inputs = {"activations": [f"{study}/{contrast}.activations.safetensors"]}
+    (raw,) = run(
         study,
         "vectors",
         inputs,
-        {"vectors": f"{contrast}.raw.safetensors"},
+        {"vectors": [f"{contrast}.raw.safetensors"]},
         {"controls": 1, "seed": 3},
     )
-    return raw, run(
+    (steering,) = run(
         study,
         "steering_vectors",
-        inputs | {"vectors": raw, "all": [raw, raw]},
-        {"vectors": f"{contrast}.steering.safetensors"},
+        inputs | {"vectors": [raw], "all": [raw, raw]},
+        {"vectors": [f"{contrast}.steering.safetensors"]},
         UNIT | unit,
     )
+    return raw, steering
 
 
 def sample(study, budget, about):
@@ -298,23 +302,30 @@ def test_a_sweep_is_the_same_to_the_byte_for_any_budget_and_its_shards_join_to_t
             files = [f"sweep.{contrast}.{shard}.parquet" for contrast in CONTRASTS]
             number = {"shard": str(shard), "shards": str(shards)}
             scored(study, "sweep", "scores", files, params, budget, **number)
-        joined = []
-        for contrast in CONTRASTS:
-            shard_files = [str(study / f"sweep.{contrast}.{n}.parquet") for n in range(shards)]
-            outputs = {"scores": f"dev.{contrast}.parquet", "block": "chosen.json"}
-            options = {"layer": 2, "seed": 1}
-            steering = make_vectors(study, contrast)[1]
-            inputs = {"shards": shard_files, "vectors": steering}
-            # the items stand in for those of dev
-            for file in shard_files:
-                write_table(file, read_table(file).assign(split="dev"))
-            joined.append(run(study, "best_block", inputs, outputs, options))
+        files = [
+            str(study / f"sweep.{contrast}.{n}.parquet")
+            for contrast in CONTRASTS
+            for n in range(shards)
+        ]
+        # the items stand in for those of dev
+        for file in files:
+            write_table(file, read_table(file).assign(split="dev"))
+        outputs = {
+            "scores": [f"dev.{contrast}.parquet" for contrast in CONTRASTS],
+            "block": [f"chosen.{contrast}.json" for contrast in CONTRASTS],
+        }
+        steering = [make_vectors(study, contrast)[1] for contrast in CONTRASTS]
+        inputs = {"shards": files, "vectors": steering}
+        options = {"contrasts": [*CONTRASTS], "layer": 2, "seed": 1}
+        joined = run(study, "best_block", inputs, outputs, options)
         return [Path(file).read_bytes() for file in joined]
 
     whole = sweep(1, 4000)
     assert sweep(1, 1) == whole
     assert sweep(3, 300) == whole
-    assert read_json(study / "chosen.json")["layers"] == [2]
+    for contrast in CONTRASTS:
+        chosen = read_json(study / f"chosen.{contrast}.json")
+        assert (chosen["layers"], chosen["contrast"]) == ([2], contrast)
     # the tables of the chosen block begin with those of dev
     files = [f"dose.{contrast}.parquet" for contrast in CONTRASTS]
     one = {"directions": 1, "multipliers": [1]}

@@ -90,6 +90,7 @@ def begun(lm, row, ids):
     return [lm.tokenizer.bos_token_id, *ids[row.split][row.prompt_id][row.start : row.end]]
 
 
+@pytest.mark.long
 def test_all_files_are_identical_with_another_budget_and_other_shards(run, finished):
     first, other = digests(finished), digests(run(budget=300, shards=3))
     assert len(first) == 26

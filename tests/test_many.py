@@ -25,7 +25,7 @@ FIGURES = {
     for name, row in rows_of(ROOT / "report/figures.yaml").items()
     if row["category"] == "Steering"
 }
-NUMBERS = (1, 8, 9, 135)
+NUMBERS = (1, pytest.param(8, marks=pytest.mark.long), 9, 135)
 WIDE, HIGH = 7.0, 11.0  # inches: a page of a paper across, and a sheet
 # panels of each form for many, colour bars too: of two contrasts, three blocks or system prompts
 PANELS = {

@@ -243,7 +243,7 @@ def test_samples_are_drawn_from_float32_logits(loud, monkeypatch):
         # off the grid of the model's own logits
         assert not torch.equal(logits, logits.to(lm.dtype).float())
         uniform = torch.tensor(generate.stream(*requests[number].stream).random(1))
-        assert token == int(draw(right, uniform, 1.0, 1.0)[0])
+        assert token == int(draw(right, torch.tensor([0]), uniform, 1.0, 1.0)[0])
 
 
 @pytest.mark.parametrize("loud", ["bfloat16"], indirect=True)

@@ -326,6 +326,7 @@ def test_every_key_runs_the_listed_rules_again_and_no_other(read):
     assert {name for name, rules in found.items() if not rules} == NOTHING
 
 
+@pytest.mark.long
 @pytest.mark.workflow
 def test_two_values_that_are_swapped_run_the_rules_of_both_again(read):
     config, listed = default_config(), yaml.safe_load(LISTED.read_text())

@@ -46,7 +46,9 @@ TARGETS = {
 # a copy of the demo runs to its report with the notebook: tests/test_notebook.py
 RUN_HERE = [study for study in STUDIES if study.stem != "demo"]
 # of each paper's studies one or two are enough to see that the workflow runs them
+# of each paper one study's copy is run whatever is tested, and one of all behaviours
 LONG = {f"neo-2024-{name}" for name in ("gpt2-small", "gpt2-medium", "gpt2-large", "pythia-1.4b")}
+LONG |= {"caa-2023-llama-2-13b"}
 # protocol keys in which a study says that it is not the paper's (see its head), by paper
 DIFFERS = {"caa-2023": set(), "neo-2024": {"lookups.corpus.train"}, "tan-2024": set()}
 # what no key says; see `differs` in data/published

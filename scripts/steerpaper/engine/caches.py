@@ -45,6 +45,10 @@ class KeysValues:
                 cache.layers.append(_layer(*new))
         return KeysValues(cache)
 
+    def forget(self) -> None:
+        """Let go of everything, whoever still holds this."""
+        self.of.layers.clear()
+
     def widened(self, more: int) -> "KeysValues":
         """A copy with masked columns before it."""
         cache = DynamicCache()
@@ -117,6 +121,10 @@ class Replay:
     def select(self, rows: Tensor, from_layer: int = 0, room: int = 0) -> "Replay":
         """Some rows."""
         return Replay([self.rows[row] for row in rows.tolist()])
+
+    def forget(self) -> None:
+        """Let go of everything, whoever still holds this."""
+        self.rows = []
 
     def widened(self, more: int) -> "Replay":
         """The same: masked columns are not run."""

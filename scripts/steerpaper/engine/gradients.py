@@ -192,6 +192,8 @@ def completion_gradients(
 
         for batch, found in run_batches(widths, budget // GRAPH, run, lm.together):
             yield [mine[entry] for entry in batch], found
+        # the loop holds it until the next one is made
+        prefix.cache.forget()
     held(needed.traced(prompts, kept, completions, lm.n_layers))
 
 

@@ -166,6 +166,8 @@ def score_completions(
                 whole = prompts[prompt], ids, prefilled[prompt]
                 _refuse(lm, names[prompt], *whole, vectors, condition)
             yield numbers, found
+        # the loop holds it until the next one is made
+        prefix.cache.forget()
     held(needed.scored(prompts, prefilled, completions, conditions, lm.n_layers))
 
 

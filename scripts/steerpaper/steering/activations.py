@@ -88,6 +88,8 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
                     refuse_broken(lm, [*item.text, *ids[entry]], {}, f"activations ({item.id})")
                 found[side, chosen[place]] = mean[:, :-1].numpy()
                 norms[side, chosen[place]] = mean[:, -1].numpy()
+        # the loop holds it until the next one is made
+        prefix.cache.forget()
     whole = [(*item.text, *side) for item in items for side in (item.matching, item.other)]
     held(beginnings(whole) * lm.n_layers)
     of_norms = {f"{side}_norms": part for side, part in zip(SIDES, norms, strict=True)}

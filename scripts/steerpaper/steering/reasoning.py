@@ -262,6 +262,8 @@ def score_chains(
                     chain = wanted[answer.chain]
                     _refuse(lm, questions[chain.question], chain, answer.tokens, directions)
                 found[answer.chain, answer.side] = logprob
+        # the loop holds it until the next one is made
+        prefix.cache.forget()
     held(needed.reasoned([question.prompt for question in questions], shared, asked, lm.n_layers))
     return found
 

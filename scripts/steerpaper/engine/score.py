@@ -134,11 +134,10 @@ def score_completions(
     asked = sorted(of_prompt)
     scorer = _Scorer(lm, [ids for _, ids in completions], vectors, conditions, budget)
 
-    def run_prompts(chosen: list[int]) -> Prefix:
+    def begin(chosen: list[int]) -> Prefix:
         return prefixes.run([asked[number] for number in chosen])
 
-    widths_of = [prefixes.widths[number] for number in asked]
-    for chosen, prefix in run_batches(widths_of, prefixes.held, run_prompts):
+    for chosen, prefix in run_batches([prefixes.widths[n] for n in asked], prefixes.held, begin):
         place = {asked[number]: row for row, number in enumerate(chosen)}
         mine = [row for prompt in place for row in of_prompt[prompt]]
         widths = [prefixes.width(row.prompt, len(row.tokens)) for row in mine]

@@ -217,20 +217,15 @@ def shards_alike(wildcards):
         (one for one in CUTS.get("sweep", []) if wildcards.behavior in one),
         [wildcards.behavior],
     )
-    found = [
-        shards_of(
-            *expand(
-                SHARD,
-                behavior=name,
-                contrast=CONTRASTS[0],
-                allow_missing=True,
-            ),
+    alike = {
+        shards_there(
+            Path(RESULTS),
+            *expand(SHARD, behavior=name, contrast=CONTRASTS[0], allow_missing=True),
             wanted,
             SWEEP,
         )
         for name in group
-    ]
-    alike = {len(one) for one in found}
+    }
     shards = alike.pop() if len(alike) == 1 else wanted
     return expand(
         SHARD,

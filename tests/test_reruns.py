@@ -187,6 +187,7 @@ def others(path, value):
 def reader(folder):
     """A function that reads the workflow for a configuration, in a folder."""
     from snakemake.api import SnakemakeApi
+    from snakemake.parser import parse
     from snakemake.settings.types import (
         ConfigSettings,
         OutputSettings,
@@ -194,10 +195,23 @@ def reader(folder):
         ResourceSettings,
     )
 
+    parsed = {}
+
+    def parse_once(snakefile, workflow, linemap, rulecount):
+        """The Python of a file of rules, whatever the configuration."""
+        key = snakefile.get_path_or_uri(secret_free=True), rulecount
+        if key not in parsed:
+            parsed[key] = parse(snakefile, workflow, linemap, rulecount=rulecount)
+        return parsed[key]
+
     def read(config):
         # JSON is YAML that is read fast
         (folder / "config.yaml").write_text(json.dumps(config))
-        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api,
+        ):
+            patch.setattr("snakemake.workflow.parse", parse_once)
             workflow = api.workflow(
                 resource_settings=ResourceSettings(cores=1),
                 config_settings=ConfigSettings(),
@@ -215,15 +229,19 @@ def reader(folder):
 def as_compared(rule, config):
     """What Snakemake compares of a rule: params by value alone, inputs, outputs, environment."""
 
+    values = {
+        "behavior": config["steering"]["behaviors"],
+        "contrast": config["steering"]["contrasts"],
+        "benchmark": list(config["steering"]["benchmarks"]["sets"]),
+    }
+    named = [name for name in values if name in rule.wildcard_names]
+    wildcards = [
+        SimpleNamespace(**dict(zip(named, chosen, strict=True)))
+        for chosen in itertools.product(*(values[name] for name in named))
+    ]
+
     def plain(value):
-        if callable(value):
-            return [
-                plain(value(SimpleNamespace(behavior=behavior, contrast=contrast, benchmark=name)))
-                for behavior in config["steering"]["behaviors"]
-                for contrast in config["steering"]["contrasts"]
-                for name in config["steering"]["benchmarks"]["sets"]
-            ]
-        return value
+        return [plain(value(each)) for each in wildcards] if callable(value) else value
 
     # what a table's files must have been made with changes when the rule that makes them does;
     # of a namespace Snakemake compares nothing

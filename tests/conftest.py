@@ -41,11 +41,9 @@ def pytest_collection_modifyitems(items):
 ARCHITECTURES = [
     "llama",
     "gpt2",
-    "gpt_neox",
     "gemma2",
-    # built as llama is, but for a window or for biases
-    pytest.param("mistral", marks=pytest.mark.long),
-    pytest.param("qwen2", marks=pytest.mark.long),
+    # what sets these apart, test_families.py has too
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("gpt_neox", "mistral", "qwen2")),
 ]
 # as models run of which nothing that was computed can be used again
 SLOWER = ["llama by whole rows", "gpt2 by each row alone"]

@@ -20,6 +20,7 @@ import sys
 import sysconfig
 from importlib.metadata import distributions, packages_distributions, requires, version
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
@@ -238,29 +239,44 @@ def conda(stand_in, tmp_path_factory):
     home = tmp_path_factory.mktemp("conda")
     channel = home / "channels/conda-forge"
     subprocess.run([sys.executable, CONDA / "channel.py", channel], check=True)
-    (home / "notes").mkdir()
     return {
         **stand_in,
         "CONDA_CHANNEL_ALIAS": (home / "channels").as_uri(),
         "CONDA_PKGS_DIRS": str(home / "packages"),
-        "MODULES_OF_JOBS": str(home / "notes"),
         "PIP_FIND_LINKS": f"{os.environ.get('PIP_FIND_LINKS', '')} {cpu_builds(home)}".strip(),
         # modules are compiled when a job imports them: most never are
         "PIP_COMPILE": "0",
     }
 
 
-@pytest.fixture(scope="module")
-def ran(conda, tmp_path_factory, model_folders):
-    """A study's folder after `--sdm conda`, and the notes that its jobs left."""
+@pytest.fixture(scope="module", params=["figures", pytest.param("whole", marks=pytest.mark.long)])
+def ran(request, conda, tmp_path_factory, model_folders, finished_study):
+    """A study after `--sdm conda`: its folder and environments, how it ran, what its jobs noted.
+
+    Of a finished study figures and LaTeX are made anew, in the environment that has no torch.
+    """
     folder = tmp_path_factory.mktemp("study")
-    config = make_study(folder, model_folders["llama"])
-    config["steering"] |= {"behaviors": ["one"], "contrasts": ["answers"]}
-    (folder / "config.yaml").write_text(yaml.safe_dump({**config, "torch": "cpu"}))
-    process = snakemake(folder, *TARGETS, "--sdm", "conda", env=conda)
+    notes = folder / "notes"
+    if request.param == "figures":
+        shutil.copytree(finished_study[0], folder, symlinks=True, dirs_exist_ok=True)
+        for path in TARGETS:
+            (folder / path).unlink()
+        # an environment is made of every rule of the graph, whether it has a job or not
+        drawing = ["plot_layer_sweep", "plot_norms", "latex_tables"]
+        environments, how = ["figures"], ["--sdm", "conda", "--allowed-rules", *drawing]
+    else:
+        config = make_study(folder, model_folders["llama"])
+        config["steering"] |= {"behaviors": ["one"], "contrasts": ["answers"]}
+        (folder / "config.yaml").write_text(yaml.safe_dump({**config, "torch": "cpu"}))
+        environments, how = ["model.cpu", "figures"], ["--sdm", "conda"]
+    notes.mkdir()
+    env = {**conda, "MODULES_OF_JOBS": str(notes)}
+    process = snakemake(folder, *TARGETS, *how, env=env)
     assert process.returncode == 0, process.stderr
-    notes = [json.loads(path.read_text()) for path in Path(conda["MODULES_OF_JOBS"]).iterdir()]
-    yield folder, notes
+    found = [json.loads(path.read_text()) for path in notes.iterdir()]
+    yield SimpleNamespace(
+        folder=folder, environments=environments, how=how, env=env, notes=found, kind=request.param
+    )
     shutil.rmtree(folder / ".snakemake/conda")  # 2 GB
 
 
@@ -278,31 +294,29 @@ def installed(prefix):
     return list(distributions(path=[sysconfig.get_path("purelib", vars={"base": prefix})]))
 
 
-@pytest.mark.parametrize("environment", ["model.cpu", "figures"])
-def test_an_environment_is_installed_at_the_locks_versions(ran, environment):
-    folder, _ = ran
-    packages = installed(prefix_of(folder, environment))
-    builds = {canonicalize_name(each.name): each.version for each in packages}
-    del builds["pip"]  # conda's
-    versions = {name: build.partition("+")[0] for name, build in builds.items()}
-    assert versions == versions_here(pip_section(environment))
-    if sys.platform == "linux" and environment == "model.cpu":
-        assert builds["torch"].endswith("+cpu")
+def test_an_environment_is_installed_at_the_locks_versions(ran):
+    for environment in ran.environments:
+        packages = installed(prefix_of(ran.folder, environment))
+        builds = {canonicalize_name(each.name): each.version for each in packages}
+        del builds["pip"]  # conda's
+        versions = {name: build.partition("+")[0] for name, build in builds.items()}
+        assert versions == versions_here(pip_section(environment))
+        if sys.platform == "linux" and environment == "model.cpu":
+            assert builds["torch"].endswith("+cpu")
 
 
 def test_scripts_run_in_their_rules_environment_and_take_all_that_it_holds_from_there(
     ran, rules_by_environment
 ):
-    folder, notes = ran
     loaded = {}
-    for environment, rules in rules_by_environment.items():
-        prefix = prefix_of(folder, environment)
+    for environment in ran.environments:
+        prefix, rules = prefix_of(ran.folder, environment), rules_by_environment[environment]
         held = {
             Path(file).parts[0].removesuffix(".py")
             for each in installed(prefix)
             for file in each.files or []
         }
-        for note in notes:
+        for note in ran.notes:
             if note["rule"] in rules:
                 assert Path(note["prefix"]) == prefix, note["rule"]
                 files = {name: Path(file) for name, file in note["modules"].items()}
@@ -319,20 +333,20 @@ def test_scripts_run_in_their_rules_environment_and_take_all_that_it_holds_from_
                 assert not held & host, note["rule"]
                 assert ("torch" in files) <= (environment == "model.cpu"), note["rule"]
                 loaded[note["rule"]] = inside
-    assert len(loaded) > 10
     for script, inside in loaded.items():
         # what another job has drawn is put in its place without it
         assert ("matplotlib" in inside) <= script.startswith("plot_"), script
-    assert {"torch", "transformers", "nnsight"} <= loaded["activations"]
+    if ran.kind == "whole":
+        assert len(loaded) > 10
+        assert {"torch", "transformers", "nnsight"} <= loaded["activations"]
     drawing = [inside for inside in loaded.values() if "matplotlib" in inside]
     assert drawing
     assert all({"seaborn", "pandas"} <= inside for inside in drawing)
     assert {"pandas", "jinja2"} <= loaded["latex_tables"]
 
 
-def test_with_conda_a_second_run_has_nothing_to_do_and_without_it_all_is_changed(ran, conda):
-    folder, _ = ran
-    again = snakemake(folder, *TARGETS, "--sdm", "conda", "--dry-run", env=conda)
+def test_with_conda_a_second_run_has_nothing_to_do_and_without_it_all_is_changed(ran):
+    again = snakemake(ran.folder, *TARGETS, *ran.how, "--dry-run", env=ran.env)
     assert "Nothing to be done" in again.stdout + again.stderr
-    without = snakemake(folder, *TARGETS, "--dry-run")
+    without = snakemake(ran.folder, *TARGETS, *ran.how[2:], "--dry-run")
     assert "Software environment definition has changed" in without.stdout

@@ -68,7 +68,7 @@ def test_the_chat_template_is_rendered_once_with_one_beginning(smol):
     assert pair.text == list(theirs["input_ids"] if hasattr(theirs, "keys") else theirs)
 
 
-@pytest.mark.parametrize("contrast", ["answers", "letters"])
+@pytest.mark.parametrize("contrast", ["answers", pytest.param("letters", marks=pytest.mark.long)])
 def test_activations_vectors_and_scores_equal_the_plain_way(smol, contrast):
     pairs = sample(smol, contrast)
     fast, slow = read_activations(smol, pairs, 1024), plain.activations(smol, pairs)

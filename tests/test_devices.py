@@ -355,6 +355,7 @@ if any(".snakemake/scripts" in argument for argument in sys.orig_argv):
 
 
 @pytest.mark.workflow
+@pytest.mark.long
 def test_the_workflows_own_jobs_have_a_gpu_each(locks, tmp_path, monkeypatch, model_folders):
     folder = tmp_path / "study"
     folder.mkdir()

@@ -232,7 +232,8 @@ def hub(tmp_path, model_folders):
 def fetch_from(endpoint, folder, where):
     """Fetch in a process of its own: the hub's client reads its address when it is imported."""
     code = (
-        "import json, sys; from pathlib import Path\n"
+        "import json, sys, time; from pathlib import Path\n"
+        "time.sleep = lambda seconds: None  # between tries\n"
         "from steerpaper.engine.fetch import fetch_model\n"
         "from steerpaper.errors import UserError\n"
         "folder, where = Path(sys.argv[1]), json.loads(sys.argv[2])\n"

@@ -24,7 +24,12 @@ def corpus_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=["llama", "gpt2", "gpt_neox", "gemma2"])
+@pytest.fixture(
+    params=[
+        *("llama", "gpt2"),
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("gpt_neox", "gemma2")),
+    ]
+)
 def model(request, model_folders):
     return name_model(model_folders[request.param])
 

@@ -16,6 +16,7 @@ from conftest import ROOT
 from nbclient import NotebookClient
 from small_copies import STUDIES, small_copy
 from study import copy_of_tree, planned
+from warm import launcher
 
 NOTEBOOK = ROOT / "notebooks/steerpaper.ipynb"
 (DEMO,) = (study for study in STUDIES if study.stem == "demo")
@@ -68,11 +69,17 @@ def executed(tmp_path_factory):
     folder = copy_of_tree(tmp_path_factory.mktemp("clone"))
     demo = small_copy(DEMO, tmp_path_factory.mktemp("made"), None, "http://127.0.0.1:9")
     (folder / "studies/demo.yaml").write_text(yaml.safe_dump(demo))
-    # what is installed is not installed again
-    (folder / ".venv").mkdir()
-    for path in Path(sys.prefix).iterdir():
-        if path.name != "ready":
-            (folder / ".venv" / path.name).symlink_to(path)
+    # what is installed is not installed again, nor imported by every process
+    own = folder / ".venv/bin"
+    own.mkdir(parents=True)
+    for path in (*Path(sys.prefix).iterdir(), *Path(sys.prefix, "bin").iterdir()):
+        if path.name not in ("ready", "bin", "snakemake"):
+            place = own if path.parent.name == "bin" else own.parent
+            (place / path.name).symlink_to(path)
+    # how a kernel's figures are shown, processes that were forked from elsewhere cannot be told
+    run = f'#!/bin/sh\nunset MPLBACKEND\nexec {launcher()} -m snakemake "$@"\n'
+    (own / "snakemake").write_text(run)
+    (own / "snakemake").chmod(0o755)
     (folder / ".venv/ready").touch()
     book = notebook()
     with pytest.MonkeyPatch.context() as patch:

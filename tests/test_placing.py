@@ -14,6 +14,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from conftest import ARCHITECTURES
 from devices_in_name import device, devices_in_name, load_over
 from safetensors.torch import load_file, save_file
 from tiny_models import LLAMA, ROOT, configurations
@@ -105,10 +106,10 @@ def way(request):
         yield request.param
 
 
-@pytest.fixture(params=list(configurations()))
+@pytest.fixture(params=ARCHITECTURES)
 def both(request, way, load_tiny, load_placed):
     """A model on one device, and the same placed: parts of it lie or wait elsewhere."""
-    if way in ("one device", "three devices") and request.param != "qwen2":
+    if way in ("one device", "three devices") and request.param != "llama":
         pytest.skip("two devices in name are enough for it")
     placed = load_placed(request.param, way)
     places = {weight.device for weight in placed.nn._module.parameters()}
@@ -176,12 +177,9 @@ def test_samples_are_the_same(both):
     assert one == other
 
 
-WITH_PARTS = ["llama", "gpt2", "gpt_neox", "gemma2"]
-
-
-@pytest.mark.parametrize("name", WITH_PARTS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_lookups_are_the_same(name, way, load_tiny, load_placed):
-    if way in ("one device", "three devices") and name != "gpt_neox":
+    if way in ("one device", "three devices") and name != "llama":
         pytest.skip("two devices in name are enough for it")
     both = load_tiny(name), load_placed(name, way)
     rows = [item.text[1:] for item in ITEMS]

@@ -259,7 +259,7 @@ def study_vectors(folder, **settings):
 
 
 @pytest.mark.parametrize("lm", ARCHITECTURES, indirect=True)
-@pytest.mark.parametrize("contrast", ["answers", "letters"])
+@pytest.mark.parametrize("contrast", ["answers", pytest.param("letters", marks=pytest.mark.long)])
 def test_slopes_of_every_pair_equal_plain_forward_passes(place, lm, request, contrast):
     name = request.node.callspec.params["lm"]
     folder = place(name, contrast)

@@ -22,7 +22,7 @@ from steerpaper.workflow.records import (
     settings_digest,
     study_of,
 )
-from steerpaper.workflow.trace import chain, ranges, refuse_other_model, refuse_stale
+from steerpaper.workflow.trace import chain, ranges, refuse_other_model, refuse_stale, traced
 
 
 def job(folder, rule, inputs, outputs, settings=None, made=None):
@@ -182,19 +182,24 @@ def trace(folder, asked):
 
 
 @pytest.mark.workflow
-def test_every_figure_is_traced_to_raw_lines_model_code_and_seed(finished):
+def test_every_figure_is_traced_to_raw_lines_model_code_and_seed(finished, monkeypatch):
     folder, _ = finished
-    for path in sorted((folder / "figures/tiny").glob("*.png")):
-        process = trace(folder, str(path.relative_to(folder)))
-        assert process.returncode == 0, process.stdout + process.stderr
-        assert "NOT as its job wrote it" not in process.stdout
-        assert "has changed since" not in process.stdout
-        assert "NOT as it was fetched" not in process.stdout
-        assert "manifest.json" in process.stdout, path
-        assert "model.safetensors  " in process.stdout, path
+    monkeypatch.chdir(folder)
+    figures = sorted(Path("figures/tiny").glob("*.png"))
+    assert figures
+    for path in figures:
+        lines, sound = traced(str(path), ROOT)
+        told = "\n".join(lines)
+        assert sound, told
+        assert "NOT as its job wrote it" not in told
+        assert "has changed since" not in told
+        assert "NOT as it was fetched" not in told
+        assert "manifest.json" in told, path
+        assert "model.safetensors  " in told, path
         if not path.name.startswith("lookups"):
-            assert '"seed": 1' in process.stdout, path
+            assert '"seed": 1' in told, path
     process = trace(folder, "layer_sweep")
+    assert process.returncode == 0, process.stdout + process.stderr
     assert "  one.jsonl: 1-16\n" in process.stdout
     assert "by sweep (one, 0, 1)" in process.stdout
     assert "steering/sweep.py" in process.stdout

@@ -22,7 +22,9 @@ demo: .venv/ready
 	@echo "Open results/demo/report.html in a browser; the figures alone are in figures/demo/."
 	@echo "Next: a behaviour of your own (README, Your own prompts), or everything: make paper"
 
-TESTS = $(BIN)/python -m pytest tests -n auto --dist loadfile --no-loadscope-reorder
+# one more than there are cores: some tests wait
+TESTERS = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+TESTS = $(BIN)/python -m pytest tests -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 test: .venv/ready
 	$(TESTS) -m "not long"
 

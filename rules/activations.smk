@@ -1,17 +1,11 @@
 rule activations:
     """Read the residual stream after every block, mean over the tokens of each continuation."""
     input:
-        prompts=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.train.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        prompts=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.train.jsonl"),
         model=ENGINE,
     output:
-        activations=expand(
-            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        activations=of_contrasts(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors"
         ),
     log:
         f"{LOGS}/activations/{{behavior}}.log",

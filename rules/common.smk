@@ -52,8 +52,10 @@ if workflow.is_main_process and (
 ):
     print(way_out, file=sys.stderr)
 
-# what the library does, as an earlier run in this folder found it; written at the Snakefile's end
-read_notes(Path(".snakemake/steerpaper.code.json"))
+# what the library does, as an earlier run here or in the workflow's own folder found it; written at
+# the Snakefile's end
+CODE_NOTES = Path(".snakemake/steerpaper.code.json")
+read_notes(CODE_NOTES, WORKFLOW / CODE_NOTES)
 
 try:
     config = validated(
@@ -101,6 +103,11 @@ GPUS = 0 if config["model"]["remote"] else config["gpus_per_job"]
 # profiles/default does not count: a job that takes more runs by itself
 if 0 < (workflow.global_resources.get("gpu").value or 0) < GPUS:
     workflow.register_resource("gpu", GPUS)
+
+
+def of_contrasts(path):
+    """A path of each contrast; other wildcards stay."""
+    return expand(path, contrast=CONTRASTS, allow_missing=True)
 
 
 def hold_results():

@@ -1,16 +1,10 @@
 rule convergence:
     """Cosine of vectors from few items with the vector from all, per block, over many draws."""
     input:
-        activations=expand(
-            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        activations=of_contrasts(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors"
         ),
-        prompts=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.train.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        prompts=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.train.jsonl"),
     output:
         draws=f"{RESULTS}/steering/{{behavior}}.convergence.parquet",
     log:

@@ -1,32 +1,16 @@
 rule dose_response:
     """Score the test items at the chosen block under many multipliers; join them to dev's."""
     input:
-        prompts=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        prompts=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl"),
+        vectors=of_contrasts(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors"
         ),
-        vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
-        blocks=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
-        dev=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        blocks=of_contrasts(f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json"),
+        dev=of_contrasts(f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet"),
         model=ENGINE,
     output:
-        scores=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.sweep.parquet",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        scores=of_contrasts(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.sweep.parquet"
         ),
     log:
         f"{LOGS}/dose_response/{{behavior}}.log",

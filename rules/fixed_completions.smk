@@ -6,11 +6,7 @@ FIXED = STEERING["fixed_completions"]
 rule fixed_completions:
     """Sample and label completions of the test prompts by the unsteered model."""
     input:
-        prompts=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        prompts=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl"),
         about=f"{RESULTS}/prompts/{{behavior}}.about.json",
         model=ENGINE,
     output:
@@ -43,21 +39,11 @@ rule logprobs:
     """Log-probability of every fixed completion at every chosen block and multiplier."""
     input:
         completions=f"{RESULTS}/steering/{{behavior}}.fixed_completions.parquet",
-        prompts=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        prompts=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl"),
+        vectors=of_contrasts(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors"
         ),
-        vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
-        blocks=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        blocks=of_contrasts(f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json"),
         model=ENGINE,
     output:
         logprobs=f"{RESULTS}/steering/{{behavior}}.logprobs.parquet",

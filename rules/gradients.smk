@@ -1,22 +1,12 @@
 rule gradients:
     """Read how far every dev and test item's score moves, to first order, with any vector."""
     input:
-        dev=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
-        test=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        dev=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl"),
+        test=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.test.jsonl"),
         model=ENGINE,
     output:
-        gradients=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        gradients=of_contrasts(
+            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors"
         ),
     log:
         f"{LOGS}/gradients/{{behavior}}.log",

@@ -7,15 +7,11 @@ SWEEP = dict(
 )
 # what says what a control would do at every block, where one is to be chosen
 CHANCE = dict(
-    gradients=expand(
-        f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors",
-        contrast=CONTRASTS,
-        allow_missing=True,
+    gradients=of_contrasts(
+        f"{RESULTS}/steering/{{behavior}}.{{contrast}}.gradients.safetensors"
     ),
-    activations=expand(
-        f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
-        contrast=CONTRASTS,
-        allow_missing=True,
+    activations=of_contrasts(
+        f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors"
     ),
 )
 
@@ -23,15 +19,9 @@ CHANCE = dict(
 rule sweep:
     """Score the dev items under steering at one shard of the chosen blocks: which works best?"""
     input:
-        prompts=expand(
-            f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
-        vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        prompts=of_contrasts(f"{RESULTS}/prompts/{{behavior}}.{{contrast}}.dev.jsonl"),
+        vectors=of_contrasts(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors"
         ),
         model=ENGINE,
     output:
@@ -70,22 +60,12 @@ rule best_block:
         shards=lambda wildcards: (
             [] if wildcards.behavior in WITHOUT_DEV else shards_alike(wildcards)
         ),
-        vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        vectors=of_contrasts(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors"
         ),
     output:
-        scores=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
-        block=expand(
-            f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        scores=of_contrasts(f"{RESULTS}/steering/{{behavior}}.{{contrast}}.dev.parquet"),
+        block=of_contrasts(f"{RESULTS}/steering/{{behavior}}.{{contrast}}.block.json"),
     log:
         f"{LOGS}/best_block/{{behavior}}.log",
     benchmark:

@@ -13,17 +13,11 @@ CONTROLS = 20
 rule vectors:
     """Vectors of all blocks by every estimator, and controls of the same norm."""
     input:
-        activations=expand(
-            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        activations=of_contrasts(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors"
         ),
     output:
-        vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        vectors=of_contrasts(f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors"),
     log:
         f"{LOGS}/vectors/{{behavior}}.log",
     benchmark:
@@ -56,26 +50,18 @@ rule vectors:
 rule steering_vectors:
     """The vectors that steer: the chosen estimator's, normalized, in the multiplier's unit."""
     input:
-        vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
-        ),
+        vectors=of_contrasts(f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors"),
         all=expand(
             f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.safetensors",
             behavior=BEHAVIORS if STEERING["normalize"] else [],
             contrast=CONTRASTS,
         ),
-        activations=expand(
-            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        activations=of_contrasts(
+            f"{RESULTS}/activations/{{behavior}}.{{contrast}}.safetensors"
         ),
     output:
-        vectors=expand(
-            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors",
-            contrast=CONTRASTS,
-            allow_missing=True,
+        vectors=of_contrasts(
+            f"{RESULTS}/vectors/{{behavior}}.{{contrast}}.steering.safetensors"
         ),
     log:
         f"{LOGS}/steering_vectors/{{behavior}}.log",

@@ -1,6 +1,8 @@
 """What tests share: tiny models, the embedded model, one finished study; which tests go first."""
 
 import fcntl
+import subprocess
+import sys
 
 import pytest
 from endpoints import served
@@ -18,6 +20,13 @@ NEEDED_BY = {
     "finished_study": "workflow",
     "browser": "browser",
 }
+
+
+def pytest_sessionstart(session):
+    """Have it noted, once for all processes and all their runs, what the workflow's code does."""
+    if getattr(session.config.option, "numprocesses", None):
+        dry_run = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet"]
+        subprocess.run(dry_run, cwd=ROOT, capture_output=True)
 
 
 def pytest_collection_modifyitems(items):

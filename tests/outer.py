@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from conftest import ROOT
+from warm import launcher
 
 PAGE = (ROOT / "docs/module.md").read_text()
 
@@ -17,5 +18,6 @@ def block(language: str) -> str:
 
 def run_here(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
     """Run Snakemake on the Snakefile of a folder."""
-    command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "1"]
+    python = sys.executable if options else launcher()
+    command = [python, "-m", "snakemake", *arguments, "--cores", "1"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)

@@ -12,13 +12,13 @@ SCRIPTS = ROOT / "scripts"
 CACHES = (code.code_digests, code.imported_modules, code._read, code._imported, code._files)
 
 
-def anew(path):
-    """As a process of its own: what an earlier one noted, nothing else."""
+def anew(*paths):
+    """As a process of its own: what earlier ones noted, nothing else."""
     for one in CACHES:
         one.cache_clear()
     code.NOTES.found.clear()
     code.NOTES.is_new = False
-    code.read_notes(path)
+    code.read_notes(*paths)
 
 
 @pytest.fixture
@@ -48,6 +48,12 @@ def test_with_notes_digests_are_what_they_are_without(notes):
     anew(notes)
     assert digests() == without
     assert not code.NOTES.is_new
+    # and by another folder's notes, to which none are added
+    before = notes.read_bytes()
+    anew(notes.with_name("mine.json"), notes)
+    assert digests() == without
+    assert not code.NOTES.is_new
+    assert notes.read_bytes() == before
 
 
 def test_an_edited_file_has_another_digest_whatever_is_noted_and_its_time_says(notes, tmp_path):

@@ -215,6 +215,7 @@ def harmed(finished_study, tmp_path):
     return copy_of(study, tmp_path / "harmed"), noted_jobs(study)
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_by_what_the_next_one_says(finished_study, tmp_path):
     study, _, _ = finished_study
     struck = nothing_lost(
@@ -224,6 +225,7 @@ def test_a_killed_run_goes_on_by_what_the_next_one_says(finished_study, tmp_path
     assert all(one.said.startswith("A run in this folder was killed") for one in struck)
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_a_job_no_file(harmed):
     folder, jobs = harmed
     # the corpus has a file of its own on the disk for a while
@@ -246,6 +248,7 @@ def test_results_do_not_depend_on_where_memory_ran_out(harmed):
     assert [one for one in struck if "batches halved" in one.said]
 
 
+@pytest.mark.long
 def test_no_memory_for_one_sequence_is_one_message(harmed):
     folder, jobs = harmed
     # what all prompts begin with runs first; the model's parts are checked first
@@ -271,6 +274,7 @@ def test_a_clock_that_was_turned_stops_no_run_and_makes_nothing_again_for_ever(
     nothing_lost([turned(study, tmp_path / "turned", VECTORS, days)])
 
 
+@pytest.mark.long
 def test_a_second_run_on_the_same_results_is_refused_and_the_first_finishes(
     finished_study, tmp_path
 ):

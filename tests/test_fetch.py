@@ -345,6 +345,7 @@ def test_a_model_s_code_is_left_out_where_transformers_has_its_own(
 
 
 @pytest.mark.workflow
+@pytest.mark.long
 def test_the_rule_runs_again_when_a_file_of_the_user_s_folder_is_edited_and_says_what_is_wrong(
     tmp_path, model_folders
 ):

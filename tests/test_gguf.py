@@ -165,6 +165,7 @@ def test_the_configuration_takes_a_path_or_a_file_of_the_hub(tmp_path):
 
 
 @pytest.mark.workflow
+@pytest.mark.long
 def test_the_workflow_converts_a_file_and_again_where_it_is_another(tmp_path, model_folders):
     config = make_study(tmp_path, model_folders["llama"])
     del config["model"]["path"]

@@ -125,7 +125,15 @@ def test_many_behaviors_pages_are_the_same_bytes_when_drawn_again(tmp_path, name
     assert once == again
 
 
-@pytest.mark.parametrize("name", [name for name, row in FIGURES.items() if "panels" in row])
+@pytest.mark.parametrize(
+    "name",
+    [
+        # one with, and one without a form for many
+        pytest.param(name, marks=[] if name in ("norms", "projection") else pytest.mark.long)
+        for name, row in FIGURES.items()
+        if "panels" in row
+    ],
+)
 def test_on_request_every_behaviors_panels_are_on_further_pages(name):
     n = 10
     figures = list(drawn(name, TABLES[name](n), further=True))

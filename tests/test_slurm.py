@@ -214,6 +214,7 @@ def test_what_the_cluster_does_not_have_is_named_and_nothing_finished_is_lost(
         assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
 
 
+@pytest.mark.long
 def test_two_gpu_jobs_never_overlap_on_one_gpu_and_two_gpus_are_both_used(start, tmp_path):
     status, said = finish(start(tmp_path, snakefile=ROOT / "tests/slurm/gpus.smk"), tmp_path)
     assert status == 0, said
@@ -268,6 +269,7 @@ def processes_of(slurm_id):
     return found
 
 
+@pytest.mark.long
 def test_a_cancelled_run_goes_on_and_a_lost_node_costs_it_a_restart_of_one_job(cancelled, start):
     if os.geteuid() != 0:
         pytest.skip("only root can take the test cluster's node away")

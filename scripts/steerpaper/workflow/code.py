@@ -41,15 +41,20 @@ class Notes:
 NOTES = Notes()
 
 
-def read_notes(path: Path) -> None:
-    """Take what an earlier run has noted of the library's files, and note there what is read."""
+def read_notes(path: Path, *others: Path) -> None:
+    """Take what an earlier run has noted of the library's files, and note in `path` what is read.
+
+    Args:
+        others: more notes, as of a run in another folder; nothing is written there.
+    """
     own = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     NOTES.path, NOTES.reader = path, f"{sys.version_info[:3]} {own}"
-    # what cannot be read as notes is as good as none
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        noted = json.loads(path.read_text(encoding="utf-8"))
-        if noted["reader"] == NOTES.reader:
-            NOTES.found.update({key: (one[0], one[1]) for key, one in noted["found"].items()})
+    for place in (path, *others):
+        # what cannot be read as notes is as good as none
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            noted = json.loads(place.read_text(encoding="utf-8"))
+            if noted["reader"] == NOTES.reader:
+                NOTES.found.update({key: (one[0], one[1]) for key, one in noted["found"].items()})
 
 
 def write_notes() -> None:

@@ -10,7 +10,7 @@ from tiny_models import ROOT, configurations, make_model, make_tokenizer
 
 # what takes minutes is begun first, so that no worker waits for another at the end; the study that
 # many share is made while another worker does what does not need it
-FIRST = ("test_workflow.py", "slurm", "conda", "workflow", "browser", "default_model")
+FIRST = ("test_workflow.py", "slurm", "workflow", "conda", "browser", "default_model")
 
 
 # what a fixture needs, its tests need
@@ -35,16 +35,17 @@ def pytest_collection_modifyitems(items):
         for fixture, mark in NEEDED_BY.items():
             if fixture in item.fixturenames:
                 item.add_marker(mark)
-    items.sort(
-        key=lambda item: next(
-            (
-                place
-                for place, kind in enumerate(FIRST)
-                if item.path.name == kind or item.get_closest_marker(kind)
-            ),
-            len(FIRST),
+
+    def place(item):
+        kinds = (
+            number
+            for number, kind in enumerate(FIRST)
+            if item.path.name == kind or item.get_closest_marker(kind)
         )
-    )
+        # what waits for the study goes after what does not
+        return next(kinds, len(FIRST)), "finished_study" in item.fixturenames
+
+    items.sort(key=place)
 
 
 ARCHITECTURES = [
@@ -55,7 +56,11 @@ ARCHITECTURES = [
     *(pytest.param(name, marks=pytest.mark.long) for name in ("gpt_neox", "mistral", "qwen2")),
 ]
 # as models run of which nothing that was computed can be used again
-SLOWER = ["llama by whole rows", "gpt2 by each row alone"]
+SLOWER = [
+    "llama by whole rows",
+    # as many families of test_families.py run
+    pytest.param("gpt2 by each row alone", marks=pytest.mark.long),
+]
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,7 @@ def test_a_day_without_quotation_marks_is_the_same_day(monkeypatch):
     assert validated(config, ROOT / "config.schema.yaml")["model"]["date"] == "2024-07-26"
 
 
+@pytest.mark.long
 def test_another_day_runs_what_renders_again_and_nothing_else(tmp_path):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     before = rules_of(tmp_path, config)

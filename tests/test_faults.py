@@ -233,6 +233,7 @@ def test_a_full_disk_costs_a_job_no_file(harmed):
     nothing_lost(full(folder, [*jobs[::48], *corpus]))
 
 
+@pytest.mark.long
 def test_a_closed_folder_costs_a_job_no_file(harmed):
     folder, jobs = harmed
     try:

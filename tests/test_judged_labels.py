@@ -99,6 +99,7 @@ def test_a_judge_can_be_asked_about_the_projects_behaviors(path):
 # judges
 
 
+@pytest.mark.long
 def test_a_real_server_labels_as_the_local_model_does_and_a_second_run_asks_nothing(
     server, model_folders, load_tiny, tmp_path, monkeypatch
 ):

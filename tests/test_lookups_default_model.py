@@ -111,6 +111,7 @@ def test_neurons_tokens_equal_those_of_one_neuron_at_a_time(lm, neurons):
         assert plain.best_token(lm, LAYER, neuron)[1] <= named["congruence"].min() * (1 + 1e-4)
 
 
+@pytest.mark.long
 def test_top_activations_equal_a_full_sort_of_plain_passes(lm, finished, ids):
     table = pd.read_parquet(finished / "max_activations.parquet")
     keys = ["layer", "neuron"]

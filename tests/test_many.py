@@ -25,8 +25,8 @@ FIGURES = {
     if row["category"] == "Steering"
 }
 NUMBERS = (
-    *(pytest.param(n, marks=pytest.mark.long) for n in (1, MANY, MANY + 1)),
-    *(3, 135),
+    *(pytest.param(n, marks=pytest.mark.long) for n in (1, 3, MANY, MANY + 1)),
+    135,
 )
 WIDE, HIGH = 7.0, 11.0  # inches: a page of a paper across, and a sheet
 # panels of each form for many, colour bars too: of two contrasts, three blocks or system prompts

@@ -168,6 +168,7 @@ def bytes_of_a_pair():
     return most / len(table)
 
 
+@pytest.mark.long
 def test_geometry_of_a_hundred_behaviors_at_70_billion_s_width_stays_below_4_gb(tmp_path):
     activations_of(tmp_path / "activations.safetensors")
     sparse_tensors(
@@ -182,6 +183,7 @@ def test_geometry_of_a_hundred_behaviors_at_70_billion_s_width_stays_below_4_gb(
     assert few < 1000
 
 
+@pytest.mark.long
 def test_a_behavior_s_vectors_at_70_billion_s_width_stay_below_1_gb(tmp_path):
     activations_of(tmp_path / "activations.safetensors")
     code = """

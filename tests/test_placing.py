@@ -14,7 +14,6 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
-from conftest import ARCHITECTURES
 from devices_in_name import device, devices_in_name, load_over
 from safetensors.torch import load_file, save_file
 from tiny_models import LLAMA, ROOT, configurations
@@ -51,6 +50,14 @@ PLACINGS = {
     "some on disk": lambda some: {"to": "disk", "cpu_memory": some},
     "some on the host": lambda some: {"to": "cpu", "gpu_memory": some},
 }
+PLACED = [
+    *("llama", "gemma2"),
+    *(
+        pytest.param(name, marks=pytest.mark.long)
+        for name in configurations()
+        if name not in ("llama", "gemma2")
+    ),
+]
 BEGINNING = [1, 9, 8, 7, 6]
 ITEMS = [
     Choice("a", [*BEGINNING, 11, 12, 13], [21, 22, 23], [24, 25]),
@@ -106,7 +113,7 @@ def way(request):
         yield request.param
 
 
-@pytest.fixture(params=ARCHITECTURES)
+@pytest.fixture(params=PLACED)
 def both(request, way, load_tiny, load_placed):
     """A model on one device, and the same placed: parts of it lie or wait elsewhere."""
     if way in ("one device", "three devices") and request.param != "llama":
@@ -177,7 +184,7 @@ def test_samples_are_the_same(both):
     assert one == other
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", PLACED)
 def test_lookups_are_the_same(name, way, load_tiny, load_placed):
     if way in ("one device", "three devices") and name != "llama":
         pytest.skip("two devices in name are enough for it")

@@ -244,6 +244,7 @@ def asker(url, tmp_path, name="answers", **changes):
     return EndpointJudge(at, AnswerCache(tmp_path / f"{name}.jsonl"), max_new_tokens=10)
 
 
+@pytest.mark.long
 def test_a_real_server_rates_as_the_local_model_does_and_a_second_run_asks_nothing(
     server, model_folders, roomy, tmp_path, monkeypatch
 ):

@@ -114,6 +114,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.long
 def test_numbers_are_the_same_whatever_is_imported(model_folders):
     folders = list(model_folders.values())
     lean, whole = (in_a_process(NUMBERS, how, *folders) for how in ("lean", "whole"))

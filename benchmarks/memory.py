@@ -53,7 +53,8 @@ def run(stage: str, prompts: int) -> None:
         conditions = [Condition((LAYER,), "v", multiplier) for multiplier in (-1.0, 1.0)]
         score(lm, pairs, vectors, conditions, budget=BUDGET)
     else:
-        requests = [Request(pair.text, None, (1, pair.id)) for pair in pairs]
+        # several a prompt, as a study has
+        requests = [Request(pair.text, None, (1, pair.id, n)) for pair in pairs for n in range(4)]
         sample_sequences(lm, requests, vectors, Decoding(4, 1.0, 1.0, BUDGET))
     print(counts.peak_memory())
 

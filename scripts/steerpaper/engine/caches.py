@@ -11,6 +11,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from steerpaper.engine.how import How
+from steerpaper.workflow import heap
 
 # a place in the model: (block, name), the names in the order in which a pass reaches them
 Site = tuple[int, str]
@@ -46,8 +47,9 @@ class KeysValues:
         return KeysValues(cache)
 
     def forget(self) -> None:
-        """Let go of everything, whoever still holds this."""
+        """Let go of everything, whoever still holds this, and of the memory that it took."""
         self.of.layers.clear()
+        heap.give_back()
 
     def widened(self, more: int) -> "KeysValues":
         """A copy with masked columns before it."""

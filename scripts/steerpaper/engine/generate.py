@@ -24,7 +24,7 @@ from steerpaper.engine.unembed import FEW, Logits
 from steerpaper.engine.widths import width_of
 from steerpaper.progress import progress
 from steerpaper.seeds import stream
-from steerpaper.workflow import counts
+from steerpaper.workflow import counts, heap
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ def sample_sequences(
             prefix = prefix.select(moved(place, lm.device), room=decoding.max_new_tokens)
             rows = [requests[r].prompt[-1:] for r in rows_of]
         width = _first_width(rows[0], whole or not prefixes.widths[text_of[batch[0]]])
+        heap.give_back()
         return _decode(lm, chosen, alike, prefix, rows, width, vectors, decoding)
 
     # the columns of a request's row in the end

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import yaml
+from conftest import ROOT
 
+from steerpaper import reading
 from steerpaper.errors import UserError
 from steerpaper.reading import read_yaml, records
 from steerpaper.steering.items import read_items
@@ -104,3 +107,19 @@ def test_yaml_that_stands_for_the_same_is_not_doubled(tmp_path):
         "one": {"a": 3, "b": 2},
         "two": {"a": 1},
     }
+
+
+def test_what_libyaml_reads_is_what_python_reads(tmp_path):
+    paths = [
+        path
+        for folder in ("report", "studies", "data", "envs")
+        for path in (ROOT / folder).rglob("*")
+    ]
+    paths = [ROOT / "config.yaml", *(path for path in paths if path.suffix == ".yaml")]
+    assert len(paths) > 30
+    for path in paths:
+        assert read_yaml(path) == yaml.load(path.read_text(), Loader=reading._StrictYaml), path
+    # what it would take for a space is refused as ever
+    (tmp_path / "tab.yaml").write_text("a:\n\tb: 1\n")
+    with pytest.raises(UserError, match=r"tab\.yaml, line 2: not YAML: found character '\\t'"):
+        read_yaml(tmp_path / "tab.yaml")

@@ -44,7 +44,16 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # the others are drawn twice by whole runs
+        pytest.param(
+            name, marks=[] if name in ("steerability", "completions") else pytest.mark.long
+        )
+        for name in DRAWN
+    ],
+)
 def test_every_figure_is_drawn_and_saved_the_same_again(tmp_path, name):
     written = []
     for run in ("one", "two"):

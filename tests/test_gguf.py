@@ -89,6 +89,7 @@ for name, where in json.loads(sys.argv[1]).items():
 """
 
 
+@pytest.mark.long
 def test_a_file_of_the_hub_is_fetched_at_its_commit(tmp_path):
     source = tmp_path / "repository"
     (source / "sub").mkdir(parents=True)

@@ -10,6 +10,7 @@ import pandas as pd
 import plain_lookups as plain
 import pytest
 import torch
+from conftest import ARCHITECTURES
 
 from steerpaper.engine.batching import width_of
 from steerpaper.engine.weights import mlp_norm, neurons_in
@@ -29,11 +30,10 @@ from steerpaper.lookups.truncation import (
     truncate,
 )
 
-NAMES = ["llama", "gpt2", "gpt_neox", "qwen2", "mistral", "gemma2"]
 NEURONS = {1: [0, 5, 17], 3: [2, 40]}
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=ARCHITECTURES)
 def lm(request, load_tiny):
     return load_tiny(request.param)
 

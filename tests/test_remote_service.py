@@ -142,6 +142,7 @@ print(json.dumps(found["matching"][0, -1].tolist()))
 """
 
 
+@pytest.mark.long
 def test_a_job_of_its_own_opens_what_was_proved(ndif, load_tiny, folder, tmp_path, proved):
     """What jobs import in name only (`engine.lean`) is there where shapes are needed."""
     write_json(tmp_path / "engine.json", engine_file(proved[0], os.path.relpath(folder, tmp_path)))

@@ -172,6 +172,7 @@ def test_results_of_the_cluster_are_those_of_one_machine_byte_for_byte(studies):
         assert (local / table).read_bytes() == (remote / table).read_bytes()
 
 
+@pytest.mark.long
 def test_a_failing_job_is_reported_with_its_log_and_nothing_finished_is_lost(
     studies, start, tmp_path
 ):

@@ -62,6 +62,7 @@ def test_a_job_imports_nothing_that_it_does_not_use(named, tmp_path):
     assert UNUSED & set(imported) == set()
 
 
+@pytest.mark.long
 def test_with_other_versions_nothing_is_put_off_and_all_works(named, tmp_path):
     other = "from steerpaper.engine import lean\n"
     code = "import importlib.metadata as m\nheld = m.version\n"

@@ -48,19 +48,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
-ARCHITECTURES = [
-    "llama",
-    "gpt2",
-    "gemma2",
-    # what sets these apart, test_families.py has too
-    *(pytest.param(name, marks=pytest.mark.long) for name in ("gpt_neox", "mistral", "qwen2")),
-]
-# as models run of which nothing that was computed can be used again
-SLOWER = [
-    "llama by whole rows",
-    # as many families of test_families.py run
-    pytest.param("gpt2 by each row alone", marks=pytest.mark.long),
-]
+def mostly_long(values, *quick):
+    """A test's parameters, all of them long but the quick ones."""
+    return [pytest.param(one, marks=() if one in quick else pytest.mark.long) for one in values]
+
+
+# what sets the long ones apart, test_families.py has too
+QUICK = ("llama", "gpt2", "gemma2")
+ARCHITECTURES = mostly_long((*QUICK, "gpt_neox", "mistral", "qwen2"), *QUICK)
+# as models run of which nothing that was computed can be used again; so do families there
+SLOWER = mostly_long(("llama by whole rows", "gpt2 by each row alone"), "llama by whole rows")
 
 
 @pytest.fixture(scope="session")

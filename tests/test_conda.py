@@ -27,7 +27,7 @@ from urllib.request import url2pathname
 import pytest
 import yaml
 from asked import rules_of
-from conftest import ROOT
+from conftest import ROOT, mostly_long
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from study import make_study
@@ -249,7 +249,7 @@ def conda(stand_in, tmp_path_factory):
     }
 
 
-@pytest.fixture(scope="module", params=["figures", pytest.param("whole", marks=pytest.mark.long)])
+@pytest.fixture(scope="module", params=mostly_long(["figures", "whole"], "figures"))
 def ran(request, conda, tmp_path_factory, model_folders, finished_study):
     """A study after `--sdm conda`: its folder and environments, how it ran, what its jobs noted.
 

@@ -7,7 +7,7 @@ import plain
 import pytest
 import torch
 import yaml
-from conftest import ROOT
+from conftest import ROOT, mostly_long
 
 from steerpaper.engine.condition import Condition
 from steerpaper.engine.generate import Decoding, Request, complete
@@ -68,7 +68,7 @@ def test_the_chat_template_is_rendered_once_with_one_beginning(smol):
     assert pair.text == list(theirs["input_ids"] if hasattr(theirs, "keys") else theirs)
 
 
-@pytest.mark.parametrize("contrast", ["answers", pytest.param("letters", marks=pytest.mark.long)])
+@pytest.mark.parametrize("contrast", mostly_long(["answers", "letters"], "answers"))
 def test_activations_vectors_and_scores_equal_the_plain_way(smol, contrast):
     pairs = sample(smol, contrast)
     fast, slow = read_activations(smol, pairs, 1024), plain.activations(smol, pairs)

@@ -195,7 +195,6 @@ def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, m
 
 
 VECTORS = "results/tiny/vectors/one.answers.safetensors"
-PROMPTS = "results/tiny/prompts/one.answers.train.jsonl"
 
 
 def nothing_lost(outcomes):
@@ -230,7 +229,7 @@ def test_a_full_disk_costs_a_job_no_file(harmed):
     folder, jobs = harmed
     # the corpus has a file of its own on the disk for a while
     corpus = [job for job in jobs if job.name == "corpus"]
-    nothing_lost(full(folder, [*jobs[::48], *corpus]))
+    nothing_lost(full(folder, [*jobs[::24], *corpus]))
 
 
 @pytest.mark.long
@@ -280,7 +279,7 @@ def test_a_second_run_on_the_same_results_is_refused_and_the_first_finishes(
     finished_study, tmp_path
 ):
     study, _, _ = finished_study
-    same, linked = nothing_lost(at_once(study, tmp_path / "two", PROMPTS))
+    same, linked = nothing_lost(at_once(study, tmp_path / "two", VECTORS))
     assert same.said.startswith("Error: Directory cannot be locked")
     assert linked.said.startswith("results/tiny: in use by the run that process")
 

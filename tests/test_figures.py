@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import mostly_long
 from makers import (
     BEHAVIORS,
     make_benchmarks,
@@ -44,16 +45,8 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        # the others are drawn twice by whole runs
-        pytest.param(
-            name, marks=[] if name in ("steerability", "completions") else pytest.mark.long
-        )
-        for name in DRAWN
-    ],
-)
+# the others are drawn twice by whole runs
+@pytest.mark.parametrize("name", mostly_long(DRAWN, "steerability", "completions"))
 def test_every_figure_is_drawn_and_saved_the_same_again(tmp_path, name):
     written = []
     for run in ("one", "two"):

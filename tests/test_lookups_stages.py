@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, mostly_long
 from lookups_stages import digests, find_neurons, study
 from tiny_models import name_model
 
@@ -24,12 +24,7 @@ def corpus_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(
-    params=[
-        *("llama", "gpt2"),
-        *(pytest.param(name, marks=pytest.mark.long) for name in ("gpt_neox", "gemma2")),
-    ]
-)
+@pytest.fixture(params=mostly_long(["llama", "gpt2", "gpt_neox", "gemma2"], "llama", "gpt2"))
 def model(request, model_folders):
     return name_model(model_folders[request.param])
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, mostly_long
 from many_tables import TABLES, dose_response, heatmap, layer_sweep, names, norms, steerability
 from matplotlib import pyplot as plt
 from test_figures import said
@@ -24,10 +24,7 @@ FIGURES = {
     for name, row in rows_of(ROOT / "report/figures.yaml").items()
     if row["category"] == "Steering"
 }
-NUMBERS = (
-    *(pytest.param(n, marks=pytest.mark.long) for n in (1, 3, MANY, MANY + 1)),
-    135,
-)
+NUMBERS = mostly_long((1, 3, MANY, MANY + 1, 135), 135)
 WIDE, HIGH = 7.0, 11.0  # inches: a page of a paper across, and a sheet
 # panels of each form for many, colour bars too: of two contrasts, three blocks or system prompts
 PANELS = {
@@ -109,7 +106,16 @@ def test_a_figure_of_any_number_of_behaviors_is_one_page(tmp_path, name, n):
         assert len(figure.axes) == PANELS[name]
 
 
-def test_of_few_behaviors_figures_are_what_they_are_without_a_form_for_many():
+@pytest.mark.long
+@pytest.mark.parametrize("name", FIGURES)
+def test_of_few_behaviors_figures_are_what_they_are_without_a_form_for_many(tmp_path, name):
+    tables = TABLES[name](3)
+    plain = function(FIGURES[name]["draw"])(*map(readable, tables))
+    expected = written(iter([plain]), tmp_path, "plain")
+    assert written(drawn(name, tables, further=True), tmp_path, "pages") == expected
+
+
+def test_of_few_behaviors_the_only_page_is_what_is_drawn_and_a_form_for_many_is_not_asked():
     (table,) = dose_response(3)
     figure = plt.figure()
     for form, cut in ((None, True), (pytest.fail, True), (pytest.fail, False)):
@@ -117,7 +123,10 @@ def test_of_few_behaviors_figures_are_what_they_are_without_a_form_for_many():
     assert not figure.get_children()[1:]
 
 
-@pytest.mark.parametrize("name", ["steerability", "cost"])
+@pytest.mark.parametrize(
+    "name",
+    mostly_long(["steerability", "cosine_behaviors", "cost", "projection"], "steerability", "cost"),
+)
 def test_many_behaviors_pages_are_the_same_bytes_when_drawn_again(tmp_path, name):
     once, again = (
         written(drawn(name, TABLES[name](10), further=True), tmp_path, run) for run in ("a", "b")
@@ -125,14 +134,10 @@ def test_many_behaviors_pages_are_the_same_bytes_when_drawn_again(tmp_path, name
     assert once == again
 
 
+# of the quick ones one has a form for many
 @pytest.mark.parametrize(
     "name",
-    [
-        # one with, and one without a form for many
-        pytest.param(name, marks=[] if name in ("norms", "projection") else pytest.mark.long)
-        for name, row in FIGURES.items()
-        if "panels" in row
-    ],
+    mostly_long([name for name, row in FIGURES.items() if "panels" in row], "norms", "projection"),
 )
 def test_on_request_every_behaviors_panels_are_on_further_pages(name):
     n = 10

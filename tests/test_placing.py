@@ -14,6 +14,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from conftest import mostly_long
 from devices_in_name import device, devices_in_name, load_over
 from safetensors.torch import load_file, save_file
 from tiny_models import LLAMA, ROOT, configurations
@@ -50,14 +51,7 @@ PLACINGS = {
     "some on disk": lambda some: {"to": "disk", "cpu_memory": some},
     "some on the host": lambda some: {"to": "cpu", "gpu_memory": some},
 }
-PLACED = [
-    *("llama", "gemma2"),
-    *(
-        pytest.param(name, marks=pytest.mark.long)
-        for name in configurations()
-        if name not in ("llama", "gemma2")
-    ),
-]
+PLACED = mostly_long(configurations(), "llama", "gemma2")
 BEGINNING = [1, 9, 8, 7, 6]
 ITEMS = [
     Choice("a", [*BEGINNING, 11, 12, 13], [21, 22, 23], [24, 25]),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plain
 import pytest
-from conftest import ARCHITECTURES, ROOT
+from conftest import ARCHITECTURES, ROOT, mostly_long
 from makers import INTERVAL
 from many_tables import prompt_kinds as tables_of
 from scipy import stats
@@ -259,7 +259,7 @@ def study_vectors(folder, **settings):
 
 
 @pytest.mark.parametrize("lm", ARCHITECTURES, indirect=True)
-@pytest.mark.parametrize("contrast", ["answers", pytest.param("letters", marks=pytest.mark.long)])
+@pytest.mark.parametrize("contrast", mostly_long(["answers", "letters"], "answers"))
 def test_slopes_of_every_pair_equal_plain_forward_passes(place, lm, request, contrast):
     name = request.node.callspec.params["lm"]
     folder = place(name, contrast)

@@ -325,7 +325,9 @@ def test_no_file_of_a_study_names_this_machine_or_holds_a_secret(study):
     for path in files:
         for text in readable(path):
             told = re.search(private, text)
-            assert not told, f"{path.relative_to(study.folder)}: {text[told.start() - 40 :][:99]}"
+            assert not told, (
+                f"{path.relative_to(study.folder)}: {text[max(0, told.start() - 40) :][:99]}"
+            )
 
 
 def test_a_cells_text_cannot_end_the_pages_script():

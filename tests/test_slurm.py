@@ -20,7 +20,7 @@ from study import make_study, snakemake
 pytestmark = pytest.mark.slurm
 
 PROFILE = ROOT / "profiles/slurm/config.yaml"
-SCORES = [f"results/tiny/steering/one.answers.{name}.parquet" for name in ("dev", "sweep")]
+STUDY_TABLES = [f"results/tiny/tables/{name}.csv" for name in ("steerability", "layer_sweep")]
 PROMPTS = "results/tiny/prompts/one.answers.train.jsonl"
 VECTORS = "results/tiny/vectors/one.answers.steering.safetensors"
 SUBMITTED = re.compile(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)")
@@ -128,8 +128,8 @@ def studies(start, tmp_path_factory, model_folders):
     mine = edited(remote)
     with mine.open("a") as profile:
         profile.write("  sweep: {slurm_partition: gpu, mem_mb: 300 * attempt * attempt}\n")
-    running = start(remote, *SCORES, profile=mine)
-    process = snakemake(local, config, *SCORES)
+    running = start(remote, *STUDY_TABLES, profile=mine)
+    process = snakemake(local, config, *STUDY_TABLES)
     assert process.returncode == 0, process.stderr
     status, said = finish(running, remote)
     assert status == 0, said
@@ -141,12 +141,13 @@ def test_every_job_has_a_slurm_id_and_a_partition_of_its_class(studies):
     submitted = SUBMITTED.findall(said)
     rules = {log.split("/rule_")[1].split("/")[0]: slurm_id for slurm_id, log in submitted}
     on_gpus = ("gradients", "sweep", "dose_response")
-    assert set(rules) == {*on_gpus, "best_block"}
+    assert set(rules) == {*on_gpus, "best_block", "steering_tables"}
     for rule in on_gpus:
         assert job(rules[rule])["Partition"] == "gpu"
         assert job(rules[rule])["TresPerJob"] == "gres:gpu:1"
-    assert job(rules["best_block"])["Partition"] == "cpu"
-    assert "TresPerJob" not in job(rules["best_block"])
+    for rule in ("best_block", "steering_tables"):
+        assert job(rules[rule])["Partition"] == "cpu"
+        assert "TresPerJob" not in job(rules[rule])
     # logs of finished jobs are kept
     for _, log in submitted:
         assert Path(log).stat().st_size > 0
@@ -168,7 +169,7 @@ def test_a_job_killed_for_memory_succeeds_on_retry_with_more(studies):
 
 def test_results_of_the_cluster_are_those_of_one_machine_byte_for_byte(studies):
     local, remote, _ = studies
-    for table in SCORES:
+    for table in (*STUDY_TABLES, "results/tiny/steering/one.answers.sweep.parquet"):
         assert (local / table).read_bytes() == (remote / table).read_bytes()
 
 
@@ -187,7 +188,7 @@ def test_a_failing_job_is_reported_with_its_log_and_nothing_finished_is_lost(
     slurm_id, log = SUBMITTED.search(said).groups()
     assert f"SLURM-job '{slurm_id}' failed" in said
     assert "one.jsonl, line 17: not JSON" in Path(log).read_text()
-    for table in SCORES:
+    for table in STUDY_TABLES:
         assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
 
 
@@ -210,7 +211,7 @@ def test_what_the_cluster_does_not_have_is_named_and_nothing_finished_is_lost(
     assert status != 0
     assert message in said
     assert change[1].split()[1] in said
-    for table in SCORES:
+    for table in STUDY_TABLES:
         assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
 
 

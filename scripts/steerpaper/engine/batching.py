@@ -272,9 +272,8 @@ class Prefixes:
     run together.
 
     Attributes:
-        widths: per text, the columns that its own part is kept in, which `run_batches` plans by.
+        widths: per text, the columns that its own part is kept in, which `batches` plans by.
         root_length: tokens of the root.
-        held: columns that may be kept at a time, for `run_batches`.
     """
 
     def __init__(self, lm: LanguageModel, texts: Sequence[Ids], budget: int) -> None:
@@ -289,7 +288,7 @@ class Prefixes:
         """
         self.root_length = 0 if not lm.how.gaps or not texts else shared_length(texts)
         self._lm, self._budget = lm, budget
-        self.held = max(budget, min(HELD * budget, MOST_HELD))
+        self._held = max(budget, min(HELD * budget, MOST_HELD))
         self._rest = [text[self.root_length :] for text in texts]
         self.widths = [kept_width(len(rest)) for rest in self._rest]
         self._root = empty_prefix(lm, 1)
@@ -328,6 +327,19 @@ class Prefixes:
                 found = found.select(torch.arange(len(batch), device=ids.device))
             parts.append((batch, found.widened(self.root_length + kept_width(len(rows[0])))))
         return joined(parts)
+
+    def batches(
+        self, widths: Sequence[int], run: Callable[[list[int]], Prefix]
+    ) -> Iterator[tuple[list[int], Prefix]]:
+        """What `run` makes of as many texts as may be kept at a time; let go before the next.
+
+        Args:
+            widths: per text that is run, the columns that it is kept in.
+        """
+        for chosen, prefix in run_batches(widths, self._held, run):
+            yield chosen, prefix
+            # whoever asked holds it until the next one is made
+            prefix.cache.forget()
 
     def width(self, item: int, length: int) -> int:
         """The width of a row of `length` tokens that follows a text; 1 of one token."""

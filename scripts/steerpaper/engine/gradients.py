@@ -169,7 +169,7 @@ def completion_gradients(
         return prefixes.run([asked[place] for place in chosen])
 
     widths_of = [prefixes.widths[number] for number in asked]
-    for chosen, prefix in run_batches(widths_of, prefixes.held, run_prompts):
+    for chosen, prefix in prefixes.batches(widths_of, run_prompts):
         place = {asked[entry]: row for row, entry in enumerate(chosen)}
         mine = [number for prompt in place for number in of_prompt[prompt]]
         rows = [_row(left, prefilled, *completions[number]) for number in mine]
@@ -192,8 +192,6 @@ def completion_gradients(
 
         for batch, found in run_batches(widths, budget // GRAPH, run, lm.together):
             yield [mine[entry] for entry in batch], found
-        # the loop holds it until the next one is made
-        prefix.cache.forget()
     held(needed.traced(prompts, kept, completions, lm.n_layers))
 
 

@@ -137,7 +137,7 @@ def score_completions(
     def begin(chosen: list[int]) -> Prefix:
         return prefixes.run([asked[number] for number in chosen])
 
-    for chosen, prefix in run_batches([prefixes.widths[n] for n in asked], prefixes.held, begin):
+    for chosen, prefix in prefixes.batches([prefixes.widths[n] for n in asked], begin):
         place = {asked[number]: row for row, number in enumerate(chosen)}
         mine = [row for prompt in place for row in of_prompt[prompt]]
         widths = [prefixes.width(row.prompt, len(row.tokens)) for row in mine]
@@ -165,8 +165,6 @@ def score_completions(
                 whole = prompts[prompt], ids, prefilled[prompt]
                 _refuse(lm, names[prompt], *whole, vectors, condition)
             yield numbers, found
-        # the loop holds it until the next one is made
-        prefix.cache.forget()
     held(needed.scored(prompts, prefilled, completions, conditions, lm.n_layers))
 
 

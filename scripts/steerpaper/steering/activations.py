@@ -55,7 +55,7 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
     found = np.zeros((2, len(items), lm.n_layers, lm.width), dtype=np.float32)
     norms = np.zeros(found.shape[:-1], dtype=np.float32)
     sides = [[item.matching for item in items], [item.other for item in items]]
-    batches = run_batches(prefixes.widths, prefixes.held, prefixes.run)
+    batches = prefixes.batches(prefixes.widths, prefixes.run)
     for chosen, prefix in progress(batches, len(items), "activations"):
         # every item's prefix is followed by both its continuations
         rows = [(place, side) for side in (0, 1) for place in range(len(chosen))]
@@ -88,8 +88,6 @@ def read_activations(lm: LanguageModel, items: Sequence[Choice], budget: int) ->
                     refuse_broken(lm, [*item.text, *ids[entry]], {}, f"activations ({item.id})")
                 found[side, chosen[place]] = mean[:, :-1].numpy()
                 norms[side, chosen[place]] = mean[:, -1].numpy()
-        # the loop holds it until the next one is made
-        prefix.cache.forget()
     whole = [(*item.text, *side) for item in items for side in (item.matching, item.other)]
     held(beginnings(whole) * lm.n_layers)
     of_norms = {f"{side}_norms": part for side, part in zip(SIDES, norms, strict=True)}

@@ -247,7 +247,7 @@ def score_chains(
     def run(batch: list[int]) -> Prefix:
         return _run_written(prefixes, [written[entry] for entry in batch], directions)
 
-    batches = run_batches(widths, prefixes.held, run)
+    batches = prefixes.batches(widths, run)
     for batch, prefix in progress(batches, len(written), "reasoned answers"):
         rows = [
             _Answer.of(questions[wanted[number].question], row, number, side, wanted[number])
@@ -262,8 +262,6 @@ def score_chains(
                     chain = wanted[answer.chain]
                     _refuse(lm, questions[chain.question], chain, answer.tokens, directions)
                 found[answer.chain, answer.side] = logprob
-        # the loop holds it until the next one is made
-        prefix.cache.forget()
     held(needed.reasoned([question.prompt for question in questions], shared, asked, lm.n_layers))
     return found
 

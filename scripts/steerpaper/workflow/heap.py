@@ -8,26 +8,24 @@ batch of these.
 
 import ctypes
 from contextlib import suppress
-from functools import cache
 
 # mallopt's names for what is given back at the end, and for blocks that are mapped by themselves
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 NEVER, NONE = -1, 0
 
 
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL("libc.so.6")
-
-
 def keep_freed() -> None:
-    """Keep all freed memory from here on; does nothing where there is no glibc."""
-    with suppress(OSError, AttributeError):
-        _libc().mallopt(MMAP_MAX, NONE)
-        _libc().mallopt(TRIM_THRESHOLD, NEVER)
+    """Keep all freed memory from here on."""
+    _ask_glibc("mallopt", MMAP_MAX, NONE)
+    _ask_glibc("mallopt", TRIM_THRESHOLD, NEVER)
 
 
 def give_back() -> None:
-    """Give what is freed back to the kernel, this time; does nothing where there is no glibc."""
+    """Give what is freed back to the kernel, this time."""
+    _ask_glibc("malloc_trim", 0)
+
+
+def _ask_glibc(function: str, *numbers: int) -> None:
+    """Call a function of glibc; does nothing where there is none."""
     with suppress(OSError, AttributeError):
-        _libc().malloc_trim(0)
+        getattr(ctypes.CDLL("libc.so.6"), function)(*numbers)

@@ -235,9 +235,9 @@ def test_figures_are_regenerated_from_tables_alone(finished):
     assert tables(folder) == before
 
 
-@pytest.mark.parametrize("whole", mostly_long([False, True], False))
+@pytest.mark.parametrize("everything", mostly_long([False, True], False))
 def test_a_killed_run_goes_on_to_the_same_bytes_whatever_the_budget_shards_and_cores(
-    finished, tmp_path, model_folders, whole
+    finished, tmp_path, model_folders, everything
 ):
     folder, config, _ = finished
     make_study(tmp_path, model_folders["llama"])
@@ -250,7 +250,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes_whatever_the_budget_shards_and_c
         for path in (folder / "results/tiny").glob(part)
     ]
     assert len(targets) > 20
-    if whole:
+    if everything:
         targets = ["steering", "lookups_tables"]
     snakemake(tmp_path, config, *targets, "--dry-run")
     running = subprocess.Popen(
@@ -284,7 +284,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes_whatever_the_budget_shards_and_c
     assert {path: path.stat().st_mtime_ns for path in made} == made
     ours, whole = tables(tmp_path), tables(folder)
     ours = {name: data for name, data in ours.items() if "/shards/" not in name}
-    assert len(ours) > 60 if whole else ours.keys() >= set(targets)
+    assert len(ours) > 60 if everything else ours.keys() >= set(targets)
     assert {name for name in ours if whole[name] != ours[name]} == set()
 
 

@@ -5,7 +5,9 @@
 PYTHON ?= python3
 CORES ?= 1
 BIN := .venv/bin
-# byte code is made of what is imported, when it is: most never is
+# byte code is made of what is imported, when it is: most never is. Told to write none, every job would
+# compile all that it imports, and take twice as long to start
+unexport PYTHONDONTWRITEBYTECODE
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps
 # torch's build: `cuda`, `cpu`, or the CPU's where there is no NVIDIA GPU and pip finds that build
 TORCH ?= $(if $(wildcard /dev/nvidiactl /proc/driver/nvidia/version /dev/dxg),cuda,auto)
@@ -79,6 +81,7 @@ audit: .venv/ready
 	$(PIP) -r envs/lock.txt
 	$(BIN)/python -m pip check >/dev/null || $(PIP) -r envs/lock.cuda.txt
 	$(BIN)/python -m pip check
+	$(BIN)/python -c 'import nnsight, pandas, seaborn, snakemake.cli, torch, transformers'
 	touch $@
 
 clean:

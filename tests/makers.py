@@ -1,6 +1,7 @@
 """Tables as the summaries make them, of random scores: what tests of figures and captions draw."""
 
-from functools import partial
+from copy import deepcopy
+from functools import cache, partial, wraps
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,17 @@ from steerpaper.steering.tables.system_prompts import propensity_table, system_p
 
 INTERVAL = Interval(seed=1, resamples=200, confidence=0.95)
 BEHAVIORS = ("optimism", "sociability")
+
+
+def made_once(make):
+    """To sum up takes seconds: once in a process, and a copy for whoever asks."""
+    made = cache(make)
+
+    @wraps(make)
+    def copies(*arguments, **named):
+        return deepcopy(made(*arguments, **named))
+
+    return copies
 
 
 def of_behaviors(make):
@@ -78,6 +90,7 @@ def make_arrays(seed=0, items=40, layers=14, width=16):
     return {"gradients": gradients, "activations": activations, "vectors": {BEHAVIOR: vector}}
 
 
+@made_once
 def make_effects(measures=("logit_diff",)):
     """All tables of effects of both behaviours and contrasts."""
     block = {"layers": [12], "chosen": "on dev", "stability": 0.9, "p_dev": 0.01}
@@ -112,6 +125,7 @@ def make_first_order():
     return make_effects()["first_order"]
 
 
+@made_once
 def make_reasoning(measure="logit_diff"):
     """Chains of thought of two behaviours, summed up."""
 
@@ -136,6 +150,7 @@ def make_reasoning(measure="logit_diff"):
     return of_behaviors(chains)
 
 
+@made_once
 def make_propensity(missing=()):
     """The propensity of two behaviours by system prompt."""
     generator = np.random.default_rng(11)
@@ -148,6 +163,7 @@ def make_propensity(missing=()):
     return make_system_prompts(missing, make=partial(propensity_table, **own))
 
 
+@made_once
 def make_system_prompts(missing=(), measure="logit_diff", make=None):
     """System prompts of two behaviours, summed up; some may be missing."""
     make = make or partial(system_prompts_table, measures=[measure])
@@ -173,6 +189,7 @@ def make_system_prompts(missing=(), measure="logit_diff", make=None):
     return of_behaviors(scores)
 
 
+@made_once
 def make_cost():
     """What steering two behaviours costs, summed up."""
 
@@ -200,6 +217,7 @@ def make_cost():
     return of_behaviors(items)
 
 
+@made_once
 def make_benchmarks(benchmarks=("truth", "mmlu"), categories=("law", "health", "art")):
     """Two benchmarks of two steered behaviours, summed up, as read from a CSV file."""
 
@@ -235,6 +253,7 @@ def make_benchmarks(benchmarks=("truth", "mmlu"), categories=("law", "health", "
     return found.assign(category=found["category"].replace("", None))
 
 
+@made_once
 def make_convergence(items=20):
     """Convergence of two behaviours, summed up; from few items where more are to be compared."""
 

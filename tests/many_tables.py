@@ -3,7 +3,6 @@
 The tables of two behaviours that makers.py sums up are given to more, each with numbers of its own.
 """
 
-from functools import cache
 from itertools import product
 
 import numpy as np
@@ -71,11 +70,6 @@ def over_blocks(table):
     ).sort_values(["behavior", "contrast", "layer"], kind="stable")
 
 
-@cache
-def _effects():
-    return make_effects()
-
-
 def _vectors(n):
     """Vectors of behaviours some of which are alike, by behaviour and contrast."""
     generator = np.random.default_rng(5)
@@ -92,7 +86,7 @@ def _of_answers(table):
 
 
 def layer_sweep(n):
-    effects = _effects()
+    effects = make_effects()
     chosen = effects["steerability"].assign(layer=8, layers="8")
     return [
         enlarged(over_blocks(effects["layer_sweep"]), n),
@@ -102,16 +96,16 @@ def layer_sweep(n):
 
 
 def dose_response(n):
-    return [enlarged(_effects()["dose_response"], n)]
+    return [enlarged(make_effects()["dose_response"], n)]
 
 
 def heatmap(n):
-    first_order = enlarged(_effects()["first_order"], n, ("slope",))
-    return [enlarged(over_blocks(_effects()["heatmap"]), n), first_order]
+    first_order = enlarged(make_effects()["first_order"], n, ("slope",))
+    return [enlarged(over_blocks(make_effects()["heatmap"]), n), first_order]
 
 
 def steerability(n):
-    effects = _effects()
+    effects = make_effects()
     return [enlarged(effects["steerability_items"], n), enlarged(effects["steerability"], n)]
 
 
@@ -245,7 +239,7 @@ def prompt_kinds(n):
 
 
 def _first_order(n):
-    return enlarged(_effects()["first_order"], n, ())
+    return enlarged(make_effects()["first_order"], n, ())
 
 
 TABLES = {

@@ -7,9 +7,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ARCHITECTURES, ROOT
+from conftest import ARCHITECTURES
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
+from test_equality import ITEMS
 from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
@@ -21,7 +22,6 @@ from steerpaper.plots.style import GREY, readable
 from steerpaper.stats import Interval, share_interval
 from steerpaper.steering.comparison import by_place, of_prompts, own_block, places, with_controls
 from steerpaper.steering.conditions import NO_LAYER, UNSTEERED
-from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.slopes import slopes
 from steerpaper.steering.tables.transfer import estimators_table, transfer_table
@@ -177,9 +177,10 @@ def test_the_spread_of_controls_is_that_of_random_directions_drawn():
 
 
 def pairs_of(lm, contrast, n):
-    items = read_items(ROOT / "data/behaviors/impatience.jsonl")[:n]
     options = {"behavior": "impatience", "split": "test", "system": None, "seed": 1}
-    return as_rows(serialize(lm.tokenizer, items, contrast=contrast, context=lm.context, **options))
+    return as_rows(
+        serialize(lm.tokenizer, ITEMS[:n], contrast=contrast, context=lm.context, **options)
+    )
 
 
 @pytest.mark.parametrize("lm", ARCHITECTURES, indirect=True)

@@ -22,12 +22,13 @@ from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.vectors import mean_difference, random_direction
 from steerpaper.workflow.counts import counted
 
+ITEMS = read_items(ROOT / "data/behaviors/impatience.jsonl")
+
 
 def make_pairs(lm, contrast, n=7):
-    items = read_items(ROOT / "data/behaviors/impatience.jsonl")[:n]
     prompts = serialize(
         lm.tokenizer,
-        items,
+        ITEMS[:n],
         behavior="impatience",
         contrast=contrast,
         split="train",

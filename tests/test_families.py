@@ -38,7 +38,7 @@ def test_the_table_has_all_families_and_no_other():
 
 def test_scores_and_activations_are_those_of_plain_passes(family):
     _, _, lm = family
-    pairs = make_pairs(lm, "answers", 3)
+    pairs = make_pairs(lm, "answers", 2)
     last = lm.n_layers - 1
     vectors = make_vectors(lm)
     conditions = [

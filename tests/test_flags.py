@@ -1,7 +1,6 @@
 """What is doubtful is marked where the number stands, and nowhere else."""
 
 from dataclasses import replace
-from functools import partial
 from itertools import product
 
 import numpy as np
@@ -356,9 +355,9 @@ def texts(figure):
 DRAWN = {
     "propensity": (conditions.propensity, make_propensity),
     "cost": (conditions.cost, make_cost),
-    "reasoning": (partial(conditions.reasoning, first_order=make_first_order()), make_reasoning),
+    "reasoning": (lambda table: conditions.reasoning(table, make_first_order()), make_reasoning),
     "system_prompts": (
-        partial(conditions.system_prompts, first_order=make_first_order()),
+        lambda table: conditions.system_prompts(table, make_first_order()),
         make_system_prompts,
     ),
 }

@@ -8,7 +8,7 @@ import numpy as np
 import plain
 import pytest
 import torch
-from conftest import ROOT
+from test_equality import ITEMS
 from tiny_models import name_model
 
 from steerpaper.engine.condition import Condition
@@ -21,7 +21,6 @@ from steerpaper.errors import UserError
 from steerpaper.steering.activations import read_activations
 from steerpaper.steering.first_order import first_order_slopes
 from steerpaper.steering.gradients import write_gradients
-from steerpaper.steering.items import read_items
 from steerpaper.steering.prompts import as_rows, serialize
 from steerpaper.steering.slopes import slopes
 from steerpaper.steering.vectors import mean_difference
@@ -35,7 +34,7 @@ def make_rows(lm, contrast, n=5, split="dev"):
     """Rows of a prompt file."""
     prompts = serialize(
         lm.tokenizer,
-        read_items(ROOT / "data/behaviors/impatience.jsonl")[:n],
+        ITEMS[:n],
         behavior="impatience",
         contrast=contrast,
         split=split,

@@ -24,6 +24,9 @@ FIGURES = {
     for name, row in rows_of(ROOT / "report/figures.yaml").items()
     if row["category"] == "Steering"
 }
+# one of each form for many
+QUICK = ("layer_sweep", "heatmap", "transfer", "cosine_behaviors", "norms", "completions")
+QUICK += ("ratings", "system_prompts", "cost", "prompt_kinds", "benchmarks")
 NUMBERS = mostly_long((1, 3, MANY, MANY + 1, 135), 135)
 WIDE, HIGH = 7.0, 11.0  # inches: a page of a paper across, and a sheet
 # panels of each form for many, colour bars too: of two contrasts, three blocks or system prompts
@@ -86,7 +89,7 @@ def test_every_figure_of_behaviors_is_drawn_here():
 
 
 @pytest.mark.parametrize("n", NUMBERS)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", mostly_long(FIGURES, *QUICK))
 def test_a_figure_of_any_number_of_behaviors_is_one_page(tmp_path, name, n):
     tables = TABLES[name](n)
     (figure,) = drawn(name, tables)

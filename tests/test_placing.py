@@ -51,7 +51,7 @@ PLACINGS = {
     "some on disk": lambda some: {"to": "disk", "cpu_memory": some},
     "some on the host": lambda some: {"to": "cpu", "gpu_memory": some},
 }
-PLACED = mostly_long(configurations(), "llama", "gemma2")
+PLACED = mostly_long(configurations(), "llama")
 BEGINNING = [1, 9, 8, 7, 6]
 ITEMS = [
     Choice("a", [*BEGINNING, 11, 12, 13], [21, 22, 23], [24, 25]),

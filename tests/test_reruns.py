@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from conftest import mostly_long
 from tiny_models import ROOT
 
 from steerpaper.errors import UserError
@@ -277,8 +278,8 @@ def run_again(before, after):
     )
 
 
-def changes(config):
-    """By key, each change that is tried: to another value, and to a neighbour's."""
+def changes(config, neighbours):
+    """By key, each change that is tried: to another value, or to a neighbour's, or to both."""
     found = {}
     for path, value in leaves(config):
         name = ".".join(path)
@@ -289,15 +290,16 @@ def changes(config):
         beside = config
         for key in parents:
             beside = beside[key]
-        neighbours = [
+        swapped = [
             one
             for one in beside.values()
             if type(one) is type(value) and one != value and path[-1] != "behaviors"
         ]
-        tried = [put(config, path, one) for one in others(path, value)]
-        tried = list(filter(is_valid, tried))[:1]
-        tried += list(filter(is_valid, (put(config, path, one) for one in neighbours)))[:1]
-        found[name] = tried
+        tried = []
+        for values in (others(path, value), swapped):
+            valid = filter(is_valid, (put(config, path, one) for one in values))
+            tried += itertools.islice(valid, 1)
+        found[name] = tried if neighbours else tried[:1]
     return found
 
 
@@ -315,11 +317,11 @@ def swaps(config):
                     yield ".".join(one), ".".join(other), swapped
 
 
-def table(read, config):
+def table(read, config, neighbours=True):
     """By key, the rules that run again."""
     before = read(config)
     found = {}
-    for name, tried in changes(config).items():
+    for name, tried in changes(config, neighbours).items():
         assert tried, f"no other value of {name} is known here: say one in OTHERS"
         rules = [run_again(before, read(one)) for one in tried]
         found[name] = sorted({rule for one in rules for rule in one})
@@ -336,8 +338,9 @@ def read(tmp_path, monkeypatch):
 
 
 @pytest.mark.workflow
-def test_every_key_runs_the_listed_rules_again_and_no_other(read):
-    found = table(read, default_config())
+@pytest.mark.parametrize("neighbours", mostly_long([False, True], False))
+def test_every_key_runs_the_listed_rules_again_and_no_other(read, neighbours):
+    found = table(read, default_config(), neighbours)
     assert found == yaml.safe_load(LISTED.read_text()), (
         "python tests/test_reruns.py, if it is meant"
     )

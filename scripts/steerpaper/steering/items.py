@@ -112,6 +112,8 @@ def with_sides(items: Sequence[Item]) -> list[Item]:
 
 def plain(text: str, form: Literal["NFC", "NFKC"]) -> str:
     """A text without what a reader does not see: case, white space, zero-width characters, form."""
+    if text.isascii():  # which has none of the last two
+        return " ".join(text.lower().split())
     visible = "".join(char for char in text if unicodedata.category(char) != "Cf")
     folded = unicodedata.normalize(form, unicodedata.normalize(form, visible).casefold())
     return " ".join(folded.split())

@@ -127,7 +127,7 @@ def studies(start, tmp_path_factory, model_folders):
     shutil.copytree(local, remote, dirs_exist_ok=True)
     mine = edited(remote)
     with mine.open("a") as profile:
-        profile.write("  sweep: {slurm_partition: gpu, mem_mb: 300 * attempt * attempt}\n")
+        profile.write("  sweep: {slurm_partition: gpu, mem_mb: 100 * attempt ** 4}\n")
     running = start(remote, *STUDY_TABLES, profile=mine)
     process = snakemake(local, config, *STUDY_TABLES)
     assert process.returncode == 0, process.stderr
@@ -162,7 +162,7 @@ def test_a_job_killed_for_memory_succeeds_on_retry_with_more(studies):
     assert set(states[:-1]) <= {"FAILED", "OUT_OF_MEMORY"}
     assert states[-1] == "COMPLETED"
     memory = [attempt["MinMemoryNode"] for attempt in attempts]
-    assert memory == ["300M", "1200M", "2700M"][: len(attempts)]
+    assert memory == ["100M", "1600M", "8100M"][: len(attempts)]
     log = next(log for _, log in SUBMITTED.findall(said) if "rule_sweep" in log)
     assert "exceeded memory limit" in Path(log).read_text()
 

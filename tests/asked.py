@@ -5,11 +5,11 @@ What depends on a rule's wildcards is shown for the first behaviour and contrast
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 from conftest import ROOT
+from warm import launcher
 
 # includes the workflow, and writes its rules as Snakemake has them
 DUMP = """
@@ -71,7 +71,7 @@ def rules_of(folder: Path, config: dict | None = None, root: Path = ROOT) -> dic
     if config is None:
         config = yaml.safe_load((root / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, "--directory", folder]
+    command = [launcher(), "-m", "snakemake", "--snakefile", snakefile, "--directory", folder]
     command += ["--list-rules", "--profile", "none", "--workflow-profile", "none"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
     return json.loads((folder / "rules.json").read_text())

@@ -57,7 +57,7 @@ def mostly_long(values, *quick):
 QUICK = ("llama", "gpt2")
 ARCHITECTURES = mostly_long((*QUICK, "gpt_neox", "mistral", "qwen2", "gemma2"), *QUICK)
 # as models run of which nothing that was computed can be used again; so do families there
-SLOWER = mostly_long(("llama by whole rows", "gpt2 by each row alone"), "llama by whole rows")
+SLOWER = mostly_long(("llama by whole rows", "gpt2 by each row alone"))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import plain_lookups as plain
 import pytest
+from conftest import mostly_long
 from scipy.stats import ks_2samp, sem, t
 
 from steerpaper.engine.text import beginning
@@ -37,7 +38,7 @@ def test_ablations_equal_one_hook_at_a_time(load_tiny, name, site):
     check_ablations(load_tiny(name), site)
 
 
-@pytest.mark.parametrize("site", ["heads", "neurons"])
+@pytest.mark.parametrize("site", mostly_long(["heads", "neurons"], "neurons"))
 def test_the_default_models_ablations_equal_one_hook_at_a_time(default_model, site):
     check_ablations(default_model, site)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from asked import rules_of
-from conftest import ROOT
+from conftest import ROOT, mostly_long
 from endpoints import KEY, answering, completion
 from hypothesis import given
 from hypothesis import strategies as st
@@ -293,7 +293,7 @@ def two_labellings(generator, questions, samples=4):
     return labels_as_points(codes.tolist(), [0, 1, 2]), np.repeat(np.arange(questions), samples)
 
 
-@pytest.mark.parametrize("questions", [8, 20, 40])
+@pytest.mark.parametrize("questions", mostly_long([8, 20, 40], 20))
 def test_the_interval_of_labels_kappa_holds_the_truth_nearly_as_often_as_it_says(questions):
     generator = np.random.default_rng(questions)
     truth = weighted_kappa(two_labellings(generator, 100_000)[0])

@@ -24,7 +24,7 @@ def corpus_file(tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=mostly_long(["llama", "gpt2", "gpt_neox", "gemma2"], "llama", "gpt2"))
+@pytest.fixture(params=mostly_long(["llama", "gpt2", "gpt_neox", "gemma2"], "llama"))
 def model(request, model_folders):
     return name_model(model_folders[request.param])
 

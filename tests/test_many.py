@@ -128,7 +128,7 @@ def test_of_few_behaviors_the_only_page_is_what_is_drawn_and_a_form_for_many_is_
 
 @pytest.mark.parametrize(
     "name",
-    mostly_long(["steerability", "cosine_behaviors", "cost", "projection"], "steerability", "cost"),
+    mostly_long(["steerability", "cosine_behaviors", "cost", "projection"], "cost"),
 )
 def test_many_behaviors_pages_are_the_same_bytes_when_drawn_again(tmp_path, name):
     once, again = (

@@ -100,7 +100,9 @@ def load_placed(sharded):
     return load_once
 
 
-@pytest.fixture(params=[*PLACINGS, *SEVERAL])
+@pytest.fixture(
+    params=mostly_long((*PLACINGS, *SEVERAL), "disk", "some on the host", "two devices")
+)
 def way(request):
     """Where weights lie; devices in name are there for the whole test."""
     with devices_in_name() if request.param in SEVERAL else nullcontext():

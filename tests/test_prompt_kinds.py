@@ -511,7 +511,7 @@ def drawn(rng, n, rho, tails):
 
 
 @pytest.mark.parametrize("tails", [False, True])
-@pytest.mark.parametrize("n", [5, 13, 30])
+@pytest.mark.parametrize("n", mostly_long([5, 13, 30], 13))
 def test_intervals_of_correlations_hold_the_truth_as_docs_statistics_says(n, tails):
     rng = np.random.default_rng(5)
     interval = Interval(seed=1, resamples=300, confidence=0.95)

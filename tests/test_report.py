@@ -241,6 +241,7 @@ def test_a_finished_report_has_nothing_to_be_done(study):
     assert "Nothing to be done" in process.stdout + process.stderr
 
 
+@pytest.mark.long
 def test_snakemakes_own_report_holds_the_same(study, tmp_path):
     path = tmp_path / "report.html"
     process = snakemake(study.folder, None, "--report", path, *study.arguments)

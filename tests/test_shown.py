@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import mostly_long
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from makers import make_completions, make_cost, make_projection
@@ -89,7 +90,7 @@ DRAWN = [projection, completions, head_attribution, published, cost]
 
 @pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.filterwarnings("ignore:constrained_layout")
-@pytest.mark.parametrize("draw", DRAWN)
+@pytest.mark.parametrize("draw", mostly_long(DRAWN, projection, cost))
 def test_a_figure_of_any_texts_is_drawn_and_saved(draw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
     outputs = {kind: str(folder / f"figure.{kind}") for kind in ("pdf", "png", "csv")}

@@ -51,10 +51,10 @@ def start():
         pytest.skip("no test cluster: on Debian or Ubuntu, root brings one up: tests/slurm/up.sh")
     started = []
 
-    def run(folder, *arguments, snakefile=ROOT / "Snakefile", profile=PROFILE):
+    def run(folder, *arguments, snakefile=ROOT / "Snakefile", profile=PROFILE, first_look=4):
         command = [sys.executable, "-m", "snakemake", "--snakefile", snakefile, *arguments]
         command += ["--profile", profile, "--workflow-profile", ROOT / "profiles/default"]
-        command += ["--slurm-init-seconds-before-status-checks", "4"]
+        command += ["--slurm-init-seconds-before-status-checks", first_look]
         # all output in one file: a pipe that nobody reads would stop it
         with open(folder / "said.txt", "w") as said:
             process = subprocess.Popen(
@@ -243,7 +243,9 @@ def test_two_gpu_jobs_never_overlap_on_one_gpu_and_two_gpus_are_both_used(start,
 def cancelled(start, tmp_path_factory):
     """A folder where Ctrl-C ended a run while its job was running, and that job."""
     folder = tmp_path_factory.mktemp("cancelled")
-    running = start(folder, "waiting.txt", snakefile=ROOT / "tests/slurm/waiting.smk")
+    # while it asks how jobs are, Snakemake has none to cancel: it asks later than the job begins
+    waiting = ROOT / "tests/slurm/waiting.smk"
+    running = start(folder, "waiting.txt", snakefile=waiting, first_look=40)
     until((folder / "begun.txt").exists, "the job runs")
     running.send_signal(signal.SIGINT)
     status, said = finish(running, folder)

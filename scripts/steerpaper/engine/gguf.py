@@ -3,7 +3,10 @@
 Whatever its quantization, the numbers become float32: what follows is a model like any other.
 """
 
-from collections.abc import Mapping, Set
+import os
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -156,18 +159,18 @@ def convert_gguf(gguf: Path, directory: Path) -> None:
 
     transformers_logging.disable_progress_bar()
     options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    quantized, loaded = AutoModelForCausalLM.from_pretrained(
-        gguf.parent,
-        dtype=torch.float32,
-        trust_remote_code=False,
-        output_loading_info=True,
-        **options,
-    )
-    refuse_misfits(gguf.name, loaded)
-    # the loaded model remembers that it was quantized and cannot be saved: a clean one can
-    config = AutoConfig.from_pretrained(gguf.parent, trust_remote_code=False, **options)
+    options["trust_remote_code"] = False
+    with _read_once():
+        quantized, loaded = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, dtype=torch.float32, output_loading_info=True, **options
+        )
+        refuse_misfits(gguf.name, loaded)
+        # the loaded model remembers that it was quantized and cannot be saved: a clean one can
+        config = AutoConfig.from_pretrained(gguf.parent, **options)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **options)
+        divisors = _divisors(gguf)
     config.dtype = torch.float32
-    if (divisors := _divisors(gguf)) is not None:
+    if divisors is not None:
         # the kind whose factors stand in config.json: the same for short and for long sequences
         config.rope_parameters = {
             **config.rope_parameters,
@@ -183,8 +186,28 @@ def convert_gguf(gguf: Path, directory: Path) -> None:
     clean.load_state_dict(quantized.state_dict(), assign=True)
     clean.tie_weights()
     clean.save_pretrained(directory)
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, trust_remote_code=False, **options)
     tokenizer.save_pretrained(directory)
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Have what a GGUF file says read once.
+
+    transformers asks for it with every part that it makes, and for all tensors' names with every
+    module: seconds each time.
+    """
+    import gguf
+
+    plain = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    read = cache(gguf.GGUFReader)
+    vars(gguf).update(
+        GGUFReader=lambda path: read(os.fspath(path)),
+        get_tensor_name_map=cache(gguf.get_tensor_name_map),
+    )
+    try:
+        yield
+    finally:
+        vars(gguf).update(plain)
 
 
 def _divisors(gguf: Path) -> list[float] | None:

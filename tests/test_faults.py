@@ -94,10 +94,14 @@ def limited(folder, size):
     """A folder where no file may grow beyond so many bytes."""
     folder.mkdir()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    written = sys.dont_write_bytecode
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    # Python would leave half of the byte code of what is imported here first
+    sys.dont_write_bytecode = True
     try:
         yield folder
     finally:
+        sys.dont_write_bytecode = written
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 

@@ -216,7 +216,11 @@ def pack_again(folder, **options):
     """Run the rule's script by itself from its job note, as on a debugger's machine."""
     note = "results/tiny/logs/archive.log.job.json"
     command = [sys.executable, ROOT / "scripts/archive.py", note]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
+    # where files are cut off, byte code would be too, and stay so
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, **options
+    )
 
 
 def test_it_names_no_folder_of_this_machine_and_no_secret(shared, tmp_path):

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import plain_lookups as plain
 import pytest
-from conftest import mostly_long
 from scipy.stats import ks_2samp, sem, t
 
 from steerpaper.engine.text import beginning
@@ -38,7 +37,8 @@ def test_ablations_equal_one_hook_at_a_time(load_tiny, name, site):
     check_ablations(load_tiny(name), site)
 
 
-@pytest.mark.parametrize("site", mostly_long(["heads", "neurons"], "neurons"))
+@pytest.mark.long
+@pytest.mark.parametrize("site", ["heads", "neurons"])
 def test_the_default_models_ablations_equal_one_hook_at_a_time(default_model, site):
     check_ablations(default_model, site)
 

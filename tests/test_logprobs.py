@@ -121,6 +121,7 @@ def test_unsteered_samples_do_not_depend_on_budget_order_or_shard(lm):
     assert len(set(map(tuple, together))) > 10
 
 
+@pytest.mark.long
 def test_the_default_models_logprobs_and_samples_hold_too(default_model):
     lm = default_model
     prompts, vectors = make_prompts(lm, 2), make_vectors(lm)

@@ -216,11 +216,7 @@ def pack_again(folder, **options):
     """Run the rule's script by itself from its job note, as on a debugger's machine."""
     note = "results/tiny/logs/archive.log.job.json"
     command = [sys.executable, ROOT / "scripts/archive.py", note]
-    # where files are cut off, byte code would be too, and stay so
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, **options
-    )
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
 
 
 def test_it_names_no_folder_of_this_machine_and_no_secret(shared, tmp_path):
@@ -261,7 +257,9 @@ def test_a_full_disk_leaves_the_old_archive_and_no_half_of_a_new_one(shared):
     def little_space():
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    process = pack_again(folder, preexec_fn=little_space)
+    # byte code would be cut off too, and stay so
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    process = pack_again(folder, env=environment, preexec_fn=little_space)
     assert process.returncode != 0
     assert (folder / ARCHIVE).read_bytes() == before
     assert files(folder / "results/tiny").keys() == left

@@ -53,6 +53,7 @@ def test_the_measured_null_is_what_its_directions_say():
 
 
 @pytest.mark.default_model
+@pytest.mark.long
 def test_on_the_default_model_p_is_small_as_seldom_as_it_says(default_folder):
     table = simulations.measured_null(
         default_folder, 2000, pool=60, items=4, contrasts=["letters"], layers=[20]

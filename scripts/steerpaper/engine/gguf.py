@@ -159,15 +159,18 @@ def convert_gguf(gguf: Path, directory: Path) -> None:
 
     transformers_logging.disable_progress_bar()
     options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    options["trust_remote_code"] = False
     with _read_once():
         quantized, loaded = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, dtype=torch.float32, output_loading_info=True, **options
+            gguf.parent,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
         )
         refuse_misfits(gguf.name, loaded)
         # the loaded model remembers that it was quantized and cannot be saved: a clean one can
-        config = AutoConfig.from_pretrained(gguf.parent, **options)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **options)
+        config = AutoConfig.from_pretrained(gguf.parent, trust_remote_code=False, **options)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, trust_remote_code=False, **options)
         divisors = _divisors(gguf)
     config.dtype = torch.float32
     if divisors is not None:

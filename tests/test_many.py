@@ -25,7 +25,7 @@ FIGURES = {
     if row["category"] == "Steering"
 }
 # one of each form for many
-QUICK = ("layer_sweep", "heatmap", "transfer", "cosine_behaviors", "norms", "completions")
+QUICK = ("heatmap", "transfer", "cosine_behaviors", "norms", "completions")
 QUICK += ("ratings", "system_prompts", "cost", "prompt_kinds", "benchmarks")
 NUMBERS = mostly_long((1, 3, MANY, MANY + 1, 135), 135)
 WIDE, HIGH = 7.0, 11.0  # inches: a page of a paper across, and a sheet

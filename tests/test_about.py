@@ -58,7 +58,7 @@ def test_english_texts_are_labelled_as_by_letters_of_a_to_z():
         path = items.with_suffix(".yaml")
         markers = read_about(path).markers
         lines = path.with_suffix(".jsonl").read_text().splitlines()
-        for line in lines[::4]:
+        for line in lines:
             for finished in (True, False):
                 found = label_by_markers(line[:-9], markers, finished=finished, negators=[])
                 assert found == ascii_label(line[:-9], markers, finished=finished)

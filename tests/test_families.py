@@ -38,7 +38,7 @@ def test_the_table_has_all_families_and_no_other():
 
 def test_scores_and_activations_are_those_of_plain_passes(family):
     _, _, lm = family
-    pairs = make_pairs(lm, "answers", 2)
+    pairs = make_pairs(lm, "answers", 3)
     last = lm.n_layers - 1
     vectors = make_vectors(lm)
     conditions = [
@@ -64,7 +64,7 @@ def test_completions_are_those_of_plain_passes(family):
     vectors, n = make_vectors(lm), 5
     steered = Condition((1,), "mean_difference", 1.0)
     decoding = Decoding(n, 1.0, 1.0, 256)
-    requests = [Request(pair.text, None, None), Request(pair.text, steered, ("a draw",))]
+    requests = [Request(pair.text, c, s) for c in (None, steered) for s in (None, ("a draw",))]
     found = complete(lm, requests, vectors, decoding)
     uniform = stream("a draw").random(n)
     for request, completion in zip(requests, found, strict=True):

@@ -20,16 +20,9 @@ from study import make_study, snakemake
 pytestmark = pytest.mark.slurm
 
 PROFILE = ROOT / "profiles/slurm/config.yaml"
+STUDY_TABLES = [f"results/tiny/tables/{name}.csv" for name in ("steerability", "layer_sweep")]
 PROMPTS = "results/tiny/prompts/one.answers.train.jsonl"
-# what the cluster makes its own from, and that
-FIRST = [
-    f"results/tiny/{name}.safetensors"
-    for name in ("vectors/one.answers", "steering/one.answers.gradients")
-]
-MADE = [
-    "results/tiny/vectors/one.answers.steering.safetensors",
-    "results/tiny/steering/one.answers.dev.parquet",
-]
+VECTORS = "results/tiny/vectors/one.answers.steering.safetensors"
 SUBMITTED = re.compile(r"submitted with SLURM jobid (\d+) \(log: (\S+)\)")
 
 
@@ -121,22 +114,22 @@ def test_the_profile_sends_exactly_the_rules_with_a_gpu_to_the_gpu_partition(tmp
 
 @pytest.fixture(scope="module")
 def studies(start, tmp_path_factory, model_folders):
-    """The same scores made on this machine and on the cluster, and what the latter said.
+    """The same study finished on this machine and on the cluster, and what the latter said.
 
-    What comes first is made once, on this machine. On the cluster the rule `sweep` is given too
+    Up to the vectors it is made once, on this machine. On the cluster the rule `sweep` is given too
     little memory at first.
     """
     local, remote = (tmp_path_factory.mktemp(name) for name in ("local", "remote"))
     config = make_study(local, model_folders["llama"])
     config["steering"].update(behaviors=["one"], contrasts=["answers"])
-    process = snakemake(local, config, *FIRST)
+    process = snakemake(local, config, VECTORS)
     assert process.returncode == 0, process.stderr
     shutil.copytree(local, remote, dirs_exist_ok=True)
     mine = edited(remote)
     with mine.open("a") as profile:
         profile.write("  sweep: {slurm_partition: gpu, mem_mb: 100 * attempt ** 4}\n")
-    running = start(remote, *MADE, profile=mine)
-    process = snakemake(local, config, *MADE)
+    running = start(remote, *STUDY_TABLES, profile=mine)
+    process = snakemake(local, config, *STUDY_TABLES)
     assert process.returncode == 0, process.stderr
     status, said = finish(running, remote)
     assert status == 0, said
@@ -147,10 +140,12 @@ def test_every_job_has_a_slurm_id_and_a_partition_of_its_class(studies):
     _, remote, said = studies
     submitted = SUBMITTED.findall(said)
     rules = {log.split("/rule_")[1].split("/")[0]: slurm_id for slurm_id, log in submitted}
-    assert set(rules) == {"best_block", "steering_vectors", "sweep"}
-    assert job(rules["sweep"])["Partition"] == "gpu"
-    assert job(rules["sweep"])["TresPerJob"] == "gres:gpu:1"
-    for rule in ("best_block", "steering_vectors"):
+    on_gpus = ("gradients", "sweep", "dose_response")
+    assert set(rules) == {*on_gpus, "best_block", "steering_tables"}
+    for rule in on_gpus:
+        assert job(rules[rule])["Partition"] == "gpu"
+        assert job(rules[rule])["TresPerJob"] == "gres:gpu:1"
+    for rule in ("best_block", "steering_tables"):
         assert job(rules[rule])["Partition"] == "cpu"
         assert "TresPerJob" not in job(rules[rule])
     # logs of finished jobs are kept
@@ -174,8 +169,8 @@ def test_a_job_killed_for_memory_succeeds_on_retry_with_more(studies):
 
 def test_results_of_the_cluster_are_those_of_one_machine_byte_for_byte(studies):
     local, remote, _ = studies
-    for path in MADE:
-        assert (local / path).read_bytes() == (remote / path).read_bytes()
+    for table in (*STUDY_TABLES, "results/tiny/steering/one.answers.sweep.parquet"):
+        assert (local / table).read_bytes() == (remote / table).read_bytes()
 
 
 @pytest.mark.long
@@ -193,8 +188,8 @@ def test_a_failing_job_is_reported_with_its_log_and_nothing_finished_is_lost(
     slurm_id, log = SUBMITTED.search(said).groups()
     assert f"SLURM-job '{slurm_id}' failed" in said
     assert "one.jsonl, line 17: not JSON" in Path(log).read_text()
-    for path in MADE:
-        assert (tmp_path / path).read_bytes() == (remote / path).read_bytes()
+    for table in STUDY_TABLES:
+        assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -216,8 +211,8 @@ def test_what_the_cluster_does_not_have_is_named_and_nothing_finished_is_lost(
     assert status != 0
     assert message in said
     assert change[1].split()[1] in said
-    for path in MADE:
-        assert (tmp_path / path).read_bytes() == (remote / path).read_bytes()
+    for table in STUDY_TABLES:
+        assert (tmp_path / table).read_bytes() == (remote / table).read_bytes()
 
 
 @pytest.mark.long

@@ -45,7 +45,7 @@ TARGETS = {
 }
 # a copy of the demo runs to its report with the notebook: tests/test_notebook.py
 RUN_HERE = [study for study in STUDIES if study.stem != "demo"]
-# whatever is tested, one study's copy of two papers is run
+# whatever is tested, one study's copy is run
 LONG = {f"neo-2024-{name}" for name in ("gpt2-small", "gpt2-medium", "gpt2-large", "pythia-1.4b")}
 LONG |= {"caa-2023-llama-2-7b", "caa-2023-llama-2-13b", "tan-2024", "all-behaviors"}
 # protocol keys in which a study says that it is not the paper's (see its head), by paper

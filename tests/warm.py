@@ -23,13 +23,17 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
 IMPORTS = {
-    "snakemake": ["snakemake.cli", "snakemake.script", "pulp", "jsonschema", "yaml"],
+    "snakemake": [
+        *("snakemake.cli", "snakemake.script", "pulp", "jsonschema", "yaml", "smart_open"),
+        *("nbformat", "snakemake.report.html_reporter", "snakemake_executor_plugin_slurm"),
+    ],
     "model": [
         *("snakemake.script", "torch", "transformers", "nnsight", "pandas", "pyarrow.parquet"),
         *("safetensors.torch", "transformers.models.llama.modeling_llama"),
@@ -145,6 +149,11 @@ def serve(kind: str, folder: Path) -> None:
     parent = os.getppid()
     for name in IMPORTS[kind]:
         __import__(name)
+    # nor does a fork take down what it has not made: with torch a tenth of a second
+    for made in [*weakref.finalize._registry]:
+        made.atexit = False
+    if dynamo := sys.modules.get("torch._dynamo.utils"):
+        atexit.unregister(dynamo.dump_compile_times)
     # or each fork's first search for unused objects would copy their pages
     gc.freeze()
     # a fork has no thread but the one that forks; pyarrow's allocator starts its own anew

@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 
 from steerpaper.errors import UserError
@@ -284,7 +283,7 @@ def _check_names(
 
 @cache
 def _schema(kind: str) -> Draft202012Validator:
-    rules = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    rules = read_yaml(SCHEMA)
     return Draft202012Validator({"$defs": rules["$defs"], "$ref": f"#/$defs/{kind}"})
 
 

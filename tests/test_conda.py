@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from functools import cache
 from importlib.metadata import distributions, packages_distributions, requires, version
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,8 +109,10 @@ def modules_of(rule):
     return [script, *imported_modules(script, SCRIPTS, *called)]
 
 
+@cache
 def third_parties(path):
     """The top-level modules that a file imports, anywhere in it, from outside this project."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -119,7 +122,8 @@ def third_parties(path):
         for name in names:
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names and top != "steerpaper":
-                yield top
+                found.add(top)
+    return found
 
 
 @pytest.mark.parametrize("environment", NEEDS)

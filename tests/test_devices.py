@@ -17,6 +17,7 @@ import torch
 import yaml
 from conftest import ROOT
 from study import make_study
+from warm import launcher
 
 from steerpaper.engine import placing
 from steerpaper.errors import UserError
@@ -316,7 +317,7 @@ def test_a_job_asks_for_as_many_gpus_as_it_needs_whatever_the_limit_of_all(tmp_p
     (tmp_path / "Snakefile").write_text(ASKING.format(snakefile=str(ROOT / "Snakefile")))
     config = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"gpus_per_job": gpus}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "asking", "--cores", "1", "--directory", tmp_path]
+    command = [launcher(), "-m", "snakemake", "asking", "--cores", "1", "--directory", tmp_path]
     command += ["--snakefile", tmp_path / "Snakefile", "--resources", f"gpu={limit}"]
     command += ["--workflow-profile", "none"]
     process = subprocess.run(list(map(str, command)), capture_output=True, text=True)

@@ -188,6 +188,7 @@ def test_half_precision_gives_gradients_near_those_of_float32(model_folders, loa
         assert np.corrcoef(one, other)[0, 1] > 0.99
 
 
+@pytest.mark.long
 def test_on_the_default_model_first_order_slopes_agree_with_measured_ones(default_model):
     lm, layer = default_model, 20
     train, test = make_pairs(lm, "answers", 16)[:10], make_pairs(lm, "answers", 16)[10:]

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 # the shape of a word, where "a" stands for a letter of any script or a mark on one
 _WORD = re.compile(r"a+(?:['-]a+)*")
@@ -47,6 +48,8 @@ def normal(text: str) -> str:
     return unicodedata.normalize("NFC", text.lower()).replace("\u2019", "'")
 
 
+# of one text all markers are looked for
+@lru_cache(maxsize=1)
 def words_of(text: str) -> tuple[list[str], list[int], bool]:
     """The words of a text, the number of each one's clause, and whether the text ends in a word."""
     found = list(_WORD.finditer(_shape(text)))
@@ -84,7 +87,7 @@ def count_unnegated(
         return text.count(" ".join(marker))
     words, clauses, ends_in_word = words_of(text)
     if ends_in_word and not finished:
-        words.pop()
+        words = words[:-1]
     wanted, length = list(marker), len(marker)
     total = 0
     for at in range(len(words) - length + 1):
@@ -122,5 +125,16 @@ def _spent(behind: Sequence[str], asks: bool) -> bool:
     return tuple(behind[:2]) == _MOST or not words.isdisjoint(behind[:1])
 
 
+class _Shapes(dict[int, int]):
+    """What a character is in a word's shape, both by their numbers."""
+
+    def __missing__(self, code: int) -> int:
+        self[code] = ord("a") if unicodedata.category(chr(code))[0] in "LM" else code
+        return self[code]
+
+
+_SHAPES = _Shapes()
+
+
 def _shape(text: str) -> str:
-    return "".join("a" if unicodedata.category(char)[0] in "LM" else char for char in text)
+    return text.translate(_SHAPES)

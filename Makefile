@@ -13,6 +13,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-comp
 TORCH ?= $(if $(wildcard /dev/nvidiactl /proc/driver/nvidia/version /dev/dxg),cuda,auto)
 
 .PHONY: demo paper test test-all test-fast validate faults bench bench-short peers check audit clean
+.PHONY: check-types check-python check-rules
 
 paper: .venv/ready
 	$(BIN)/snakemake --cores $(CORES) --resources gpu=1
@@ -60,10 +61,16 @@ bench-short: .venv/ready
 peers: .venv/ready
 	$(BIN)/python benchmarks/peers/make.py
 
-check: .venv/ready
+check: check-types check-python check-rules
+
+check-types: .venv/ready
+	$(BIN)/mypy
+
+check-python: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+check-rules: .venv/ready
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 

